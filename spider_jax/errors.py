@@ -1,0 +1,8 @@
+"""The one error that means: the input is wrong, not the program."""
+
+
+class InputError(ValueError):
+    """Bad input, said in one line: which argument or file, what rule, what value, what to do.
+
+    The command line prints the line and exits 2; the library raises it before anything is written.
+    """

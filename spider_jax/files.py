@@ -1,0 +1,170 @@
+"""Files we write: one path component a name, all or nothing, every JSON with format and version."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import unicodedata
+from collections.abc import Iterable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote, unquote
+
+from spider_jax.errors import InputError
+
+MAX_NAME_BYTES = 200
+VERSION = 1
+
+
+def name_to_component(name: str) -> str:
+    """The one path component that stands for `name` on disk.
+
+    quote(name, safe="") with a leading dot written %2E, so that no name is hidden, climbs out of
+    its folder or collides with a temporary file.
+
+    Args:
+        name: a model or task name: NFC, no control characters, at most 200 bytes when quoted.
+
+    Returns:
+        The path component; `component_to_name` is its inverse.
+
+    Raises:
+        InputError: the name is empty, not NFC, has a control character or is too long.
+
+    >>> name_to_component("../org/model v1")
+    '%2E.%2Forg%2Fmodel%20v1'
+    """
+    if not name:
+        raise InputError("a name must not be empty")
+    if name != unicodedata.normalize("NFC", name):
+        raise InputError(f"name {name!r} is not in Unicode normal form NFC: write it normalised")
+    if any(unicodedata.category(c).startswith("C") for c in name):
+        raise InputError(f"name {name!r} has a control or unassigned character: take it out")
+    component = quote(name, safe="")
+    if component.startswith("."):
+        component = "%2E" + component[1:]
+    if len(component) > MAX_NAME_BYTES:
+        raise InputError(
+            f"name {name[:40]!r}... takes {len(component)} bytes when quoted, "
+            f"at most {MAX_NAME_BYTES}: shorten it"
+        )
+    return component
+
+
+def component_to_name(component: str) -> str:
+    """The name that a path component stands for.
+
+    Raises:
+        InputError: the component is not how `name_to_component` writes any name.
+
+    >>> component_to_name("%2E.%2Forg%2Fmodel%20v1")
+    '../org/model v1'
+    """
+    name = unquote(component)
+    if name_to_component(name) != component:
+        raise InputError(
+            f"{component!r} is not how a name is written on disk: "
+            f"rename it to {name_to_component(name)!r}"
+        )
+    return name
+
+
+def refuse_case_twin(name: str, existing: Iterable[str]) -> None:
+    """Refuse a name that differs from an existing one only in case (some disks cannot hold both).
+
+    Raises:
+        InputError: such a twin exists.
+    """
+    for other in existing:
+        if other != name and other.casefold() == name.casefold():
+            raise InputError(f"name {name!r} differs from {other!r} only in case: choose another")
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a binary file that appears under `path` only once it is complete and on disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A fresh folder that takes the place of `path` only once the block has ended without error."""
+    path = path.absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}."))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        replaced = temporary.with_name(temporary.name + ".replaced")
+        if path.exists():
+            os.rename(path, replaced)
+        try:
+            os.rename(temporary, path)
+        except OSError:
+            if replaced.exists():
+                os.rename(replaced, path)
+            raise
+        shutil.rmtree(replaced, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def created_with() -> dict[str, str]:
+    """The versions of this package and of what its numbers depend on."""
+    packages = ("spider_jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy")
+    return {package: metadata.version(package) for package in packages}
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file, all or nothing."""
+    with atomic_file(path) as file:
+        file.write(text.encode())
+
+
+def versioned(kind: str, content: dict[str, Any]) -> dict[str, Any]:
+    """`content` under the header that every JSON of ours starts with."""
+    header = {"format": f"spider_jax/{kind}", "version": VERSION, "created_with": created_with()}
+    return header | content
+
+
+def write_json(path: Path, kind: str, content: dict[str, Any]) -> None:
+    """Write `content` as JSON with format, version and provenance, all or nothing."""
+    text = json.dumps(versioned(kind, content), indent=1, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def read_json(path: Path, kind: str) -> dict[str, Any]:
+    """Read a JSON of this kind; older versions are accepted, newer ones refused.
+
+    Raises:
+        InputError: the file is missing, no JSON object, of another format or of a newer version.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing: is this a spider_jax {kind}?") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} is not valid JSON: {error}") from None
+    found = content.get("format") if isinstance(content, dict) else type(content).__name__
+    if found != f"spider_jax/{kind}":
+        raise InputError(f"{path}: format must be 'spider_jax/{kind}', got {found!r}")
+    version = content.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise InputError(
+            f"{path}: version {version!r} is newer than the {VERSION} this release reads: "
+            "upgrade spider_jax"
+        )
+    return content
