@@ -153,18 +153,20 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
         InputError: the file is missing, no JSON object, of another format or of a newer version.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} is missing: is this a spider_jax {kind}?") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON: {error}") from None
-    found = content.get("format") if isinstance(content, dict) else type(content).__name__
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold a JSON object, got {type(content).__name__}")
+    found = content.get("format")
     if found != f"spider_jax/{kind}":
         raise InputError(f"{path}: format must be 'spider_jax/{kind}', got {found!r}")
     version = content.get("version")
     if not isinstance(version, int) or version > VERSION:
         raise InputError(
-            f"{path}: version {version!r} is newer than the {VERSION} this release reads: "
-            "upgrade spider_jax"
+            f"{path}: version must be an integer up to {VERSION}, the newest this release reads, "
+            f"got {version!r}: upgrade spider_jax"
         )
     return content

@@ -1,7 +1,13 @@
 """Plain .npy files: read by header, checked in chunks, written all or nothing, never unpickled."""
 
+import functools
+import io
+import math
+import os
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +16,9 @@ from spider_jax.errors import InputError
 from spider_jax.files import atomic_file, name_to_component, refuse_case_twin
 
 CHUNK_BYTES = 1 << 24
+MAX_HEADER_BYTES = 1 << 16
+# what NumPy's parser raises on broken headers
+UNREADABLE = (OSError, ValueError, SyntaxError, TokenError, MemoryError, RecursionError)
 
 
 class Header(NamedTuple):
@@ -28,25 +37,35 @@ def read_header(path: Path) -> Header:
     """
     try:
         with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }.get(version)
-            if read is None:
-                raise InputError(f"{path} has .npy version {version}: save it with np.save")
-            shape, _, dtype = read(file)
-            start = file.tell()
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is not a readable .npy file: {error}") from None
+            magic = file.read(np.lib.format.MAGIC_LEN)
+            length = file.read(2 if magic[-2:] == b"\1\0" else 4)
+            literal = file.read(min(int.from_bytes(length, "little"), MAX_HEADER_BYTES))
+            found = os.fstat(file.fileno()).st_size - file.tell()
+        shape, dtype = _parse_header(magic + length + literal)
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{path} is not a readable .npy file: {reason}") from None
     if dtype.hasobject:
         raise InputError(f"{path} holds Python objects (dtype {dtype}), which are never loaded")
-    needed, found = int(np.prod(shape)) * dtype.itemsize, path.stat().st_size - start
+    needed = math.prod(shape) * dtype.itemsize
     if found != needed:
         raise InputError(f"{path} is cut or padded: {needed} bytes of data expected, got {found}")
     return Header(shape, dtype, needed)
+
+
+@functools.lru_cache(maxsize=1024)  # the files of a zoo share a few headers, parsing is slow
+def _parse_header(header: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    file = io.BytesIO(header)
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    else:
+        raise ValueError(f"its version is {version}, save it with np.save")
+    if min(shape, default=0) < 0:
+        raise ValueError(f"its shape is {shape}")
+    return shape, dtype
 
 
 def check_finite(matrix: NDArray[Any], what: str) -> None:
@@ -64,25 +83,26 @@ def check_finite(matrix: NDArray[Any], what: str) -> None:
 
 def check_rows_sum_to_one(matrix: NDArray[Any], what: str) -> None:
     """Raise unless every row is a distribution (to 1e-2, for float16)."""
-    sums = matrix.sum(1, dtype=np.float64)
-    off = (np.abs(sums - 1) > 1e-2) | (matrix.min(1) < 0)
+    sums, least = matrix.sum(1, dtype=np.float64), matrix.min(1)
+    off = (np.abs(sums - 1) > 1e-2) | (least < 0)
     if off.any():
         row = int(np.flatnonzero(off)[0])
-        raise InputError(f"{what} must be a softmax: row {row} sums to {sums[row]:.4g}")
-
-
-def refuse_twin_on_disk(folder: Path, name: str) -> None:
-    """Refuse a name whose file would differ from an existing one only in case."""
-    if folder.is_dir():
-        refuse_case_twin(
-            name_to_component(name), (path.name.removesuffix(".npy") for path in folder.iterdir())
+        raise InputError(
+            f"{what} must be a softmax: row {row} sums to {sums[row]:.4g}, "
+            f"its smallest value is {least[row]:.4g}"
         )
+
+
+def refuse_twin_on_disk(folder: Path, name: str, suffix: str = "") -> None:
+    """Refuse a name that differs from that of an existing <folder>/<name><suffix> only in case."""
+    if folder.is_dir():
+        refuse_case_twin(name, (unquote(p.name.removesuffix(suffix)) for p in folder.iterdir()))
 
 
 def write_array(folder: Path, name: str, array: NDArray[Any]) -> None:
     """Write <folder>/<quoted name>.npy, all or nothing."""
     if array.dtype.hasobject:
         raise InputError(f"{name!r}: an array of Python objects is never written")
-    refuse_twin_on_disk(folder, name)
+    refuse_twin_on_disk(folder, name, ".npy")
     with atomic_file(folder / f"{name_to_component(name)}.npy") as file:
         np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)

@@ -12,6 +12,7 @@ zoo/
 import csv
 import hashlib
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -71,7 +72,7 @@ class FeatureStore:
         self.manifest = self._read_manifest()
         self._checked: set[tuple[str, str, str]] = set()
         self._labels: dict[str, Header] = {}
-        for task, path in self._listed("labels", "task"):
+        for task, path in self._listed(self.folder / "labels", ".npy"):
             self._add_task(task, path)
         self._features = self._open_matrices("features")
         self._probabilities = self._open_matrices("probabilities")
@@ -144,9 +145,8 @@ class FeatureStore:
         Raises:
             InputError: unknown task, a value that is no label, or a class without a row.
         """
-        values = np.asarray(np.load(self._path("labels", task), allow_pickle=False))
-        self._need_task(task)
         kind = self.kind(task)
+        values: NDArray[Any] = np.load(self._path("labels", task), allow_pickle=False)
         if kind == "regression":
             return self._finite_labels(task, values)
         if kind == "multi-label":
@@ -157,14 +157,14 @@ class FeatureStore:
 
     def split(self, task: str) -> NDArray[np.int8] | None:
         """0 train, 1 validation, 2 test for every row; None where the zoo has no split."""
-        path = self._path("splits", task)
+        rows = self._need_task(task).shape[0]
+        path = self._inside(self._path("splits", task))
         if not path.exists():
             return None
         header = read_header(path)
-        rows = self._need_task(task).shape[0]
         if header.shape != (rows,) or header.dtype.kind not in "iu":
             raise InputError(f"{path} must be int8 [{rows}], got {header.dtype} {header.shape}")
-        values = np.load(path, allow_pickle=False)
+        values: NDArray[np.integer] = np.load(path, allow_pickle=False)
         if not np.isin(values, (0, 1, 2)).all():
             raise InputError(f"{path} must hold only 0 train, 1 validation, 2 test")
         return values.astype(np.int8)
@@ -226,30 +226,34 @@ class FeatureStore:
         """True accuracy by (model, task), from accuracies.csv ({} where there is none).
 
         Raises:
-            InputError: a row without the columns, or an accuracy that is no number.
+            InputError: no CSV, a row without the columns, or an accuracy that is no number.
         """
-        path = self.folder / "accuracies.csv"
+        path = self._inside(self.folder / "accuracies.csv")
         if not path.exists():
             return {}
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = csv.DictReader(file)
-            if not {"model", "task", "accuracy"} <= set(rows.fieldnames or ()):
-                raise InputError(f"{path} must have columns model,task,accuracy")
-            return {(r["model"], r["task"]): _accuracy(path, r) for r in rows}
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                rows = csv.DictReader(file)
+                if not {"model", "task", "accuracy"} <= set(rows.fieldnames or ()):
+                    raise InputError(f"{path} must have columns model,task,accuracy")
+                return {(r["model"], r["task"]): _accuracy(path, r) for r in rows}
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise InputError(f"{path} is not a readable CSV file: {error}") from None
 
     def fingerprint(self) -> str:
         """SHA-256 over names, shapes, dtypes and labels: which zoo this is, features unread."""
         digest = hashlib.sha256(repr(self.extractor).encode())
         for (model, task), header in sorted(self._features.items()):
             digest.update(repr((model, task, header.shape, header.dtype.str)).encode())
-        for task in self.tasks:
+        for task, labels in sorted(self._labels.items()):
+            digest.update(repr((task, labels.shape, labels.dtype.str)).encode())
             digest.update(np.load(self._path("labels", task), allow_pickle=False).tobytes())
         return digest.hexdigest()
 
     # ---- opening -----------------------------------------------------------------------------
 
     def _read_manifest(self) -> dict[str, Any]:
-        path = self.folder / "manifest.json"
+        path = self._inside(self.folder / "manifest.json")
         if not path.exists():
             return {}
         manifest = read_json(path, "zoo")
@@ -261,19 +265,30 @@ class FeatureStore:
                 raise InputError(f"{path}: {section} must be an object of objects, name -> facts")
         return manifest
 
-    def _listed(self, folder: str, what: str) -> Iterator[tuple[str, Path]]:
-        """(name, path) of every entry of a folder; badly named ones and links out are problems."""
-        for path in sorted((self.folder / folder).glob("*")):
-            if path.name.startswith("."):
+    def _inside(self, path: Path) -> Path:
+        """`path` itself, unless it leads out of the zoo through a symbolic link."""
+        if not Path(os.path.realpath(path)).is_relative_to(self._root):
+            raise InputError(f"{path} is a link out of the zoo, which is not followed")
+        return path
+
+    def _listed(self, folder: Path, suffix: str) -> Iterator[tuple[str, Path]]:
+        """(name, path) of a folder's entries; badly named ones and links out are problems."""
+        try:
+            names = sorted(os.listdir(self._inside(folder))) if folder.is_dir() else []
+        except InputError as error:
+            self.problems.append(Problem(None, None, str(error)))
+            return
+        for entry in names:
+            if entry.startswith(".") or not entry.endswith(suffix):
                 continue
+            path = folder / entry
             try:
-                if not path.resolve().is_relative_to(self._root):
-                    raise InputError(f"{path} is a link out of the zoo, which is not followed")
-                name = component_to_name(path.name.removesuffix(".npy"))
+                name = component_to_name(entry.removesuffix(suffix))
+                if path.is_symlink():  # the folder is inside: only a link can lead out
+                    self._inside(path)
             except InputError as error:
                 self.problems.append(Problem(None, None, str(error)))
-                continue
-            if what == "model" or path.suffix == ".npy":
+            else:
                 yield name, path
 
     def _add_task(self, task: str, path: Path) -> None:
@@ -291,9 +306,9 @@ class FeatureStore:
     def _open_matrices(self, folder: str) -> dict[tuple[str, str], Header]:
         """Headers of all sound <folder>/<model>/<task>.npy."""
         opened: dict[tuple[str, str], Header] = {}
-        for model, path in self._listed(folder, "model"):
+        for model, path in self._listed(self.folder / folder, ""):
             width: int | None = None
-            for task, file in self._listed(f"{folder}/{path.name}", "task"):
+            for task, file in self._listed(path, ".npy"):
                 try:
                     header = self._check_matrix(task, file, None if folder != "features" else width)
                 except InputError as error:
@@ -308,9 +323,14 @@ class FeatureStore:
         labels = self._labels.get(task)
         if labels is None:
             raise InputError(f"labels/{name_to_component(task)}.npy is missing or broken")
-        if len(header.shape) != 2 or header.dtype.name not in FEATURE_DTYPES:
+        if (
+            len(header.shape) != 2
+            or header.shape[1] == 0
+            or header.dtype.name not in FEATURE_DTYPES
+        ):
             raise InputError(
-                f"{path} must be float16 or float32 [N, D], got {header.dtype} {header.shape}"
+                f"{path} must be float16 or float32 [N, D], D > 0, "
+                f"got {header.dtype} {header.shape}"
             )
         if header.shape[0] != labels.shape[0]:
             raise InputError(
@@ -359,13 +379,15 @@ class FeatureStore:
         return matrix
 
     def _finite_labels(self, task: str, values: NDArray[Any]) -> NDArray[np.float32]:
+        with np.errstate(over="ignore"):  # what overflows float32 is found below
+            values = values.astype(np.float32)
         bad = ~np.isfinite(values.reshape(len(values), -1)).all(1)
         if bad.any():
             raise InputError(
                 f"labels of {task!r} must be finite, got {bad.sum()} rows that are not. "
                 f"First row: {int(np.flatnonzero(bad)[0])}"
             )
-        return values.astype(np.float32)
+        return values
 
     def _encode(self, task: str, values: NDArray[Any]) -> NDArray[np.int32]:
         if values.ndim != 1 or values.dtype.kind not in "biu":

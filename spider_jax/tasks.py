@@ -1,0 +1,169 @@
+"""Tasks as tokens: class centres of the general extractor, and meta-tasks mixed from classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spider_jax.errors import InputError
+from spider_jax.metrics.statistics import check_features, check_labels
+from spider_jax.store import FeatureStore
+
+
+def task_tokens(features: ArrayLike, labels: ArrayLike) -> NDArray[np.float32]:
+    """Class centres mu_c = mean of the features of class c: a task as a set of tokens.
+
+    Args:
+        features: [N, D] the general extractor's raw features. labels: [N] int.
+
+    Returns:
+        float32 [C, D], classes in sorted order of their labels.
+
+    Raises:
+        InputError: shapes that do not match, values that are not finite, one class only.
+    """
+    F = check_features(features)
+    return class_centres(F, check_labels(labels, len(F)))
+
+
+def class_centres(
+    features: NDArray[np.floating], labels: NDArray[np.integer]
+) -> NDArray[np.float32]:
+    """[C, D] means of the rows of each class 0..C-1 (segment sums in float64)."""
+    members = np.eye(int(labels.max()) + 1)[labels]
+    return np.asarray(members.T @ features / members.sum(0)[:, None], np.float32)
+
+
+@dataclass(frozen=True)
+class MetaTask:
+    """A training task: classes drawn from one or more source datasets.
+
+    datasets: names [S] of the sources it touches. source [N]: which of them a row comes from.
+    rows [N]: its row there. labels [N]: 0..C-1.
+    """
+
+    datasets: tuple[str, ...]
+    source: NDArray[np.int32]
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """How meta-tasks are sampled from the source datasets.
+
+    count: tasks. max_datasets: at most so many sources mixed in one. min_classes, max_classes:
+    classes of a task (fewer where the sources hold fewer). rows: about so many samples a task,
+    min_per_class to max_per_class of each class.
+    """
+
+    count: int = 1000
+    max_datasets: int = 3
+    min_classes: int = 3
+    max_classes: int = 20
+    rows: int = 192
+    min_per_class: int = 8
+    max_per_class: int = 32
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.max_datasets < 1:
+            raise InputError("tasks: count and max_datasets must be at least 1")
+        if not 2 <= self.min_classes <= self.max_classes:
+            raise InputError("tasks: 2 <= min_classes <= max_classes must hold")
+        if not 1 <= self.min_per_class <= self.max_per_class:
+            raise InputError("tasks: 1 <= min_per_class <= max_per_class must hold")
+
+    @property
+    def max_rows(self) -> int:
+        """No task has more rows than this."""
+        return max(self.rows, self.min_per_class * self.max_classes)
+
+
+def sample_tasks(
+    labels: dict[str, NDArray[np.int32]], config: TaskConfig, seed: int
+) -> list[MetaTask]:
+    """Draw meta-tasks: sources, then classes of their union, then rows of every class.
+
+    Args:
+        labels: dataset -> [N] classes 0..C-1 of its training rows.
+        config: sizes. seed: the same seed draws the same tasks.
+
+    Returns:
+        config.count tasks.
+
+    Raises:
+        InputError: no dataset.
+    """
+    if not labels:
+        raise InputError("tasks to train on must name at least one dataset, got none")
+    rng = np.random.default_rng(seed)
+    return [_sample(labels, config, rng) for _ in range(config.count)]
+
+
+def _sample(
+    labels: dict[str, NDArray[np.int32]], config: TaskConfig, rng: np.random.Generator
+) -> MetaTask:
+    names = list(labels)
+    count = int(rng.integers(1, min(config.max_datasets, len(names)) + 1))
+    drawn = [names[i] for i in rng.permutation(len(names))[:count]]
+    union = [(d, c) for d in drawn for c in range(int(labels[d].max()) + 1)]
+    size = min(int(rng.integers(config.min_classes, config.max_classes + 1)), len(union))
+    classes = [union[i] for i in rng.permutation(len(union))[:size]]
+    datasets = tuple(d for d in drawn if d in {d for d, _ in classes})
+    per_class = int(np.clip(config.rows // size, config.min_per_class, config.max_per_class))
+    chosen = [rng.permutation(np.flatnonzero(labels[d] == c))[:per_class] for d, c in classes]
+    sizes = [len(rows) for rows in chosen]
+    source = [datasets.index(d) for d, _ in classes]
+    return MetaTask(
+        datasets,
+        np.repeat(np.array(source, np.int32), sizes),
+        np.concatenate(chosen),
+        np.repeat(np.arange(size, dtype=np.int32), sizes),
+    )
+
+
+def gather(task: MetaTask, features: dict[str, NDArray[np.floating]]) -> NDArray[np.float32]:
+    """Rows [N, D] of a meta-task from the features of its datasets."""
+    width = features[task.datasets[0]].shape[1]
+    out = np.empty((len(task.rows), width), np.float32)
+    for i, dataset in enumerate(task.datasets):
+        here = task.source == i
+        out[here] = features[dataset][task.rows[here]]
+    return out
+
+
+def load_sources(
+    zoo: FeatureStore, model: str, datasets: Sequence[str]
+) -> dict[str, NDArray[np.float32]]:
+    """Training features of a model by dataset."""
+    return {dataset: zoo.training_features(model, dataset) for dataset in datasets}
+
+
+def class_bucket(classes: int) -> int:
+    """The power of two, at least 8, that a task of so many classes is padded to.
+
+    >>> [class_bucket(c) for c in (3, 8, 9, 100)]
+    [8, 8, 16, 128]
+    """
+    return max(8, 1 << (classes - 1).bit_length())
+
+
+def pad_tokens(
+    tokens: Sequence[NDArray[np.float32]],
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Stack tasks of different class counts.
+
+    Args:
+        tokens: T arrays [C_t, D].
+
+    Returns:
+        [T, C, D] with zero rows as padding, C the bucket of the largest, and the mask [T, C].
+    """
+    C = class_bucket(max(len(task) for task in tokens))
+    padded = np.zeros((len(tokens), C, tokens[0].shape[1]), np.float32)
+    mask = np.zeros((len(tokens), C), bool)
+    for i, task in enumerate(tokens):
+        padded[i, : len(task)] = task
+        mask[i, : len(task)] = True
+    return padded, mask

@@ -1,0 +1,55 @@
+"""The strictest modes for every test, and the two zoos that tests share."""
+
+import os
+from pathlib import Path
+
+import jax
+import jaxtyping
+import numpy as np
+import pytest
+from hypothesis import settings
+
+# Shapes and types of every function of the package are checked, which works only if the hook
+# comes before the first import: tests import the package themselves, fixtures import it late.
+jaxtyping.install_import_hook("spider_jax", "beartype.beartype")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+settings.register_profile("deterministic", derandomize=True, database=None, deadline=None)
+settings.load_profile("deterministic")
+
+SMALL_WIDTHS = {"narrow": 5, "middle": 8, "wide": 12}
+SMALL_CLASSES = {"apples": 3, "birds": 4, "cars": 5, "dice": 3}
+
+
+@pytest.fixture
+def small_zoo(tmp_path: Path) -> Path:
+    """A zoo of 3 models and the extractor psi on 4 tasks whose features carry their classes."""
+    from spider_jax.store import FeatureStore
+
+    folder, rng = tmp_path / "small_zoo", np.random.default_rng(0)
+    widths = {**SMALL_WIDTHS, "psi": 6}
+    for number, (task, classes) in enumerate(SMALL_CLASSES.items()):
+        labels = rng.permutation(np.arange(40 + 5 * number) % classes)
+        FeatureStore.write_labels(folder, task, labels)
+        for model, width in widths.items():
+            means = rng.normal(size=(classes, width))
+            features = means[labels] + 0.5 * rng.normal(size=(len(labels), width))
+            FeatureStore.write_features(folder, model, task, features.astype(np.float32))
+    FeatureStore.write_manifest(
+        folder,
+        extractor="psi",
+        models={model: {"width": width} for model, width in widths.items()},
+        tasks={task: {"kind": "classification"} for task in SMALL_CLASSES},
+    )
+    lines = [f"{m},{t},{rng.uniform(0.3, 0.9):.3f}" for m in widths for t in SMALL_CLASSES]
+    (folder / "accuracies.csv").write_text("\n".join(["model,task,accuracy", *lines, ""]))
+    return folder
+
+
+@pytest.fixture
+def real_zoo() -> Path:
+    """23 real models on 14 real tasks; needs the environment variable SPIDER_JAX_DATA."""
+    data = os.environ.get("SPIDER_JAX_DATA")
+    if not data:
+        pytest.skip("set SPIDER_JAX_DATA to the folder that holds real_zoo to run this test")
+    return Path(data) / "real_zoo"
