@@ -164,9 +164,11 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
     if found != f"spider_jax/{kind}":
         raise InputError(f"{path}: format must be 'spider_jax/{kind}', got {found!r}")
     version = content.get("version")
-    if not isinstance(version, int) or version > VERSION:
+    if not isinstance(version, int):
+        raise InputError(f"{path}: version must be an integer, got {version!r}")
+    if version > VERSION:
         raise InputError(
-            f"{path}: version must be an integer up to {VERSION}, the newest this release reads, "
-            f"got {version!r}: upgrade spider_jax"
+            f"{path}: version {version} is newer than the {VERSION} this release reads: "
+            "upgrade spider_jax"
         )
     return content

@@ -113,8 +113,8 @@ def _teach_model(
 def _compiled(metrics: tuple[str, ...], classes: int) -> Core:
     """[B, N, D] features and [B, N] labels (-1: padding) to [B, K] metrics.
 
-    Where D > N the features meet as N x N inner products, so that only a product is compiled per
-    width and everything behind it once.
+    Where D > N the features meet as N x N inner products (formed in float32, decomposed in
+    float64), so that only a product is compiled per width and everything behind it once.
     """
 
     def from_features(features: jax.Array, labels: jax.Array, width: jax.Array) -> jax.Array:
@@ -128,10 +128,9 @@ def _compiled(metrics: tuple[str, ...], classes: int) -> Core:
     narrow, wide = (jax.jit(jax.vmap(f, (0, 0, None))) for f in (from_features, from_gram))
 
     def run(features: NDArray[np.float32], labels: NDArray[np.int32], width: np.float64) -> Any:
-        F = jnp.asarray(features, jnp.float64)
-        if F.shape[2] <= F.shape[1]:
-            return narrow(F, labels, width)
-        return wide(_inner_products(F, labels), labels, width)
+        if features.shape[2] <= features.shape[1]:
+            return narrow(features.astype(np.float64), labels, width)
+        return wide(_inner_products(features, labels), labels, width)
 
     return run
 
@@ -143,4 +142,4 @@ def _columns(labels: jax.Array, classes: int) -> tuple[jax.Array, jax.Array]:
 @jax.jit
 @jax.vmap
 def _inner_products(features: jax.Array, labels: jax.Array) -> jax.Array:
-    return gram(standardized(features, labels >= 0))
+    return gram(standardized(features, labels >= 0)).astype(jnp.float64)

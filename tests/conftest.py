@@ -1,6 +1,8 @@
-"""The strictest modes for every test, and the two zoos that tests share."""
+"""The strictest modes for every test, the check of an error's line, the zoos that tests share."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import jax
@@ -19,6 +21,22 @@ settings.load_profile("deterministic")
 
 SMALL_WIDTHS = {"narrow": 5, "middle": 8, "wide": 12}
 SMALL_CLASSES = {"apples": 3, "birds": 4, "cars": 5, "dice": 3}
+
+
+@pytest.fixture(scope="session")
+def refused() -> Callable[..., AbstractContextManager[None]]:
+    """`with refused("labels", "N=3"):` the block raises InputError, one line with these words."""
+    from spider_jax.errors import InputError
+
+    @contextmanager
+    def refused(*mentions: object) -> Iterator[None]:
+        with pytest.raises(InputError) as caught:
+            yield
+        message = str(caught.value)
+        assert message.splitlines() == [message]
+        assert [m for m in mentions if str(m) not in message] == [], message
+
+    return refused
 
 
 @pytest.fixture

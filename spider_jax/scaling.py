@@ -1,0 +1,87 @@
+"""Scaling of raw extractor features, fitted on source tasks, kept with the spider."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+from numpy.typing import NDArray
+
+from spider_jax.errors import InputError
+
+KINDS = ("raw", "standardize", "pca")
+
+
+class Scaling(NamedTuple):
+    """tokens -> (tokens - mean) @ matrix, with the spread of the classes appended if asked for.
+
+    mean: [D]. matrix: [D, p]. spread: |token - mean of the task's tokens| stands beside each token,
+    so that an average over tokens also tells how far apart the classes lie.
+    """
+
+    mean: NDArray[np.float32]
+    matrix: NDArray[np.float32]
+    spread: bool
+
+    @property
+    def width(self) -> int:
+        """Width of a scaled token."""
+        return int(self.matrix.shape[1]) * (2 if self.spread else 1)
+
+    def __call__(
+        self, tokens: Float[Array, "T C D"], mask: Bool[Array, "T C"]
+    ) -> Float[Array, "T C p"]:
+        """Scale padded tokens; padding stays 0."""
+        real = mask[..., None].astype(tokens.dtype)
+        scaled = jnp.matmul(tokens - self.mean, self.matrix, precision="highest") * real
+        if not self.spread:
+            return scaled
+        centre = scaled.sum(1, keepdims=True) / real.sum(1, keepdims=True)
+        return jnp.concatenate([scaled, jnp.abs(scaled - centre) * real], axis=-1)
+
+
+def fit_scaling(
+    features: NDArray[Any], *, kind: str = "pca", components: int = 32, spread: bool = True
+) -> Scaling:
+    """Fit a scaling to the extractor's features of the source tasks.
+
+    raw: no change but one factor. standardize: each feature to mean 0, deviation 1. pca: standardised, rotated to
+    the leading principal components, not whitened: the directions in which tasks differ most keep
+    their weight, and a network fitted to few source datasets leans on these first.
+
+    Args:
+        features: [N, D] raw. kind: one of KINDS. components: of pca. spread: see Scaling.
+
+    Returns:
+        The scaling, float32.
+
+    Raises:
+        InputError: an unknown kind, or fewer than one component.
+    """
+    if kind not in KINDS:
+        raise InputError(f"scaling must be one of {KINDS}, got {kind!r}")
+    if components < 1:
+        raise InputError(f"components must be at least 1, got {components}")
+    F = np.asarray(features, np.float64)
+    D = F.shape[1]
+    if kind == "raw":
+        return Scaling(np.zeros(D, np.float32), np.eye(D, dtype=np.float32), spread)
+    mean, sd = F.mean(0), F.std(0)
+    alive = sd > 1e-6 * sd.max()
+    matrix = np.diag(np.where(alive, 1 / np.where(alive, sd, 1.0), 0.0))
+    if kind == "pca":
+        Z = (F - mean) @ matrix
+        _, vectors = np.linalg.eigh(Z.T @ Z)
+        vectors = vectors[:, ::-1][:, :components]
+        signs = np.sign(vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])])
+        matrix = matrix @ (vectors * signs)
+    return Scaling(mean.astype(np.float32), matrix.astype(np.float32), spread)
+
+
+def with_unit_tokens(
+    scaling: Scaling, tokens: NDArray[np.float32], mask: NDArray[np.bool_]
+) -> Scaling:
+    """The scaling that brings these padded tokens [T, C, D] to unit mean square ("raw" too)."""
+    scaled = np.asarray(scaling(jnp.asarray(tokens), jnp.asarray(mask)), np.float64)
+    size = np.sqrt((scaled**2).sum() / mask.sum() / scaling.width)
+    return scaling._replace(matrix=np.asarray(scaling.matrix / max(size, 1e-30), np.float32))

@@ -1,0 +1,193 @@
+"""The spider: model tokens, one attention block, a head; and the ranking of a task."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array
+from numpy.typing import ArrayLike, NDArray
+
+from spider_jax.errors import InputError
+from spider_jax.ranking import Ranking
+from spider_jax.scaling import Scaling
+from spider_jax.scoring import LAYER_NORM_EPSILON, Folded, Weights, fold, score_in_chunks
+from spider_jax.tasks import pad_tokens
+
+ATTENTION_OUTPUT_SCALE = 0.3
+
+
+class SpiderNet(nnx.Module):
+    """Parameters of one spider: a token theta_m per model and the weights that all models share.
+
+    As published but for the start of W_o, a third of Xavier-normal [measured]: training begins near
+    an order that ignores the task and learns first what tasks agree on.
+
+    Args:
+        models: M. token_width: width of a scaled task token. width: d. rngs: of the start.
+    """
+
+    def __init__(self, models: int, token_width: int, width: int, rngs: nnx.Rngs) -> None:
+        square = nnx.initializers.normal((1 / width) ** 0.5)
+        start = nnx.initializers.normal(ATTENTION_OUTPUT_SCALE * (1 / width) ** 0.5)
+        self.theta = nnx.Param(jax.random.normal(rngs.params(), (models, width)))
+        self.project = nnx.Linear(token_width, width, rngs=rngs)
+        self.query = nnx.Linear(width, width, use_bias=False, kernel_init=square, rngs=rngs)
+        self.key = nnx.Linear(width, width, use_bias=False, kernel_init=square, rngs=rngs)
+        self.value = nnx.Linear(width, width, use_bias=False, kernel_init=square, rngs=rngs)
+        self.output = nnx.Linear(width, width, kernel_init=start, rngs=rngs)
+        self.norm = nnx.LayerNorm(width, epsilon=LAYER_NORM_EPSILON, rngs=rngs)
+        self.head_norm = nnx.LayerNorm(width, epsilon=LAYER_NORM_EPSILON, rngs=rngs)
+        self.head = nnx.Linear(width, 1, rngs=rngs)
+
+    def weights(self) -> Weights:
+        """The parameters under the names of the algebra."""
+        return Weights(
+            theta=self.theta[...],
+            project=self.project.kernel[...],
+            project_bias=_of(self.project.bias),
+            query=self.query.kernel[...],
+            key=self.key.kernel[...],
+            value=self.value.kernel[...],
+            output=self.output.kernel[...],
+            output_bias=_of(self.output.bias),
+            norm_scale=_of(self.norm.scale),
+            norm_bias=_of(self.norm.bias),
+            head_norm_scale=_of(self.head_norm.scale),
+            head_norm_bias=_of(self.head_norm.bias),
+            head=self.head.kernel[...][:, 0],
+            head_bias=_of(self.head.bias)[0],
+        )
+
+
+def _of(parameter: nnx.Param[Array] | None) -> Array:
+    assert parameter is not None  # every layer above that is read so has this parameter
+    return parameter[...]
+
+
+@dataclass(frozen=True)
+class Description:
+    """Everything of a spider but its numbers: what stands in its JSON.
+
+    models: names [M], the order of the tokens. widths: feature width by model. extractor: name and
+    width. width: d. members: spiders in the ensemble. resolution: score difference from which the
+    order of two models held for 4 of 5 pairs on held-out source tasks. training: what it was
+    trained on and how, as plain JSON values.
+    """
+
+    models: tuple[str, ...]
+    widths: Mapping[str, int]
+    extractor: Mapping[str, Any]
+    width: int
+    members: int
+    token_width: int
+    resolution: float
+    precision: str = "float32"
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Spider:
+    """A trained ranker: scores every model of its zoo for a task from the task's tokens alone.
+
+    description: names and provenance. scaling: of raw extractor features. weights: Weights with a
+    leading axis of ensemble members, float32.
+    """
+
+    description: Description
+    scaling: Scaling
+    weights: Weights
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models it ranks."""
+        return self.description.models
+
+    @cached_property
+    def folded(self) -> Folded:
+        """The weights ready to score; leading axis of members."""
+        return jax.jit(jax.vmap(fold))(self.weights)
+
+    def scores(self, tasks: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Scores of all models on many tasks, the mean over the ensemble.
+
+        Args:
+            tasks: T arrays of raw class centres [C_t, D].
+
+        Returns:
+            float32 [T, M], models in the order of `models`. Only differences mean something.
+
+        Raises:
+            InputError: tokens of another width than the extractor's, or not finite.
+        """
+        for i, tokens in enumerate(tasks):
+            self._check_tokens(tokens, f"tokens of task {i}" if len(tasks) > 1 else "tokens")
+        padded, mask = pad_tokens([np.asarray(t, np.float32) for t in tasks])
+        scaled = _scaled(self.scaling.mean, self.scaling.matrix, padded, mask, self.scaling.spread)
+        return np.asarray(score_in_chunks(self.folded, scaled, jnp.asarray(mask)).mean(0))
+
+    def rank(self, tokens: ArrayLike, *, task: str | None = None) -> Ranking:
+        """Rank all models for one task; no model of the zoo is run or read.
+
+        Args:
+            tokens: [C, D_psi] class centres of the general extractor's raw features
+                (`task_tokens`).
+            task: its name, for the report.
+
+        Returns:
+            A Ranking, best first, with the score difference below which it cannot tell apart.
+
+        Raises:
+            InputError: tokens of another width than the extractor's, or not finite.
+        """
+        scores = self.scores([np.asarray(tokens)])[0]
+        return Ranking.from_scores(
+            self.models, scores, resolution=self.description.resolution, task=task
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Write the spider to a folder (spider.json and orbax weights), all or nothing.
+
+        Raises:
+            InputError: the folder exists and holds something else.
+        """
+        from spider_jax.checkpoint import save
+
+        save(self, Path(folder))
+
+    @staticmethod
+    def load(folder: str | Path) -> "Spider":
+        """Read a spider that `save` wrote.
+
+        Raises:
+            InputError: not a spider, a newer format, or damaged weights.
+        """
+        from spider_jax.checkpoint import load
+
+        return load(Path(folder))
+
+    def with_resolution(self, resolution: float) -> "Spider":
+        """The same spider with another resolution."""
+        return replace(self, description=replace(self.description, resolution=resolution))
+
+    def _check_tokens(self, tokens: NDArray[Any], what: str) -> None:
+        extractor = self.description.extractor
+        if tokens.ndim != 2 or tokens.shape[1] != extractor["width"] or len(tokens) == 0:
+            raise InputError(
+                f"{what} must be [C, {extractor['width']}] class centres of "
+                f"{extractor['name']!r}, got {tokens.shape}"
+            )
+        if not np.isfinite(tokens).all():
+            raise InputError(f"{what} must be finite, got NaN or infinity")
+
+
+def _scale(mean: Array, matrix: Array, tokens: Array, mask: Array, spread: bool) -> Array:
+    return Scaling(mean, matrix, spread)(tokens, mask)  # type: ignore[arg-type]
+
+
+_scaled = jax.jit(_scale, static_argnums=4)
