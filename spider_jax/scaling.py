@@ -45,9 +45,10 @@ def fit_scaling(
 ) -> Scaling:
     """Fit a scaling to the extractor's features of the source tasks.
 
-    raw: no change but one factor. standardize: each feature to mean 0, deviation 1. pca: standardised, rotated to
-    the leading principal components, not whitened: the directions in which tasks differ most keep
-    their weight, and a network fitted to few source datasets leans on these first.
+    raw: no change but one factor. standardize: each feature to mean 0, deviation 1. pca:
+    standardised, rotated to the leading principal components, not whitened: the directions in
+    which tasks differ most keep their weight, and a network fitted to few source datasets leans on
+    these first.
 
     Args:
         features: [N, D] raw. kind: one of KINDS. components: of pca. spread: see Scaling.

@@ -6,7 +6,6 @@ Features are standardised within each task, so one eigendecomposition serves all
 import logging
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +21,10 @@ from spider_jax.metrics.statistics import (
     CLASS_BUCKET,
     ROW_BUCKET,
     Core,
+    Statistics,
     bucket,
-    gram,
-    standardized,
+    compiled,
     statistics,
-    statistics_from_gram,
 )
 from spider_jax.progress import progress
 from spider_jax.store import FeatureStore, Problem
@@ -98,48 +96,23 @@ def _teach_model(
     out = []
     for start in range(0, len(tasks), BATCH):
         batch = tasks[start : start + BATCH]
-        F = np.zeros((BATCH, N, bucket(width, ROW_BUCKET)), np.float32)
+        F = np.zeros((BATCH, N, width), np.float32)
         labels = np.full((BATCH, N), -1, np.int32)
         for i, task in enumerate(batch):
-            F[i, : len(task.rows), :width] = gather(task, features)
+            F[i, : len(task.rows)] = gather(task, features)
             labels[i, : len(task.rows)] = task.labels
-        with jax.enable_x64(True):
-            scores = _compiled(metrics, C)(F, labels, np.float64(width))
-            out.append(np.asarray(scores)[: len(batch)])
-    return np.concatenate(out)
+        labels[len(batch) :] = labels[0]  # a short last batch repeats a task
+        F[len(batch) :] = F[0]
+        targets = (labels[..., None] == np.arange(C)).astype(np.float64)
+        given = statistics(F, targets, labels >= 0, width, standardize=True)
+        with jax.enable_x64(True):  # dispatched: the host decomposes the next batch meanwhile
+            out.append(compiled(_all_of(metrics), batch=True)(given))
+    return np.concatenate([np.asarray(scores) for scores in out])[: len(tasks)]
 
 
 @lru_cache(maxsize=16)
-def _compiled(metrics: tuple[str, ...], classes: int) -> Core:
-    """[B, N, D] features and [B, N] labels (-1: padding) to [B, K] metrics.
-
-    Where D > N the features meet as N x N inner products (formed in float32, decomposed in
-    float64), so that only a product is compiled per width and everything behind it once.
-    """
-
-    def from_features(features: jax.Array, labels: jax.Array, width: jax.Array) -> jax.Array:
-        given = statistics(features, *_columns(labels, classes), width, standardize=True)
+def _all_of(metrics: tuple[str, ...]) -> Core:
+    def core(given: Statistics) -> jax.Array:
         return jnp.stack([TEACHERS[name](given) for name in metrics])
 
-    def from_gram(inner: jax.Array, labels: jax.Array, width: jax.Array) -> jax.Array:
-        given = statistics_from_gram(inner, *_columns(labels, classes), width)
-        return jnp.stack([TEACHERS[name](given) for name in metrics])
-
-    narrow, wide = (jax.jit(jax.vmap(f, (0, 0, None))) for f in (from_features, from_gram))
-
-    def run(features: NDArray[np.float32], labels: NDArray[np.int32], width: np.float64) -> Any:
-        if features.shape[2] <= features.shape[1]:
-            return narrow(features.astype(np.float64), labels, width)
-        return wide(_inner_products(features, labels), labels, width)
-
-    return run
-
-
-def _columns(labels: jax.Array, classes: int) -> tuple[jax.Array, jax.Array]:
-    return (labels[:, None] == jnp.arange(classes)).astype(jnp.float64), labels >= 0
-
-
-@jax.jit
-@jax.vmap
-def _inner_products(features: jax.Array, labels: jax.Array) -> jax.Array:
-    return gram(standardized(features, labels >= 0)).astype(jnp.float64)
+    return core

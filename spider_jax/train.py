@@ -109,7 +109,7 @@ class TrainingSet(NamedTuple):
 
 
 class Split(NamedTuple):
-    """What a member leaves out. weight [E, T]: 1 where it trains. held [E, V]: its held-out tasks."""
+    """What members leave out. weight [E, T]: 1 where one trains. held [E, V]: held-out tasks."""
 
     datasets: list[list[str]]
     weight: NDArray[np.float32]
@@ -352,7 +352,7 @@ def _optimizer(config: TrainConfig) -> optax.GradientTransformation:
 def _noisy_scores(
     config: TrainConfig, weights: Weights, tokens: Array, mask: Array, key: Array
 ) -> Array:
-    """Scores with dropped classes, shifted tokens and dropout: what keeps few sources from fitting."""
+    """Scores with dropped classes, shifted tokens and dropout, against fitting the few sources."""
     drop_class, shift, drop_output = jax.random.split(key, 3)
     mask = mask & jax.random.bernoulli(drop_class, 1 - config.token_dropout, mask.shape)
     shape = (len(tokens), 1, tokens.shape[2])

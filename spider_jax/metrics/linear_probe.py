@@ -57,14 +57,16 @@ def linear_probe(features: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> fl
     if len(F) < OUTER_FOLDS:
         raise InputError(f"features must have at least {OUTER_FOLDS} rows, got {len(F)}")
     n, N = len(F), bucket(len(F), ROW_BUCKET)
-    padded = np.pad(F, ((0, N - n), (0, bucket(F.shape[1], ROW_BUCKET) - F.shape[1])))
+    rows = np.arange(N) < n
+    s, U = spectrum(standardized(np.pad(F, ((0, N - n), (0, 0))), rows))
+    # the same inner products in at most N columns; float32 is enough for an accuracy
+    Z = (U * np.sqrt(s)).astype(np.float32)
     classes = bucket(int(y.max()) + 1, CLASS_BUCKET)
-    Y = np.pad(np.eye(classes)[y], ((0, N - n), (0, 0)))
+    Y = np.pad(np.eye(classes, dtype=np.float32)[y], ((0, N - n), (0, 0)))
     outer, inner = (
         np.pad(folds, ((0, 0), (0, N - n)), constant_values=-1) for folds in _folds(y, seed)
     )
-    with jax.enable_x64(True):
-        return float(_probe(padded, Y, np.arange(N) < n, outer[0], inner))
+    return float(_probe(Z, s.astype(np.float32), Y, rows, outer[0], inner))
 
 
 def _folds(y: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -91,17 +93,15 @@ def stratified_folds(
 
 @jax.jit
 def _probe(
-    F: Float[Array, "N D"],
+    Z: Float[Array, "N k"],
+    curvature: Float[Array, " k"],
     Y: Float[Array, "N C"],
     rows: Array,
     outer: Int[Array, " N"],
     inner: Int[Array, "A N"],
 ) -> Float[Array, ""]:
-    s, U = spectrum(standardized(F, rows))
-    # the same inner products in at most N columns; float32 is enough for an accuracy
-    Z, s, Y = ((U * jnp.sqrt(s)).astype(jnp.float32), s.astype(jnp.float32), Y.astype(jnp.float32))
     penalties = jnp.array(PENALTIES, Z.dtype)
-    fit = partial(_held_out_hits, Z, s, Y)
+    fit = partial(_held_out_hits, Z, curvature, Y)
 
     def one_fold(fold: Array) -> Array:
         training = (outer != fold) & rows

@@ -1,8 +1,10 @@
 """What the metrics from features share: labels as columns, and the spectrum of the features.
 
 F = U diag(sqrt s) V^T. Every metric here needs only s, U and the labels, never the D x D side, so
-models of any width meet in the same N-dimensional space. Shapes are padded to buckets (zero rows,
-zero columns and empty classes change nothing), so that another task or model does not recompile.
+models of any width meet in the same N-dimensional space. Decompositions run on the host in float64
+(batched eigh under XLA on CPU has hung and has corrupted memory: jax-ml/jax issue 39292); what
+follows is jitted. Shapes are padded to buckets (zero rows, zero columns and empty classes change
+nothing), so that another task or model does not recompile.
 """
 
 from collections.abc import Callable
@@ -10,9 +12,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
 from numpy.typing import ArrayLike, NDArray
 
 from spider_jax.errors import InputError
@@ -22,97 +22,92 @@ CLASS_BUCKET = 8
 # Eigenvalues of a float64 Gram matrix below this share of the largest are rounding.
 RANK_TOLERANCE = 1e-12
 
+Float64 = NDArray[np.float64]
+
 
 class Spectrum(NamedTuple):
-    """Eigenvalues s [k] of F F^T (0 where there is none) and left singular vectors U [N, k]."""
+    """Eigenvalues s [..., k] of F F^T, 0 where unused, and left singular vectors U [..., N, k]."""
 
-    s: Float[Array, " k"]
-    U: Float[Array, "N k"]
+    s: Any
+    U: Any
 
 
 class Statistics(NamedTuple):
-    """One model on one task, float64, padded.
+    """One model on one task, float64, padded; with leading axes, a batch of them.
 
     gram [N, N] inner products of the rows, targets [N, C] (one column a class or target), rows [N]
-    True where real, n the number of real rows, width the number of real columns, raw and centred
-    spectra.
+    True where real, n the number of real rows, width the number of feature columns, raw and
+    centred spectra.
     """
 
-    gram: Float[Array, "N N"]
-    targets: Float[Array, "N C"]
-    rows: Bool[Array, " N"]
-    n: Float[Array, ""]
-    width: Float[Array, ""]
+    gram: Any
+    targets: Any
+    rows: Any
+    n: Any
+    width: Any
     raw: Spectrum
     centred: Spectrum
 
 
-def spectrum(features: Float[Array, "N D"]) -> Spectrum:
-    """s and U of F F^T = U diag(s) U^T, from the smaller side.
+def spectrum(features: NDArray[np.floating]) -> Spectrum:
+    """s and U of F F^T = U diag(s) U^T, from the smaller side, k = min(N, D) padded.
 
     N <= D: eigenvectors of F F^T. N > D: F = Q R, eigenvectors W of R R^T, U = Q W: orthonormal to
     rounding, which dividing F V by sqrt(s) is not.
     """
-    n, width = features.shape
-    if n <= width:
-        s, U = jnp.linalg.eigh(gram(features))
-    else:
-        Q, R = jnp.linalg.qr(features)
-        s, W = jnp.linalg.eigh(gram(R))
-        U = jnp.matmul(Q, W, precision=jax.lax.Precision.HIGHEST)
-    return _without_rounding(s, U)
+    N, D = features.shape[-2:]
+    if N <= D:
+        return without_rounding(*np.linalg.eigh(gram(features)))
+    Q, R = np.linalg.qr(np.asarray(features, np.float64))
+    s, W = np.linalg.eigh(gram(R))
+    unused = [(0, 0)] * (features.ndim - 1) + [(0, bucket(D, ROW_BUCKET) - D)]
+    return without_rounding(np.pad(s, unused[1:]), np.pad(Q @ W, unused))
 
 
-def _without_rounding(s: Float[Array, " k"], U: Float[Array, "N k"]) -> Spectrum:
-    kept = s > RANK_TOLERANCE * jnp.max(s)
-    return Spectrum(jnp.where(kept, s, 0.0), jnp.where(kept, U, 0.0))
+def without_rounding(s: Float64, U: Float64) -> Spectrum:
+    """The spectrum with what is only rounding set to 0."""
+    kept = s > RANK_TOLERANCE * s.max(-1, keepdims=True)
+    return Spectrum(np.where(kept, s, 0.0), np.where(kept[..., None, :], U, 0.0))
 
 
-def gram(A: Float[Array, "a b"]) -> Float[Array, "a a"]:
-    """A A^T."""
-    return jnp.matmul(A, A.T, precision=jax.lax.Precision.HIGHEST)
+def gram(A: NDArray[np.floating]) -> Float64:
+    """A A^T, float64 (the product in the precision of A)."""
+    return np.asarray(A @ np.swapaxes(A, -1, -2), np.float64)
 
 
-def standardized(features: Float[Array, "N D"], rows: Bool[Array, " N"]) -> Float[Array, "N D"]:
+def centred(features: NDArray[np.floating], rows: NDArray[np.bool_]) -> NDArray[np.floating]:
+    """F - mean over the real rows; padding stays 0."""
+    real = rows[..., None]
+    n = rows.sum(-1)[..., None, None].astype(features.dtype)
+    return (features - (features * real).sum(-2, keepdims=True) / n) * real
+
+
+def standardized(features: NDArray[np.floating], rows: NDArray[np.bool_]) -> NDArray[np.floating]:
     """(F - mean) / sd per column over the real rows; constant columns and padding become 0."""
-    weight = rows.astype(features.dtype)[:, None]
-    n = weight.sum()
-    centred = (features - (features * weight).sum(0) / n) * weight
-    sd = jnp.sqrt((centred**2).sum(0) / n)
-    alive = sd > 1e-6 * jnp.max(sd)
-    return jnp.where(alive, centred / jnp.where(alive, sd, 1.0), 0.0)
+    F = centred(features, rows)
+    n = rows.sum(-1)[..., None, None].astype(features.dtype)
+    sd = np.sqrt((F**2).sum(-2, keepdims=True) / n)
+    alive = sd > 1e-6 * sd.max(-1, keepdims=True)
+    return np.where(alive, F / np.where(alive, sd, 1), 0).astype(features.dtype)
 
 
 def statistics(
-    features: Float[Array, "N D"],
-    targets: Float[Array, "N C"],
-    rows: Bool[Array, " N"],
-    width: Float[Array, ""],
+    features: NDArray[np.floating],
+    targets: Float64,
+    rows: NDArray[np.bool_],
+    width: int,
     *,
     standardize: bool = False,
 ) -> Statistics:
-    """Statistics of padded float64 arrays, for use inside jit (what is not used costs nothing)."""
+    """Statistics of padded features [..., N, D], targets [..., N, C] and rows [..., N]."""
+    n = rows.sum(-1).astype(np.float64)
+    widths = np.full(n.shape, float(width))
     if standardize:  # centred already: one decomposition serves both
         features = standardized(features, rows)
-        raw = centred = spectrum(features)
+        raw = about_mean = spectrum(features)
     else:
-        raw = spectrum(features)
-        weight = rows.astype(features.dtype)[:, None]
-        centred = spectrum((features - (features * weight).sum(0) / weight.sum()) * weight)
-    n = rows.sum().astype(features.dtype)
-    return Statistics(gram(features), targets, rows, n, width, raw, centred)
-
-
-def statistics_from_gram(
-    inner: Float[Array, "N N"],
-    targets: Float[Array, "N C"],
-    rows: Bool[Array, " N"],
-    width: Float[Array, ""],
-) -> Statistics:
-    """Statistics from the inner products of centred features: one shape for models of any width."""
-    spectra = _without_rounding(*jnp.linalg.eigh(inner))
-    n = rows.sum().astype(inner.dtype)
-    return Statistics(inner, targets, rows, n, width, spectra, spectra)
+        raw, about_mean = spectrum(features), spectrum(centred(features, rows))
+    return Statistics(gram(features), targets, rows, n, widths, raw, about_mean)
 
 
 def bucket(size: int, step: int) -> int:
@@ -187,19 +182,20 @@ def evaluate(
         What core returns, as NumPy.
     """
     n, width = features.shape
-    N, D = bucket(n, ROW_BUCKET), bucket(width, ROW_BUCKET)
-    C = bucket(targets.shape[1], CLASS_BUCKET)
-    F = np.pad(features, ((0, N - n), (0, D - width)))
+    N, C = bucket(n, ROW_BUCKET), bucket(targets.shape[1], CLASS_BUCKET)
+    F = np.pad(features, ((0, N - n), (0, 0)))
     Y = np.pad(targets, ((0, N - n), (0, C - targets.shape[1])))
+    given = statistics(F, Y, np.arange(N) < n, width, standardize=standardize)
     with jax.enable_x64(True):
-        run = _compiled(core, standardize, tuple(sorted(options.items())))
-        return jax.tree.map(np.asarray, run(F, Y, np.arange(N) < n, np.float64(width)))
+        run = compiled(core, tuple(sorted(options.items())))
+        return jax.tree.map(np.asarray, run(given))
 
 
 @lru_cache(maxsize=256)
-def _compiled(core: Core, standardize: bool, options: tuple[tuple[str, Any], ...]) -> Core:
-    def run(features: Array, targets: Array, rows: Array, width: Array) -> Any:
-        given = statistics(features, targets, rows, width, standardize=standardize)
+def compiled(core: Core, options: tuple[tuple[str, Any], ...] = (), *, batch: bool = False) -> Core:
+    """core(statistics, **options), jitted; over a leading axis of the statistics if `batch`."""
+
+    def run(given: Statistics) -> Any:
         return core(given, **dict(options))
 
-    return jax.jit(run)
+    return jax.jit(jax.vmap(run) if batch else run)
