@@ -437,7 +437,9 @@ def build(zoo: FeatureStore, folder: Path) -> None:
         for task, chosen in rows.items():
             FeatureStore.write_labels(new, task, zoo.labels(task)[chosen])
         facts = {"models": model_entries(zoo, widths), "tasks": task_entries(zoo, rows)}
-        FeatureStore.write_manifest(new, extractor=zoo.extractor, note=NOTE, **facts)
+        FeatureStore.write_manifest(
+            new, extractor=zoo.extractor, standardized=True, note=NOTE, **facts
+        )
         write_accuracies(zoo.folder / "accuracies.csv", new / "accuracies.csv", models)
         write_text(new / "PROVENANCE.md", provenance(**facts))
 

@@ -1,0 +1,48 @@
+"""Rank a whole zoo of pre-trained models for a task without running the zoo.
+
+>>> import spider_jax
+>>> spider_jax.weighted_tau([0.9, 0.8, 0.7], [3.0, 2.0, 1.0])
+1.0
+"""
+
+from spider_jax.errors import InputError
+from spider_jax.losses import plackett_luce_loss
+from spider_jax.measures import weighted_tau
+from spider_jax.metrics import (
+    METRICS,
+    h_score_shrunk,
+    knn,
+    leep,
+    linear_probe,
+    logme,
+    nce,
+    ridge,
+)
+from spider_jax.ranking import Ranking
+from spider_jax.score_zoo import score_zoo
+from spider_jax.spider import Spider
+from spider_jax.store import FeatureStore
+from spider_jax.tasks import TaskConfig, task_tokens
+from spider_jax.train import TrainConfig, train
+
+__all__ = [
+    "METRICS",
+    "FeatureStore",
+    "InputError",
+    "Ranking",
+    "Spider",
+    "TaskConfig",
+    "TrainConfig",
+    "h_score_shrunk",
+    "knn",
+    "leep",
+    "linear_probe",
+    "logme",
+    "nce",
+    "plackett_luce_loss",
+    "ridge",
+    "score_zoo",
+    "task_tokens",
+    "train",
+    "weighted_tau",
+]

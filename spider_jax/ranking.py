@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spider_jax import tables
 from spider_jax.errors import InputError
-from spider_jax.files import read_json, write_json, write_text
+from spider_jax.files import read_json, versioned, write_json, write_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,16 +186,11 @@ class Ranking:
         """
         write_text(Path(path), tables.to_csv(self.columns, self.to_rows()))
 
-    def to_json(self, path: str | Path) -> None:
-        """Write the ranking as JSON, all or nothing; `from_json` reads it back.
+    def to_content(self) -> dict[str, Any]:
+        """What `to_json` writes, with its header."""
+        return versioned("ranking", self._content())
 
-        {"format": "spider_jax/ranking", "version": 1, "created_with": {...}, "task", "resolution",
-        "notes", "models": [{"rank", "cannot_tell_from": [first, last], "model", "score",
-        "accuracy"}, ...]}, with null for an unknown task, resolution or accuracy.
-
-        Args:
-            path: the file; one that exists is replaced.
-        """
+    def _content(self) -> dict[str, Any]:
         known = math.isfinite(self.resolution)
         models = [
             {
@@ -209,13 +204,24 @@ class Ranking:
                 zip(self.names, self.scores, self.rank_intervals().tolist(), strict=True), start=1
             )
         ]
-        content = {
+        return {
             "task": self.task,
             "resolution": self.resolution if known else None,
             "notes": list(self.notes),
             "models": models,
         }
-        write_json(Path(path), "ranking", content)
+
+    def to_json(self, path: str | Path) -> None:
+        """Write the ranking as JSON, all or nothing; `from_json` reads it back.
+
+        {"format": "spider_jax/ranking", "version": 1, "created_with": {...}, "task", "resolution",
+        "notes", "models": [{"rank", "cannot_tell_from": [first, last], "model", "score",
+        "accuracy"}, ...]}, with null for an unknown task, resolution or accuracy.
+
+        Args:
+            path: the file; one that exists is replaced.
+        """
+        write_json(Path(path), "ranking", self._content())
 
     @staticmethod
     def from_json(path: str | Path) -> "Ranking":

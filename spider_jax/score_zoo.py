@@ -1,17 +1,19 @@
 """Training-free metrics of every model of a zoo on one task; a broken model does not stop it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spider_jax.aggregate import mean_z
 from spider_jax.errors import InputError
 from spider_jax.metrics import DEFAULT_METRICS, METRICS
 from spider_jax.progress import progress
 from spider_jax.store import FeatureStore, Problem
+from spider_jax.tables import to_text
 
 log = logging.getLogger("spider_jax")
 
@@ -30,6 +32,24 @@ class ScoreTable:
     values: NDArray[np.float64]
     problems: tuple[Problem, ...]
     seconds: NDArray[np.float64]
+
+    def listing(
+        self, accuracies: Mapping[tuple[str, str], float]
+    ) -> tuple[tuple[str, ...], list[list[object]], str]:
+        """Columns, rows (best by the mean z-score of the metrics first) and text of the table."""
+        order = np.argsort(-np.nan_to_num(mean_z(self.values.T), nan=-np.inf), kind="stable")
+        truth = any((model, self.task) in accuracies for model in self.models)
+        columns = ("model", *self.metrics, *(("true accuracy",) if truth else ()))
+        rows: list[list[object]] = []
+        for i in order:
+            model = self.models[i]
+            scores = [float(v) if np.isfinite(v) else None for v in self.values[i]]
+            rows.append([model, *scores, *([accuracies.get((model, self.task))] if truth else [])])
+        text = to_text(columns, rows) + (
+            f"\ntask {self.task}: best first by the mean z-score of the metrics; "
+            "larger is better in every column"
+        )
+        return columns, rows, text
 
     def column(self, metric: str) -> NDArray[np.float64]:
         """Values of one metric, [M]."""
@@ -89,11 +109,12 @@ def _score_model(
     for i, name in enumerate(metrics):
         start = perf_counter()
         if METRICS[name].needs == "features":
-            scores.append(METRICS[name].score(features, labels))
+            given = {"standardize": False} if name == "ridge" and zoo.standardized else {}
+            scores.append(METRICS[name].score(features, labels, **given))
         elif zoo.has_probabilities(model, task):
             rows = zoo.training_rows(task)
-            given = zoo.probabilities(model, task)[rows]
-            scores.append(METRICS[name].score(probabilities=given, labels=labels))
+            rows_of = zoo.probabilities(model, task)[rows]
+            scores.append(METRICS[name].score(probabilities=rows_of, labels=labels))
         else:
             scores.append(float("nan"))
         seconds[i] += perf_counter() - start

@@ -17,7 +17,8 @@ from spider_jax.errors import InputError
 from spider_jax.ranking import Ranking
 from spider_jax.scaling import Scaling
 from spider_jax.scoring import LAYER_NORM_EPSILON, Folded, Weights, fold, score_in_chunks
-from spider_jax.tasks import pad_tokens
+from spider_jax.store import FeatureStore
+from spider_jax.tasks import pad_tokens, task_tokens
 
 ATTENTION_OUTPUT_SCALE = 0.3
 
@@ -149,6 +150,30 @@ class Spider:
         return Ranking.from_scores(
             self.models, scores, resolution=self.description.resolution, task=task
         )
+
+    def rank_task(self, zoo: FeatureStore, task: str) -> Ranking:
+        """Rank for a task of a zoo: `rank` of the extractor's class centres on its training rows.
+
+        Args:
+            zoo: labels of the task and the extractor's features on it; nothing else is read.
+            task: its name.
+
+        Returns:
+            A Ranking, with the true accuracies that the zoo knows.
+
+        Raises:
+            InputError: unknown task, another extractor than the spider was trained with.
+        """
+        wanted = self.description.extractor
+        if zoo.extractor is not None and zoo.extractor != wanted["name"]:
+            raise InputError(
+                f"{zoo.folder} has extractor {zoo.extractor!r}, the spider needs "
+                f"{wanted['name']!r}: export that extractor's features"
+            )
+        features = zoo.training_features(wanted["name"], task)
+        ranking = self.rank(task_tokens(features, zoo.training_labels(task)), task=task)
+        known = {m: zoo.accuracies[m, task] for m in self.models if (m, task) in zoo.accuracies}
+        return replace(ranking, accuracies=known)
 
     def save(self, folder: str | Path) -> None:
         """Write the spider to a folder (spider.json and orbax weights), all or nothing.

@@ -95,6 +95,11 @@ class FeatureStore:
         name = self.manifest.get("extractor")
         return name if isinstance(name, str) else None
 
+    @property
+    def standardized(self) -> bool:
+        """Whether the manifest says that the features were standardised before they were stored."""
+        return bool(self.manifest.get("standardized", False))
+
     def model_info(self, model: str) -> Mapping[str, Any]:
         """What the manifest says of a model ({} if nothing)."""
         info: Mapping[str, Any] = self.manifest.get("models", {}).get(model, {})

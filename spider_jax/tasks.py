@@ -53,12 +53,14 @@ class MetaTask:
 class TaskConfig:
     """How meta-tasks are sampled from the source datasets.
 
-    count: tasks. max_datasets: at most so many sources mixed in one. min_classes, max_classes:
+    count: tasks. single: share of tasks whose classes come from one source, as a user's do; the
+    others mix two to max_datasets sources. min_classes, max_classes:
     classes of a task (fewer where the sources hold fewer). rows: about so many samples a task,
     min_per_class to max_per_class of each class.
     """
 
     count: int = 1000
+    single: float = 0.6
     max_datasets: int = 3
     min_classes: int = 3
     max_classes: int = 20
@@ -69,6 +71,8 @@ class TaskConfig:
     def __post_init__(self) -> None:
         if self.count < 1 or self.max_datasets < 1:
             raise InputError("tasks: count and max_datasets must be at least 1")
+        if not 0 <= self.single <= 1:
+            raise InputError(f"tasks: single must be in [0, 1], got {self.single}")
         if not 2 <= self.min_classes <= self.max_classes:
             raise InputError("tasks: 2 <= min_classes <= max_classes must hold")
         if not 1 <= self.min_per_class <= self.max_per_class:
@@ -105,7 +109,8 @@ def _sample(
     labels: dict[str, NDArray[np.int32]], config: TaskConfig, rng: np.random.Generator
 ) -> MetaTask:
     names = list(labels)
-    count = int(rng.integers(1, min(config.max_datasets, len(names)) + 1))
+    most = min(config.max_datasets, len(names))
+    count = 1 if most == 1 or rng.random() < config.single else int(rng.integers(2, most + 1))
     drawn = [names[i] for i in rng.permutation(len(names))[:count]]
     union = [(d, c) for d in drawn for c in range(int(labels[d].max()) + 1)]
     size = min(int(rng.integers(config.min_classes, config.max_classes + 1)), len(union))

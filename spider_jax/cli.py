@@ -1,0 +1,234 @@
+"""The command line: each command a few lines over one public function.
+
+Data on stdout, messages and progress on stderr. Exit 0 done, 1 unexpected failure, 2 bad input,
+3 done but some models were skipped (listed).
+"""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from spider_jax.errors import InputError
+
+DONE, FAILED, BAD_INPUT, SKIPPED = range(4)
+
+
+@dataclass(frozen=True)
+class Messages:
+    """What goes to stderr."""
+
+    quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"])] = False
+    """Only errors, no progress bars."""
+    verbose: Annotated[bool, tyro.conf.arg(aliases=["-v"])] = False
+    """Every step."""
+
+    def start(self) -> bool:
+        """Set the level of the log; whether progress is shown."""
+        level = logging.ERROR if self.quiet else logging.INFO if self.verbose else logging.WARNING
+        logging.basicConfig(level=logging.ERROR, format="spider-jax: %(message)s")
+        logging.getLogger("spider_jax").setLevel(level)
+        return not self.quiet
+
+
+@dataclass(frozen=True)
+class Output:
+    """How data is written."""
+
+    json: bool = False
+    """JSON on stdout instead of a table."""
+    csv: Path | None = None
+    """Also write the table to this CSV file."""
+
+    def write(self, kind: str, columns: Sequence[str], rows: list[list[Any]], text: str) -> None:
+        """Print the table or its JSON, and write the CSV if asked for."""
+        from spider_jax.files import versioned, write_text
+        from spider_jax.tables import to_csv
+
+        if self.csv is not None:
+            write_text(self.csv, to_csv(columns, rows))
+        if self.json:
+            entries = [dict(zip(columns, map(_json_value, row), strict=True)) for row in rows]
+            print(json.dumps(versioned(kind, {"rows": entries}), indent=1, ensure_ascii=False))
+        else:
+            print(text)
+
+
+Flat = tyro.conf.OmitArgPrefixes
+Where = Annotated[Path, tyro.conf.Positional]
+Name = Annotated[str, tyro.conf.Positional]
+
+
+def demo(
+    out: Path | None = None,
+    messages: Annotated[Messages, Flat] = Messages(),
+) -> int:
+    """Train on the embedded zoo, rank its models for held-out tasks, compare with every baseline.
+
+    Args:
+        out: folder for the spider, the rankings as CSV and JSON, and a Markdown summary.
+    """
+    show = messages.start()
+    from spider_jax.demo import run_demo
+
+    found = run_demo(show_progress=show)
+    print(found.to_text())
+    if out is not None:
+        found.save(out)
+        print(f"\nwritten: {out}", file=sys.stderr)
+    return DONE
+
+
+def inspect(
+    zoo: Where,
+    check: bool = False,
+    output: Annotated[Output, Flat] = Output(),
+    messages: Annotated[Messages, Flat] = Messages(),
+) -> int:
+    """Show the models, widths, tasks and sizes of a zoo, and what is missing or broken.
+
+    Args:
+        zoo: folder of the zoo.
+        check: also read every value (finds NaN; takes as long as reading the zoo).
+    """
+    show = messages.start()
+    from spider_jax.inspect_zoo import inspect_zoo
+    from spider_jax.store import FeatureStore
+
+    found = inspect_zoo(FeatureStore(zoo), check=check, show_progress=show)
+    output.write("inspection", found.columns, found.rows, found.to_text())
+    return _skipped(found.problems)
+
+
+def score(
+    zoo: Where,
+    task: Name,
+    metrics: tuple[str, ...] = (),
+    output: Annotated[Output, Flat] = Output(),
+    messages: Annotated[Messages, Flat] = Messages(),
+) -> int:
+    """Score every model of a zoo on a task with training-free metrics.
+
+    Args:
+        zoo: folder of the zoo.
+        task: name of the task.
+        metrics: names of metrics; default: all but the cross-validated linear probe.
+    """
+    show = messages.start()
+    from spider_jax.metrics import DEFAULT_METRICS
+    from spider_jax.score_zoo import score_zoo
+    from spider_jax.store import FeatureStore
+
+    store = FeatureStore(zoo)
+    table = score_zoo(store, task, metrics or DEFAULT_METRICS, show_progress=show)
+    output.write("scores", *table.listing(store.accuracies))
+    return _skipped(table.problems)
+
+
+def train(
+    zoo: Where,
+    out: Path,
+    config: Path | None = None,
+    hold_out: tuple[str, ...] = (),
+    seed: int | None = None,
+    messages: Annotated[Messages, Flat] = Messages(),
+) -> int:
+    """Train a spider on a zoo.
+
+    Args:
+        zoo: folder of the zoo.
+        out: folder for the spider.
+        config: a TOML page, see configs/; default: TrainConfig().
+        hold_out: tasks to leave out of training, besides those the manifest holds out.
+        seed: instead of the configuration's.
+    """
+    show = messages.start()
+    from dataclasses import replace
+
+    from spider_jax.config_file import load_config
+    from spider_jax.store import FeatureStore
+    from spider_jax.train import TrainConfig, source_datasets
+    from spider_jax.train import train as train_spider
+
+    store = FeatureStore(zoo)
+    settings = load_config(config) if config else TrainConfig()
+    settings = settings if seed is None else replace(settings, seed=seed)
+    for name in hold_out:
+        store.kind(name)  # an unknown name is an error, not ignored
+    datasets = [task for task in source_datasets(store) if task not in hold_out]
+    spider = train_spider(store, settings, datasets=datasets, show_progress=show)
+    spider.save(out)
+    training = spider.description.training
+    best = max((h["held_out_tau"] or -1.0 for h in training["history"]), default=-1.0)
+    print(
+        f"{len(spider.models)} models, {len(datasets)} source datasets, "
+        f"held-out weighted tau {best:.3f} against the teachers, written to {out}"
+    )
+    return _skipped(training["left_out"])
+
+
+def rank(
+    spider: Where,
+    zoo: Where,
+    task: Name,
+    top: int | None = None,
+    output: Annotated[Output, Flat] = Output(),
+    messages: Annotated[Messages, Flat] = Messages(),
+) -> int:
+    """Rank all models of a spider for a task of a zoo; only the extractor's features are read.
+
+    Args:
+        spider: folder of the spider.
+        zoo: folder of a zoo that holds the task's labels and the extractor's features on it.
+        task: name of the task.
+        top: show only the best so many.
+    """
+    messages.start()
+    from spider_jax.spider import Spider
+    from spider_jax.store import FeatureStore
+
+    ranking = Spider.load(spider).rank_task(FeatureStore(zoo), task)
+    if output.json:
+        print(json.dumps(ranking.to_content(), indent=1, ensure_ascii=False))
+    else:
+        print(ranking.to_text(top))
+    if output.csv is not None:
+        ranking.to_csv(output.csv)
+    return DONE
+
+
+COMMANDS = {"demo": demo, "inspect": inspect, "score": score, "train": train, "rank": rank}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and leave with its exit code."""
+    try:
+        code = tyro.extras.subcommand_cli_from_dict(
+            COMMANDS, prog="spider-jax", args=arguments, description=__doc__
+        )
+        sys.stdout.flush()
+    except InputError as error:
+        print(f"spider-jax: {error}", file=sys.stderr)
+        code = BAD_INPUT
+    except BrokenPipeError:  # the reader has seen enough, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = DONE
+    sys.exit(code)
+
+
+def _skipped(problems: Sequence[object]) -> int:
+    for problem in problems:
+        print(f"spider-jax: skipped: {problem}", file=sys.stderr)
+    return SKIPPED if problems else DONE
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    return value

@@ -1,0 +1,121 @@
+"""The demo: the embedded zoo of real models, from features on disk to ranked, compared tables."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from time import perf_counter
+from typing import TypeVar
+
+import numpy as np
+
+from spider_jax.evaluation import (
+    Comparison,
+    Method,
+    baselines,
+    kernel_method,
+    metric_methods,
+    target_tokens,
+    truth_of,
+)
+from spider_jax.files import atomic_folder, name_to_component, write_text
+from spider_jax.ranking import Ranking
+from spider_jax.spider import Spider
+from spider_jax.store import FeatureStore
+from spider_jax.tables import to_markdown, to_text
+from spider_jax.tasks import TaskConfig
+from spider_jax.train import TrainConfig, fit, source_datasets, training_set
+
+CONFIG = TrainConfig(tasks=TaskConfig(count=400))
+Result = TypeVar("Result")
+METRICS = ("logme", "knn", "h_score_shrunk", "ridge", "linear_probe")
+NOTES = (
+    "truth: linear probe on the models' full frozen features, not fine-tuning",
+    "probe: a classifier on the same (compressed) features, a ceiling and not a competitor",
+    "tie: the paired 95 % bootstrap interval over tasks holds 0",
+)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo found: the spider, a ranking per held-out task, the comparison, the seconds."""
+
+    spider: Spider
+    rankings: dict[str, Ranking]
+    comparison: Comparison
+    seconds: dict[str, float]
+
+    def to_text(self, top: int = 5) -> str:
+        """For a terminal."""
+        parts = [ranking.to_text(top) for ranking in self.rankings.values()]
+        phases = to_text(("phase", "seconds"), list(self.seconds.items()))
+        return "\n\n".join([*parts, self.comparison.to_text(), phases])
+
+    def to_markdown(self) -> str:
+        """A summary page."""
+        parts = ["# spider_jax demo: held-out tasks of the embedded zoo", "## Comparison"]
+        parts.append(self.comparison.to_markdown())
+        for task, ranking in self.rankings.items():
+            parts += [f"## {task}", ranking.to_markdown()]
+        parts += ["## Time", to_markdown(("phase", "seconds"), list(self.seconds.items()))]
+        return "\n\n".join(parts) + "\n"
+
+    def save(self, folder: Path) -> None:
+        """Write spider/, rankings/<task>.csv and .json, and summary.md into a folder."""
+        self.spider.save(folder / "spider")
+        with atomic_folder(folder / "rankings") as rankings:
+            for task, ranking in self.rankings.items():
+                name = name_to_component(task)
+                ranking.to_csv(rankings / f"{name}.csv")
+                ranking.to_json(rankings / f"{name}.json")
+        write_text(folder / "summary.md", self.to_markdown())
+
+
+def embedded_zoo() -> FeatureStore:
+    """The zoo that ships with the package: 21 real vision models on 14 real tasks, compressed."""
+    with as_file(files("spider_jax") / "embedded_zoo") as folder:
+        return FeatureStore(folder)
+
+
+def run_demo(*, show_progress: bool = False) -> Demo:
+    """Train on the embedded zoo's source tasks and rank its models for each held-out task."""
+    seconds: dict[str, float] = {}
+
+    def timed(phase: str, work: Callable[[], Result]) -> Result:
+        start = perf_counter()
+        result = work()
+        seconds[phase] = perf_counter() - start
+        return result
+
+    zoo = timed("open the zoo", embedded_zoo)
+    sources = source_datasets(zoo)
+    tasks = tuple(task for task in zoo.tasks if task not in sources)
+    given = timed(
+        f"teachers: {len(CONFIG.teachers)} metrics of every model on {CONFIG.tasks.count} tasks",
+        lambda: training_set(zoo, CONFIG, sources, show_progress=show_progress),
+    )
+    spider = timed(
+        "training", lambda: fit(zoo, CONFIG, sources, given, show_progress=show_progress)
+    )
+    rankings = timed(
+        f"ranking {len(tasks)} tasks",
+        lambda: {task: spider.rank_task(zoo, task) for task in tasks},
+    )
+    tokens = [target_tokens(zoo, task) for task in tasks]
+    methods = {
+        "spider (k = 0)": Method(np.asarray(spider.scores(tokens), np.float64)[None], "extractor"),
+        "task kernel": Method(kernel_method(zoo, sources, tasks, given)[None], "extractor"),
+        **baselines(zoo, tasks, spider.models),
+    }
+    methods |= timed(
+        "comparison: metrics that run every model",
+        lambda: metric_methods(zoo, tasks, spider.models, METRICS, show_progress=show_progress),
+    )
+    comparison = Comparison(
+        tasks,
+        spider.models,
+        truth_of(zoo, tasks, spider.models),
+        methods,
+        (f"{len(tasks)} held-out tasks only: wide intervals", *NOTES),
+    )
+    return Demo(spider, rankings, comparison, seconds)

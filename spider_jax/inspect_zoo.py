@@ -1,0 +1,84 @@
+"""What a zoo holds: models, widths, tasks, sizes, what is missing and what is broken."""
+
+from dataclasses import dataclass
+
+from spider_jax.errors import InputError
+from spider_jax.progress import progress
+from spider_jax.store import FeatureStore, Problem
+from spider_jax.tables import to_text
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Rows per model and per task, and the problems found."""
+
+    columns: tuple[str, ...]
+    rows: list[list[object]]
+    task_columns: tuple[str, ...]
+    task_rows: list[list[object]]
+    extractor: str | None
+    problems: tuple[Problem, ...]
+
+    def to_text(self) -> str:
+        """For a terminal."""
+        parts = [
+            to_text(self.columns, self.rows),
+            to_text(self.task_columns, self.task_rows),
+            f"general extractor: {self.extractor or 'none named in the manifest'}",
+        ]
+        return "\n\n".join(parts)
+
+
+def inspect_zoo(
+    zoo: FeatureStore, *, check: bool = False, show_progress: bool = False
+) -> Inspection:
+    """List a zoo's models and tasks.
+
+    Args:
+        zoo: the zoo.
+        check: also read every label and feature file once.
+        show_progress: a bar on stderr.
+
+    Returns:
+        An Inspection; its problems are the zoo's and, with `check`, those of the values.
+    """
+    problems = list(zoo.problems)
+    rows: list[list[object]] = []
+    for model in progress(zoo.models, "inspecting", show_progress):
+        on = [task for task in zoo.tasks if model in zoo.models_of(task)]
+        if check:
+            problems += _broken_values(zoo, model, on)
+        missing = [task for task in zoo.tasks if task not in on]
+        size = sum(zoo.nbytes(model, task) for task in on) / 1e6
+        rows.append([model, zoo.width(model), len(on), size, ", ".join(missing) or "-"])
+    task_rows: list[list[object]] = []
+    for task in zoo.tasks:
+        try:
+            task_rows.append(_task_row(zoo, task))
+        except InputError as error:
+            problems.append(Problem(None, task, str(error)))
+    return Inspection(
+        ("model", "width", "tasks", "MB", "missing on"),
+        rows,
+        ("task", "kind", "rows", "classes", "models", "accuracies"),
+        task_rows,
+        zoo.extractor,
+        tuple(problems),
+    )
+
+
+def _task_row(zoo: FeatureStore, task: str) -> list[object]:
+    kind, labels = zoo.kind(task), zoo.labels(task)
+    classes = int(labels.max()) + 1 if kind == "classification" else None
+    known = sum((model, task) in zoo.accuracies for model in zoo.models)
+    return [task, kind, len(labels), classes, len(zoo.models_of(task)), known]
+
+
+def _broken_values(zoo: FeatureStore, model: str, tasks: list[str]) -> list[Problem]:
+    found = []
+    for task in tasks:
+        try:
+            zoo.features(model, task)
+        except InputError as error:
+            found.append(Problem(model, task, str(error)))
+    return found
