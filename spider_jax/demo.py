@@ -28,7 +28,7 @@ from spider_jax.train import TrainConfig, fit, source_datasets, training_set
 
 CONFIG = TrainConfig(tasks=TaskConfig(count=400))
 Result = TypeVar("Result")
-METRICS = ("logme", "knn", "h_score_shrunk", "ridge", "linear_probe")
+METRICS = ("logme", "knn", "h_score_shrunk", "ridge")
 NOTES = (
     "truth: linear probe on the models' full frozen features, not fine-tuning",
     "probe: a classifier on the same (compressed) features, a ceiling and not a competitor",

@@ -33,7 +33,7 @@ class Scaling(NamedTuple):
     ) -> Float[Array, "T C p"]:
         """Scale padded tokens; padding stays 0."""
         real = mask[..., None].astype(tokens.dtype)
-        scaled = jnp.matmul(tokens - self.mean, self.matrix, precision="highest") * real
+        scaled = jnp.matmul(tokens - self.mean[None, None], self.matrix, precision="highest") * real
         if not self.spread:
             return scaled
         centre = scaled.sum(1, keepdims=True) / real.sum(1, keepdims=True)

@@ -82,7 +82,7 @@ def fold(w: Weights) -> Folded:
             key=key,
             self_logit=(key * w.theta).sum(-1),
             self_value=_dot(w.theta, output_value),
-            base=w.theta + w.output_bias,
+            base=w.theta + w.output_bias[None],
         ),
         Shared(
             project=w.project,
@@ -103,8 +103,8 @@ def attend(
 ) -> Float[Array, "M d"]:
     """sum_j a_j W_o W_v x_j of every model on one task: the attention output without its bias."""
     models, shared = folded
-    X = _dot(tokens, shared.project) + shared.project_bias
-    logits = jnp.where(mask, _dot(models.key, X.T), -jnp.inf)
+    X = _dot(tokens, shared.project) + shared.project_bias[None]
+    logits = jnp.where(mask[None], _dot(models.key, X.T), -jnp.inf)
     top = jnp.maximum(logits.max(-1), models.self_logit)
     weights = jnp.exp(logits - top[:, None])
     self_weight = jnp.exp(models.self_logit - top)
@@ -127,7 +127,7 @@ def read_out(folded: Folded, attended: Float[Array, "M d"]) -> Float[Array, " M"
 def _layer_norm(x: Array, scale: Array, bias: Array) -> Array:
     centred = x - x.mean(-1, keepdims=True)
     variance = (centred**2).mean(-1, keepdims=True)
-    return centred * jax.lax.rsqrt(variance + LAYER_NORM_EPSILON) * scale + bias
+    return centred * jax.lax.rsqrt(variance + LAYER_NORM_EPSILON) * scale[None] + bias[None]
 
 
 def score_tasks(

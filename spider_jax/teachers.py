@@ -1,7 +1,7 @@
 """Teachers: training-free metrics of every model on every meta-task, in batches.
 
-Features are standardised within each task unless the zoo's already are (a projection after
-standardising is undone by doing it again).
+Features are centred within each task, and standardised unless the zoo's already are (doing it
+again would undo a projection). One decomposition then serves all metrics.
 """
 
 import logging
@@ -105,7 +105,8 @@ def _teach_model(
         labels[len(batch) :] = labels[0]  # a short last batch repeats a task
         F[len(batch) :] = F[0]
         targets = (labels[..., None] == np.arange(C)).astype(np.float64)
-        given = statistics(F, targets, labels >= 0, width, standardize=not zoo.standardized)
+        rows, redo = labels >= 0, not zoo.standardized
+        given = statistics(F, targets, rows, width, standardize=redo, centre=True)
         with jax.enable_x64(True):  # dispatched: the host decomposes the next batch meanwhile
             out.append(compiled(_all_of(metrics), batch=True)(given))
     return np.concatenate([np.asarray(scores) for scores in out])[: len(tasks)]

@@ -49,7 +49,7 @@ def h_score_core(given: Statistics) -> Float[Array, ""]:
     counts = given.targets.sum(0)
     shrinkage, target = _ledoit_wolf(s, U, given.n, given.width)
     # V^T (centred mean of class c) = sqrt(s) U^T y_c / n_c
-    means2 = s[:, None] * (U.T @ given.targets) ** 2 / jnp.maximum(counts, 1)
+    means2 = s[:, None] * (U.T @ given.targets) ** 2 / jnp.maximum(counts, 1)[None]
     between = means2.sum(1) / given.n
     within = (1 - shrinkage) * s / given.n + shrinkage * target
     ratio = between / jnp.where(within > 0, within, 1.0)

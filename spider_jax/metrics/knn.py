@@ -53,14 +53,16 @@ def knn_core(given: Statistics, k: int = 5) -> Float[Array, ""]:
     itself = jnp.eye(len(lengths), dtype=bool)
     similarity = jnp.where(given.rows[None] & ~itself, similarity, -jnp.inf)
     votes = weight = jnp.zeros_like(given.targets)
+    places = jnp.arange(len(similarity))
     for _ in range(k):  # k passes are cheaper than a sort of every row
         nearest = similarity.argmax(1)
         value = similarity.max(1)
-        heard = given.targets[nearest] * jnp.isfinite(value)[:, None]
+        there = jnp.isfinite(value)[:, None]
+        heard = jnp.where(there, given.targets[nearest], 0.0)
         votes = votes + heard
-        weight = weight + heard * jnp.where(jnp.isfinite(value), value, 0.0)[:, None]
-        similarity = jnp.where(jnp.arange(len(value)) == nearest[:, None], -jnp.inf, similarity)
+        weight = weight + heard * jnp.where(there, value[:, None], 0.0)
+        similarity = jnp.where(places[None] == nearest[:, None], -jnp.inf, similarity)
     most = votes == votes.max(1, keepdims=True)
     winner = jnp.where(most, weight, -jnp.inf).argmax(1)
     hit = jnp.take_along_axis(given.targets, winner[:, None], axis=1)[:, 0]
-    return (hit * given.rows).sum() / given.n
+    return jnp.where(given.rows, hit, 0.0).sum() / given.n

@@ -114,7 +114,7 @@ def _probe(
         hits = grid(jnp.arange(INNER_FOLDS), penalties).sum(0)
         return fit(training, (outer == fold) & rows, penalties[hits.argmax()])
 
-    return jax.lax.map(one_fold, jnp.arange(OUTER_FOLDS)).sum() / rows.sum()
+    return jax.lax.map(one_fold, jnp.arange(OUTER_FOLDS)).sum() / rows.sum().astype(Z.dtype)
 
 
 def _held_out_hits(
@@ -129,12 +129,12 @@ def _held_out_hits(
     """How many held rows a fit on the training rows names rightly."""
     W, b = fit_logistic(Z, curvature, Y, training, penalty, steps)
     hit = jnp.take_along_axis(Y, logits(Z, W, b).argmax(1)[:, None], axis=1)[:, 0]
-    return (hit * held).sum()
+    return jnp.where(held, hit, 0.0).sum()
 
 
 def logits(Z: Float[Array, "N k"], W: Float[Array, "k C"], b: Float[Array, " C"]) -> Array:
     """Z W + b."""
-    return jnp.matmul(Z, W, precision=HIGHEST) + b
+    return jnp.matmul(Z, W, precision=HIGHEST) + b[None]
 
 
 def fit_logistic(
@@ -168,7 +168,7 @@ def fit_logistic(
     scale = weight.sum()
 
     def gradient(W: Array, b: Array) -> tuple[Array, Array]:
-        error = weight * (jax.nn.softmax(jnp.where(seen, logits(Z, W, b), -jnp.inf)) - Y)
+        error = weight * (jax.nn.softmax(jnp.where(seen[None], logits(Z, W, b), -jnp.inf)) - Y)
         return jnp.matmul(Z.T, error, precision=HIGHEST) + penalty * W, error.sum(0)
 
     def more(carry: Any) -> Array:

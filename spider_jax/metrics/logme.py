@@ -72,7 +72,8 @@ def logme_core(given: Statistics) -> Float[Array, ""]:
     total = (given.targets**2).sum(0)
     evidence = max_evidence(given.raw.s, x**2, total, given.n)
     present = total > 0
-    return jnp.where(present, evidence, 0.0).sum() / jnp.maximum(present.sum(), 1)
+    count = present.sum().astype(evidence.dtype)
+    return jnp.where(present, evidence, 0.0).sum() / jnp.maximum(count, 1)
 
 
 def max_evidence(
@@ -92,7 +93,7 @@ def max_evidence(
     centre = jnp.log(jnp.where(s_max > 0, s_max, 1.0))
 
     def evidence(u: Float[Array, " C"]) -> Float[Array, " C"]:
-        ratio = s[:, None] * jnp.exp(-u)  # s_i / t
+        ratio = s[:, None] * jnp.exp(-u)[None]  # s_i / t
         S = (x2 / (1 + ratio)).sum(0) + residual
         return _gaussian(S, n) - jnp.log1p(ratio).sum(0) / (2 * n)
 
@@ -120,7 +121,7 @@ def _on_grid(
 ) -> Float[Array, "G C"]:
     """The evidence at one grid of ln t for all columns: one matrix product."""
     ratio = s[None] * jnp.exp(-u)[:, None]
-    S = (1 / (1 + ratio)) @ x2 + residual
+    S = (1 / (1 + ratio)) @ x2 + residual[None]
     return _gaussian(S, n) - jnp.log1p(ratio).sum(1)[:, None] / (2 * n)
 
 

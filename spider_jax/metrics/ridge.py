@@ -52,18 +52,18 @@ def ridge_core(given: Statistics) -> Float[Array, ""]:
     real = given.rows[:, None].astype(s.dtype)
     classes = given.targets.sum(0) > 0
     mean = given.targets.sum(0) / given.n
-    Y = (given.targets - mean) * real
+    Y = (given.targets - mean[None]) * real
     x = U.T @ Y
     scale = s.sum() / given.n
 
     def left_out(penalty: float) -> tuple[Array, Array]:
         keep = s / (s + jnp.where(scale > 0, penalty * scale, 1.0))
         leverage = U**2 @ keep + 1 / given.n
-        error = (Y - (U * keep) @ x) / (1 - jnp.minimum(leverage, 1 - 1e-9))[:, None] * real
+        error = (Y - (U * keep[None]) @ x) / (1 - jnp.minimum(leverage, 1 - 1e-9))[:, None] * real
         # the intercept is refitted too: it is row 1/n of the hat matrix
-        winner = jnp.where(classes, Y - error + mean, -jnp.inf).argmax(1)
+        winner = jnp.where(classes[None], Y - error + mean[None], -jnp.inf).argmax(1)
         hit = jnp.take_along_axis(given.targets, winner[:, None], axis=1)[:, 0]
-        return (error**2).sum(), (hit * given.rows).sum() / given.n
+        return (error**2).sum(), jnp.where(given.rows, hit, 0.0).sum() / given.n
 
     errors, accuracies = map(jnp.stack, zip(*map(left_out, PENALTIES), strict=True))
     return accuracies[errors.argmin()]

@@ -98,12 +98,16 @@ def statistics(
     width: int,
     *,
     standardize: bool = False,
+    centre: bool = False,
 ) -> Statistics:
-    """Statistics of padded features [..., N, D], targets [..., N, C] and rows [..., N]."""
+    """Statistics of padded features [..., N, D], targets [..., N, C] and rows [..., N].
+
+    standardize or centre the features first: one decomposition then serves raw and centred.
+    """
     n = rows.sum(-1).astype(np.float64)
     widths = np.full(n.shape, float(width))
-    if standardize:  # centred already: one decomposition serves both
-        features = standardized(features, rows)
+    if standardize or centre:
+        features = (standardized if standardize else centred)(features, rows)
         raw = about_mean = spectrum(features)
     else:
         raw, about_mean = spectrum(features), spectrum(centred(features, rows))
