@@ -3,8 +3,8 @@
     SPIDER_JAX_DATA=... python bench/bench_real_zoo.py --out bench/results/real_zoo
 
 Five folds; tasks that share pictures or drawing style (two digit sets, two emoji tasks, two
-clip-art tasks, the font tasks) are held out together. One set of meta-tasks is taught once; a fold trains on
-those whose datasets are all sources. Truth: linear probe on frozen features (accuracies.csv).
+clip-art tasks, the font tasks) are held out together. One set of meta-tasks is taught once; a fold
+trains on those whose datasets are all sources. Truth: linear probe on frozen features.
 About 25 minutes on two cores, of which teachers and linear probes are 20; --cache keeps these.
 """
 

@@ -1,6 +1,13 @@
-"""A spider on disk: spider.json says what it is, orbax holds its arrays; nothing is unpickled."""
+"""A spider on disk: spider.json says what it is, orbax holds its arrays; nothing is unpickled.
+
+spider/
+  spider.json      names, provenance, sizes: the same spider gives the same bytes
+  checksums.json   SHA-256 of every file below arrays/
+  arrays/          weights and scaling, written by orbax
+"""
 
 import contextlib
+import hashlib
 import logging
 import math
 from collections.abc import Iterator
@@ -18,22 +25,25 @@ from spider_jax.scaling import Scaling
 from spider_jax.scoring import Weights
 from spider_jax.spider import Description, Spider
 
-DESCRIPTION, ARRAYS = "spider.json", "arrays"
+DESCRIPTION, CHECKSUMS, ARRAYS = "spider.json", "checksums.json", "arrays"
 
 
 def save(spider: Spider, folder: Path) -> None:
-    """Write <folder>/spider.json and <folder>/arrays, all or nothing."""
+    """Write the folder, all or nothing.
+
+    Raises:
+        InputError: see `refuse_foreign`.
+    """
     import orbax.checkpoint as ocp
 
-    if folder.exists() and not (folder / DESCRIPTION).exists() and any(folder.iterdir()):
-        raise InputError(f"{folder} is not empty and no spider: choose another folder")
+    refuse_foreign(folder)
     content = asdict(spider.description) | {"spread": spider.scaling.spread}
     resolution = spider.description.resolution
     content["resolution"] = resolution if math.isfinite(resolution) else None
-    with atomic_folder(folder) as temporary, _quiet(), ocp.StandardCheckpointer() as checkpointer:
+    with atomic_folder(folder) as temporary, _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
         write_json(temporary / DESCRIPTION, "spider", content)
         checkpointer.save(temporary.absolute() / ARRAYS, _arrays(spider))
-        checkpointer.wait_until_finished()
+        write_json(temporary / CHECKSUMS, "checksums", {"files": _digests(temporary / ARRAYS)})
 
 
 def load(folder: Path) -> Spider:
@@ -42,23 +52,29 @@ def load(folder: Path) -> Spider:
     Raises:
         InputError: not a spider, a newer format, or damaged arrays.
     """
-    import orbax.checkpoint as ocp
-
     content = read_json(folder / DESCRIPTION, "spider")
     try:
         description, shapes = _description(content), _shapes(content)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / DESCRIPTION} is not a whole description: {error!r}") from None
-    try:
-        with _quiet(), ocp.StandardCheckpointer() as checkpointer:
-            arrays = checkpointer.restore((folder / ARRAYS).absolute(), shapes)
-    except Exception as error:  # orbax has no one error for damage
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise InputError(f"{folder / ARRAYS} is missing or damaged: {reason}") from None
-    mean, matrix = np.asarray(arrays["mean"]), np.asarray(arrays["matrix"])
-    return Spider(
-        description, Scaling(mean, matrix, content["spread"]), Weights(**arrays["weights"])
-    )
+    _check_digests(folder)
+    arrays = _restore(folder / ARRAYS, shapes)
+    scaling = Scaling(arrays["mean"], arrays["matrix"], content["spread"])
+    weights = {name: jnp.asarray(array) for name, array in arrays["weights"].items()}
+    return Spider(description, scaling, Weights(**weights))
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Refuse to replace anything but a spider: ask before work whose result goes to `folder`.
+
+    Raises:
+        InputError: a file stands there, or a folder with something else in it.
+    """
+    if folder.is_file():
+        raise InputError(f"{folder} is a file, a spider needs a folder: choose another name")
+    entries = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if entries and (DESCRIPTION not in entries or entries - {DESCRIPTION, CHECKSUMS, ARRAYS}):
+        raise InputError(f"{folder} is not empty and no spider: choose another folder")
 
 
 def _arrays(spider: Spider) -> dict[str, Any]:
@@ -72,9 +88,11 @@ def _arrays(spider: Spider) -> dict[str, Any]:
 
 def _description(content: dict[str, Any]) -> Description:
     fields = {name: content[name] for name in Description.__dataclass_fields__}
+    resolution = fields["resolution"]
+    if not isinstance(fields["models"], list):
+        raise TypeError("models must be a list of names")
     fields["models"] = tuple(fields["models"])
-    if fields["resolution"] is None:
-        fields["resolution"] = math.nan
+    fields["resolution"] = math.nan if resolution is None else float(resolution)
     return Description(**fields)
 
 
@@ -84,17 +102,59 @@ def _shapes(content: dict[str, Any]) -> dict[str, Any]:
     D, p = content["extractor"]["width"], content["token_width"]
     components = p // 2 if content["spread"] else p
     vector, square = (d,), (d, d)
-    weights = Weights((M, d), (p, d), *(vector, *(square,) * 4, *(vector,) * 6, ()))
+    weights = ((M, d), (p, d), vector, *(square,) * 4, *(vector,) * 6, ())
     return {
-        "mean": _float32(D),
-        "matrix": _float32(D, components),
-        "weights": {name: _float32(E, *shape) for name, shape in weights._asdict().items()},
+        "mean": (D,),
+        "matrix": (D, components),
+        "weights": {
+            name: (E, *shape) for name, shape in zip(Weights._fields, weights, strict=True)
+        },
     }
 
 
-def _float32(*shape: int) -> jax.ShapeDtypeStruct:
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    return jax.ShapeDtypeStruct(shape, jnp.float32, sharding=sharding)
+def _digests(arrays: Path) -> dict[str, str]:
+    """SHA-256 of every file below `arrays`, by its path there."""
+    digests = {}
+    for path in sorted(arrays.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digests[path.relative_to(arrays).as_posix()] = digest
+    return digests
+
+
+def _check_digests(folder: Path) -> None:
+    """Raise unless every file of the arrays is the one that was written.
+
+    Asked before orbax is, which does not read all of them and tells of damage in tracebacks from
+    its threads. No path is taken from the JSON: what is on disk is compared with what it lists.
+    """
+    wanted = read_json(folder / CHECKSUMS, "checksums").get("files")
+    if not isinstance(wanted, dict) or not wanted:
+        raise InputError(f"{folder / CHECKSUMS} lists no files: copy the spider again")
+    found = _digests(folder / ARRAYS)
+    bad = [name for name in wanted if found.get(name) != wanted[name]]
+    if bad:
+        what = "damaged" if bad[0] in found else "missing"
+        raise InputError(f"{folder / ARRAYS}: {bad[0]!r} is {what}: copy the spider again")
+
+
+def _restore(folder: Path, shapes: dict[str, Any]) -> dict[str, Any]:
+    """The arrays as NumPy, whatever devices they were saved from."""
+    import orbax.checkpoint as ocp
+
+    shapes_of: Any = {"is_leaf": lambda node: isinstance(node, tuple)}
+    wanted = jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray, np.float32), shapes, **shapes_of)
+    try:
+        with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
+            arrays: dict[str, Any] = checkpointer.restore(folder.absolute(), restore_args=wanted)
+    except Exception as error:  # orbax has no one error for damage
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise InputError(f"{folder} cannot be read: {reason}") from None
+    found = jax.tree.map(np.shape, arrays)
+    if found != shapes:
+        raise InputError(f"{folder} does not fit the sizes in {DESCRIPTION}: copy the spider again")
+    return arrays
 
 
 @contextlib.contextmanager

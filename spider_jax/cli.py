@@ -60,7 +60,7 @@ class Output:
             print(text)
 
 
-Flat = tyro.conf.OmitArgPrefixes
+Flat: Any = tyro.conf.OmitArgPrefixes
 Where = Annotated[Path, tyro.conf.Positional]
 Name = Annotated[str, tyro.conf.Positional]
 
@@ -203,11 +203,18 @@ def rank(
     return DONE
 
 
-COMMANDS = {"demo": demo, "inspect": inspect, "score": score, "train": train, "rank": rank}
+COMMANDS: dict[str, Any] = {
+    "demo": demo,
+    "inspect": inspect,
+    "score": score,
+    "train": train,
+    "rank": rank,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and leave with its exit code."""
+    code: Any = FAILED
     try:
         code = tyro.extras.subcommand_cli_from_dict(
             COMMANDS, prog="spider-jax", args=arguments, description=__doc__

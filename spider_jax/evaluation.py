@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -175,8 +176,8 @@ def kernel_method(
     features = load_sources(zoo, zoo.extractor, sources)
     scaling = fit_scaling(np.concatenate(list(features.values())), kind="standardize", spread=False)
     tokens, mask = pad_tokens([target_tokens(zoo, task) for task in tasks])
-    known = np.asarray(scaling(given.tokens, given.mask))
-    asked = np.asarray(scaling(tokens, mask))
+    known = np.asarray(scaling(jnp.asarray(given.tokens), jnp.asarray(given.mask)))
+    asked = np.asarray(scaling(jnp.asarray(tokens), jnp.asarray(mask)))
     return task_kernel(known, given.mask, _z(given.targets), asked, mask)
 
 

@@ -84,8 +84,14 @@ def refuse_case_twin(name: str, existing: Iterable[str]) -> None:
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a binary file that appears under `path` only once it is complete and on disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Open a binary file that appears under `path` only once it is complete and on disk.
+
+    Raises:
+        InputError: a folder stands there, or a file where its folder should be.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, a file goes there: choose another name")
+    _make_parent(path)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -101,9 +107,15 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A fresh folder that takes the place of `path` only once the block has ended without error."""
+    """A fresh folder that takes the place of `path` only once the block has ended without error.
+
+    Raises:
+        InputError: a file stands there, or where its parent should be.
+    """
+    if path.is_file():
+        raise InputError(f"{path} is a file, a folder goes there: choose another name")
     path = path.absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}."))
     try:
         yield temporary
@@ -120,6 +132,15 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _make_parent(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(
+            f"{path} cannot be written: {path.parent} is a file or lies below one"
+        ) from None
 
 
 def created_with() -> dict[str, str]:

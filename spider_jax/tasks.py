@@ -156,16 +156,19 @@ def class_bucket(classes: int) -> int:
 
 def pad_tokens(
     tokens: Sequence[NDArray[np.float32]],
+    *,
+    classes: int | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Stack tasks of different class counts.
 
     Args:
         tokens: T arrays [C_t, D].
+        classes: C, at least the largest C_t; default: the bucket of the largest.
 
     Returns:
-        [T, C, D] with zero rows as padding, C the bucket of the largest, and the mask [T, C].
+        [T, C, D] with zero rows as padding, and the mask [T, C].
     """
-    C = class_bucket(max(len(task) for task in tokens))
+    C = classes or class_bucket(max(len(task) for task in tokens))
     padded = np.zeros((len(tokens), C, tokens[0].shape[1]), np.float32)
     mask = np.zeros((len(tokens), C), bool)
     for i, task in enumerate(tokens):

@@ -7,7 +7,8 @@ dataset is lost to all members.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -169,7 +170,8 @@ def training_set(
     labels = {dataset: zoo.training_labels(dataset) for dataset in datasets}
     meta = sample_tasks(labels, config.tasks, config.seed)
     features = load_sources(zoo, extractor, datasets)
-    tokens, mask = pad_tokens([class_centres(gather(t, features), t.labels) for t in meta])
+    centres = [class_centres(gather(t, features), t.labels) for t in meta]
+    tokens, mask = pad_tokens(centres, classes=config.tasks.max_classes)
     models, metrics, problems = teach(zoo, meta, config.teachers, show_progress=show_progress)
     targets = AGGREGATES[config.aggregate](metrics).astype(np.float32)
     return TrainingSet(models, meta, tokens, mask, targets, problems)
@@ -247,7 +249,7 @@ def leave_datasets_out(
 class _State(NamedTuple):
     """One member while it trains."""
 
-    parameters: nnx.State
+    parameters: Any
     optimizer: optax.OptState
 
 
@@ -261,17 +263,17 @@ def _optimize(
     """The weights at the step of the best held-out tau, the history, the held-out scores there."""
     tokens = scaling(jnp.asarray(given.tokens), jnp.asarray(given.mask))
     mask, targets = jnp.asarray(given.mask), jnp.asarray(given.targets)
-    start, run, weights_of = _compile(config, len(given.models), scaling.width)
+    # one compilation serves every seed
+    start, run, weights_of = _compile(replace(config, seed=0), len(given.models), scaling.width)
     keys = jax.random.split(jax.random.key(config.seed), config.members)
     state = start(keys)
     chance = jnp.asarray(split.weight / split.weight.sum(1, keepdims=True))
-    held_scores = jax.jit(jax.vmap(lambda w, rows: score_tasks(fold(w), tokens[rows], mask[rows])))
     best: tuple[float, Any, Any] = (-np.inf, None, None)
     history = []
     for block in progress(range(config.evaluations), "training", show_progress, unit="block"):
         state, loss = run(state, keys, chance, tokens, mask, targets, block)
         weights = weights_of(state)
-        scores = np.asarray(held_scores(weights, split.held))
+        scores = np.asarray(_held_out_scores(weights, tokens, mask, split.held))
         tau = _mean_tau(given.targets[split.held], scores)
         step = (block + 1) * (config.steps // config.evaluations)
         history.append({"step": step, "loss": float(loss), "held_out_tau": tau})
@@ -281,6 +283,13 @@ def _optimize(
     return best[1], [_json_safe(entry) for entry in history], best[2]
 
 
+@jax.jit
+def _held_out_scores(weights: Weights, tokens: Array, mask: Array, held: Array) -> Array:
+    """[E, V, M] scores of every member on its own held-out tasks."""
+    return jax.vmap(lambda w, rows: score_tasks(fold(w), tokens[rows], mask[rows]))(weights, held)
+
+
+@lru_cache(maxsize=8)
 def _compile(
     config: TrainConfig, models: int, token_width: int
 ) -> tuple[Callable[..., _State], Callable[..., tuple[_State, Array]], Callable[..., Weights]]:
@@ -315,7 +324,7 @@ def _compile(
             pick, noise = jax.random.split(jax.random.fold_in(key, i))
             drawn = jnp.searchsorted(bounds, jax.random.uniform(pick, (config.batch,)) * bounds[-1])
 
-            def loss(parameters: nnx.State) -> Array:
+            def loss(parameters: Any) -> Array:
                 weights = nnx.merge(graph, parameters).weights()
                 scores = _noisy_scores(config, weights, tokens[drawn], mask[drawn], noise)
                 return plackett_luce_loss(scores, targets[drawn]).mean()

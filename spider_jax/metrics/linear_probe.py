@@ -189,5 +189,5 @@ def fit_logistic(
     zero = (jnp.zeros((Z.shape[1], Y.shape[1]), Z.dtype), jnp.zeros(Y.shape[1], Z.dtype))
     one = jnp.ones((), Z.dtype)
     start = {"ahead": zero, "last": zero, "t": one, "size": one * jnp.inf, "count": 0}
-    W, b = jax.lax.while_loop(more, step, start)["last"]
-    return W, b
+    fitted: dict[str, Any] = jax.lax.while_loop(more, step, start)
+    return fitted["last"]

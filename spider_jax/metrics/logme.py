@@ -1,5 +1,7 @@
 """LogME: log maximum evidence of a Bayesian linear model on the features."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +22,7 @@ GRID = 257
 BUMPS = 2
 GOLDEN_STEPS = 28
 NO_RESIDUAL = 1e-12
+TINY = float(np.finfo(np.float64).tiny)
 
 
 def logme(features: ArrayLike, labels: ArrayLike, *, standardize: bool = False) -> float:
@@ -58,9 +61,11 @@ def _targets(labels: ArrayLike, n: int) -> NDArray[np.float64]:
     y = np.asarray(labels)
     if y.ndim == 1 and y.dtype.kind in "iub":
         return one_hot(check_labels(y, n))
-    Y = y.reshape(len(y), -1).astype(np.float64)
-    if len(Y) != n:
-        raise InputError(f"labels must have one entry per row of features (N={n}), got {len(Y)}")
+    if y.ndim not in (1, 2) or 0 in y.shape[1:] or y.dtype.kind not in "fiub":
+        raise InputError(f"labels must be int [N] or numbers [N, K], got {y.dtype} {y.shape}")
+    if len(y) != n:
+        raise InputError(f"labels must have one entry per row of features (N={n}), got {len(y)}")
+    Y = y.astype(np.float64).reshape(n, -1)
     if not np.isfinite(Y).all():
         raise InputError("labels must be finite, got NaN or infinity")
     return Y
@@ -108,8 +113,7 @@ def max_evidence(
 
 
 def _gaussian(S: Float[Array, "*b C"], n: Float[Array, ""]) -> Float[Array, "*b C"]:
-    tiny = jnp.finfo(S.dtype).tiny
-    return -0.5 * jnp.log(2 * jnp.pi * jnp.maximum(S, tiny) / n) - 0.5
+    return -0.5 * jnp.log(2 * jnp.pi * jnp.maximum(S, TINY) / n) - 0.5
 
 
 def _on_grid(
@@ -134,10 +138,12 @@ def _bumps(values: Float[Array, "G C"]) -> list[Array]:
     return list(jax.lax.top_k(heights.T, BUMPS)[1].T)
 
 
-def _golden_section(f, low, high):  # type: ignore[no-untyped-def]
+def _golden_section(
+    f: Callable[[Array], Array], low: Float[Array, " C"], high: Float[Array, " C"]
+) -> Float[Array, " C"]:
     """max of f [C] -> [C] over [low, high] per column, f unimodal there; one call a step."""
 
-    def narrow(_, state):  # type: ignore[no-untyped-def]
+    def narrow(_: int, state: tuple[Array, ...]) -> tuple[Array, ...]:
         low, high, inner, value = state
         other = low + high - inner  # the mirror of a golden point is the other golden point
         found = f(other)

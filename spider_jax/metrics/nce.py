@@ -13,9 +13,10 @@ def check_probabilities(probabilities: ArrayLike) -> NDArray[np.float64]:
     Raises:
         InputError: another rank, values that are not finite or negative, rows off 1 by over 1e-2.
     """
-    P = np.asarray(probabilities, np.float64)
-    if P.ndim != 2 or 0 in P.shape:
-        raise InputError(f"probabilities must be [N, Z], got {P.shape}")
+    P = np.asarray(probabilities)
+    if P.ndim != 2 or 0 in P.shape or P.dtype.kind not in "fiub":
+        raise InputError(f"probabilities must be numbers [N, Z], got {P.dtype} {P.shape}")
+    P = P.astype(np.float64)
     off = ~(np.isfinite(P).all(1) & (P.min(1) >= 0) & (np.abs(P.sum(1) - 1) <= 1e-2))
     if off.any():
         raise InputError(
