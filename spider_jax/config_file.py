@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -23,7 +24,8 @@ def load_config(path: str | Path) -> TrainConfig:
         The configuration.
 
     Raises:
-        InputError: no TOML file, an unknown key (the nearest is named), or a value of another type.
+        InputError: no TOML file, an unknown key (the nearest is named), a value of another type or
+            out of range.
     """
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -35,7 +37,11 @@ def load_config(path: str | Path) -> TrainConfig:
     if not isinstance(tasks, dict):
         raise InputError(f"{path}: tasks must be a table, [tasks]")
     fields = _fields(TrainConfig, content, str(path))
-    return TrainConfig(**fields, tasks=TaskConfig(**_fields(TaskConfig, tasks, f"{path} [tasks]")))
+    fields_of_tasks = _fields(TaskConfig, tasks, f"{path} [tasks]")
+    try:
+        return TrainConfig(**fields, tasks=TaskConfig(**fields_of_tasks))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _fields(kind: type, content: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -59,4 +65,6 @@ def _as(wanted: Any, value: Any, what: str) -> Any:
         raise InputError(f"{what} must be a list of names, got {value!r}")
     if type(value) is not wanted:
         raise InputError(f"{what} must be {wanted.__name__}, got {value!r}")
+    if wanted is float and not math.isfinite(value):
+        raise InputError(f"{what} must be finite, got {value!r}")
     return value

@@ -26,7 +26,7 @@ from spider_jax.tables import to_markdown, to_text
 from spider_jax.tasks import TaskConfig
 from spider_jax.train import TrainConfig, fit, source_datasets, training_set
 
-CONFIG = TrainConfig(tasks=TaskConfig(count=400))
+CONFIG = TrainConfig(tasks=TaskConfig(count=300))
 Result = TypeVar("Result")
 METRICS = ("logme", "knn", "h_score_shrunk", "ridge")
 NOTES = (

@@ -36,7 +36,7 @@ def inspect_zoo(
 
     Args:
         zoo: the zoo.
-        check: also read every label and feature file once.
+        check: also read every feature and probability file once; labels and splits always are.
         show_progress: a bar on stderr.
 
     Returns:
@@ -68,6 +68,7 @@ def inspect_zoo(
 
 
 def _task_row(zoo: FeatureStore, task: str) -> list[object]:
+    zoo.training_labels(task)  # raises for a split or for classes that cannot be used
     kind, labels = zoo.kind(task), zoo.labels(task)
     classes = int(labels.max()) + 1 if kind == "classification" else None
     known = sum((model, task) in zoo.accuracies for model in zoo.models)
@@ -79,6 +80,8 @@ def _broken_values(zoo: FeatureStore, model: str, tasks: list[str]) -> list[Prob
     for task in tasks:
         try:
             zoo.features(model, task)
+            if zoo.has_probabilities(model, task):
+                zoo.probabilities(model, task)
         except InputError as error:
             found.append(Problem(model, task, str(error)))
     return found

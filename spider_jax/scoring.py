@@ -98,6 +98,24 @@ def fold(w: Weights) -> Folded:
     )
 
 
+@jax.jit
+def _fold_ensemble(members: Weights) -> Folded:
+    return jax.vmap(fold)(members)
+
+
+def fold_in_chunks(members: Weights) -> Folded:
+    """`fold` of an ensemble over padded chunks of MODEL_CHUNK models.
+
+    A product of another number of rows may add in another order: with one shape for zoos of any
+    size, what is folded for a model is the same to the bit whichever models stand beside it.
+    """
+    starts = range(0, members.theta.shape[1], MODEL_CHUNK)
+    chunks = [_fold_ensemble(members._replace(theta=_chunk(members.theta, at))) for at in starts]
+    rows = jax.tree.map(lambda *a: jnp.concatenate(a, axis=1), *(c.models for c in chunks))
+    models = jax.tree.map(lambda a: a[:, : members.theta.shape[1]], rows)
+    return Folded(models, chunks[0].shared)
+
+
 def attend(
     folded: Folded, tokens: Float[Array, "C D"], mask: Bool[Array, " C"]
 ) -> Float[Array, "M d"]:
@@ -164,14 +182,13 @@ def score_in_chunks(
     M = members.models.key.shape[1]
     chunks = []
     for start in range(0, M, MODEL_CHUNK):
-        size = min(MODEL_CHUNK, M - start)
-        rows = jax.tree.map(lambda a, at=start, n=size: _chunk(a, at, n), members.models)
-        scores = score_ensemble(members._replace(models=rows), tokens, mask)
-        chunks.append(scores[..., :size])
-    return jnp.concatenate(chunks, axis=-1)
+        rows = jax.tree.map(lambda a, at=start: _chunk(a, at), members.models)
+        chunks.append(score_ensemble(members._replace(models=rows), tokens, mask))
+    return jnp.concatenate(chunks, axis=-1)[..., :M]
 
 
-def _chunk(rows: Array, start: int, size: int) -> Array:
+def _chunk(rows: Array, start: int) -> Array:
+    chunk = rows[:, start : start + MODEL_CHUNK]
     padding = [(0, 0)] * rows.ndim
-    padding[1] = (0, MODEL_CHUNK - size)
-    return jnp.pad(rows[:, start : start + size], padding)
+    padding[1] = (0, MODEL_CHUNK - chunk.shape[1])
+    return jnp.pad(chunk, padding)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from spider_jax.errors import InputError
 from spider_jax.ranking import Ranking
 from spider_jax.scaling import Scaling
-from spider_jax.scoring import LAYER_NORM_EPSILON, Folded, Weights, fold, score_in_chunks
+from spider_jax.scoring import LAYER_NORM_EPSILON, Folded, Weights, fold_in_chunks, score_in_chunks
 from spider_jax.store import FeatureStore
 from spider_jax.tasks import pad_tokens, task_tokens
 
@@ -112,7 +112,7 @@ class Spider:
     @cached_property
     def folded(self) -> Folded:
         """The weights ready to score; leading axis of members."""
-        return jax.jit(jax.vmap(fold))(self.weights)
+        return fold_in_chunks(self.weights)
 
     def scores(self, tasks: list[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Scores of all models on many tasks, the mean over the ensemble.

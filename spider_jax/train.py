@@ -74,9 +74,9 @@ class TrainConfig:
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
     dropout: float = 0.2
-    token_dropout: float = 0.5
-    token_noise: float = 0.6
-    evaluations: int = 10
+    token_dropout: float = 0.2
+    token_noise: float = 0.3
+    evaluations: int = 5
 
     def __post_init__(self) -> None:
         for name in ("width", "members", "steps", "batch", "evaluations", "components"):

@@ -143,7 +143,7 @@ def _golden_section(
 ) -> Float[Array, " C"]:
     """max of f [C] -> [C] over [low, high] per column, f unimodal there; one call a step."""
 
-    def narrow(_: int, state: tuple[Array, ...]) -> tuple[Array, ...]:
+    def narrow(_: object, state: tuple[Array, ...]) -> tuple[Array, ...]:
         low, high, inner, value = state
         other = low + high - inner  # the mirror of a golden point is the other golden point
         found = f(other)
