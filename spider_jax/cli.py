@@ -151,11 +151,13 @@ def train(
     show = messages.start()
     from dataclasses import replace
 
+    from spider_jax.checkpoint import refuse_foreign
     from spider_jax.config_file import load_config
     from spider_jax.store import FeatureStore
     from spider_jax.train import TrainConfig, source_datasets
     from spider_jax.train import train as train_spider
 
+    refuse_foreign(out)  # before the work, not after it
     store = FeatureStore(zoo)
     settings = load_config(config) if config else TrainConfig()
     settings = settings if seed is None else replace(settings, seed=seed)
@@ -165,10 +167,11 @@ def train(
     spider = train_spider(store, settings, datasets=datasets, show_progress=show)
     spider.save(out)
     training = spider.description.training
-    best = max((h["held_out_tau"] or -1.0 for h in training["history"]), default=-1.0)
+    taus = [h["held_out_tau"] for h in training["history"] if h["held_out_tau"] is not None]
+    tau = f"{max(taus):.3f} against the teachers" if taus else "not known (no task to judge by)"
     print(
         f"{len(spider.models)} models, {len(datasets)} source datasets, "
-        f"held-out weighted tau {best:.3f} against the teachers, written to {out}"
+        f"held-out weighted tau {tau}, written to {out}"
     )
     return _skipped(training["left_out"])
 
@@ -194,12 +197,12 @@ def rank(
     from spider_jax.store import FeatureStore
 
     ranking = Spider.load(spider).rank_task(FeatureStore(zoo), task)
+    if output.csv is not None:
+        ranking.to_csv(output.csv)
     if output.json:
         print(json.dumps(ranking.to_content(), indent=1, ensure_ascii=False))
     else:
         print(ranking.to_text(top))
-    if output.csv is not None:
-        ranking.to_csv(output.csv)
     return DONE
 
 

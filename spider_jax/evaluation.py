@@ -62,7 +62,7 @@ class Comparison:
     )
 
     def taus(self, name: str, *, rank: bool | None = True) -> NDArray[np.float64]:
-        """Weighted tau per task [T], the mean over runs; NaN scores of a run are left out."""
+        """Weighted tau per task [T], the mean over runs; NaN where a run's scores are constant."""
         return self._per_task(name, lambda t, s: weighted_tau(t, s, rank=rank))
 
     def rows(self) -> list[list[object]]:
@@ -124,8 +124,17 @@ def baselines(
     The constant order is the mean z-scored true accuracy over all other tasks of the zoo with
     known accuracies (leave one target out). Random is 200 orders. Parameter count and source
     accuracy where the manifest knows them for every model.
+
+    Raises:
+        InputError: no other task with known accuracies.
     """
     known = [t for t in zoo.tasks if all((m, t) in zoo.accuracies for m in models)]
+    alone = [t for t in tasks if not set(known) - {t}]
+    if alone:
+        raise InputError(
+            f"accuracies.csv of {zoo.folder} knows no other task than {alone[0]!r} for all models: "
+            "the constant order needs at least one"
+        )
     z = {t: _z(truth_of(zoo, [t], models)[0]) for t in known}
     constant = [np.mean([z[o] for o in known if o != t], axis=0) for t in tasks]
     found = {CONSTANT: Method(np.array(constant)[None], "nothing")}

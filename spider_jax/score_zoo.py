@@ -75,7 +75,7 @@ def score_zoo(
         A ScoreTable; models that cannot be read are listed in its problems.
 
     Raises:
-        InputError: unknown task or metric, labels that cannot be used.
+        InputError: unknown task or metric, labels that cannot be used, or no model that can.
     """
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
@@ -92,6 +92,9 @@ def score_zoo(
         except InputError as error:
             problems.append(Problem(model, task, str(error)))
             log.warning("skipped %s", problems[-1])
+    if not values:
+        why = f": {problems[0]}" if problems else ", it has no features"
+        raise InputError(f"no model of {zoo.folder} can be scored on {task!r}{why}")
     table = np.array(list(values.values()), np.float64).reshape(-1, len(metrics))
     return ScoreTable(task, tuple(values), tuple(metrics), table, tuple(problems), seconds)
 

@@ -1,6 +1,6 @@
 """The spider: model tokens, one attention block, a head; and the ranking of a task."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -114,7 +114,7 @@ class Spider:
         """The weights ready to score; leading axis of members."""
         return fold_in_chunks(self.weights)
 
-    def scores(self, tasks: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    def scores(self, tasks: Sequence[ArrayLike]) -> NDArray[np.float32]:
         """Scores of all models on many tasks, the mean over the ensemble.
 
         Args:
@@ -126,9 +126,8 @@ class Spider:
         Raises:
             InputError: tokens of another width than the extractor's, or not finite.
         """
-        for i, tokens in enumerate(tasks):
-            self._check_tokens(tokens, f"tokens of task {i}" if len(tasks) > 1 else "tokens")
-        padded, mask = pad_tokens([np.asarray(t, np.float32) for t in tasks])
+        names = [f"tokens of task {i}" if len(tasks) > 1 else "tokens" for i in range(len(tasks))]
+        padded, mask = pad_tokens(list(map(self._read_tokens, tasks, names)))
         scaled = _scaled(self.scaling.mean, self.scaling.matrix, padded, mask, self.scaling.spread)
         return np.asarray(score_in_chunks(self.folded, scaled, jnp.asarray(mask)).mean(0))
 
@@ -146,7 +145,7 @@ class Spider:
         Raises:
             InputError: tokens of another width than the extractor's, or not finite.
         """
-        scores = self.scores([np.asarray(tokens)])[0]
+        scores = self.scores([tokens])[0]
         return Ranking.from_scores(
             self.models, scores, resolution=self.description.resolution, task=task
         )
@@ -200,15 +199,19 @@ class Spider:
         """The same spider with another resolution."""
         return replace(self, description=replace(self.description, resolution=resolution))
 
-    def _check_tokens(self, tokens: NDArray[Any], what: str) -> None:
+    def _read_tokens(self, tokens: ArrayLike, what: str) -> NDArray[np.float32]:
         extractor = self.description.extractor
-        if tokens.ndim != 2 or tokens.shape[1] != extractor["width"] or len(tokens) == 0:
-            raise InputError(
-                f"{what} must be [C, {extractor['width']}] class centres of "
-                f"{extractor['name']!r}, got {tokens.shape}"
-            )
-        if not np.isfinite(tokens).all():
+        wanted = f"[C, {extractor['width']}] class centres of {extractor['name']!r}"
+        try:
+            with np.errstate(over="ignore"):  # what float32 cannot hold is found below
+                values = np.asarray(tokens, np.float32)
+        except (TypeError, ValueError):
+            raise InputError(f"{what} must be {wanted}, got no array of numbers") from None
+        if values.ndim != 2 or values.shape[1] != extractor["width"] or len(values) == 0:
+            raise InputError(f"{what} must be {wanted}, got {values.shape}")
+        if not np.isfinite(values).all():
             raise InputError(f"{what} must be finite, got NaN or infinity")
+        return values
 
 
 def _scale(mean: Array, matrix: Array, tokens: Array, mask: Array, spread: bool) -> Array:

@@ -6,6 +6,7 @@ dataset is lost to all members.
 """
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -24,7 +25,7 @@ from spider_jax.errors import InputError
 from spider_jax.losses import plackett_luce_loss
 from spider_jax.measures import weighted_tau
 from spider_jax.progress import progress
-from spider_jax.scaling import Scaling, fit_scaling, with_unit_tokens
+from spider_jax.scaling import KINDS, Scaling, fit_scaling, with_unit_tokens
 from spider_jax.scoring import Weights, fold, score_tasks
 from spider_jax.spider import Description, Spider, SpiderNet
 from spider_jax.store import FeatureStore, Problem
@@ -85,6 +86,13 @@ class TrainConfig:
         for name in ("dropout", "token_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        for name in ("seed", "held_out", "weight_decay", "token_noise"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < math.inf:
+            raise InputError(f"learning_rate must be positive, got {self.learning_rate}")
+        if self.scaling not in KINDS:
+            raise InputError(f"scaling must be one of {KINDS}, got {self.scaling!r}")
         if self.aggregate not in AGGREGATES:
             raise InputError(
                 f"aggregate must be one of {tuple(AGGREGATES)}, got {self.aggregate!r}"
@@ -259,7 +267,7 @@ def _optimize(
     given: TrainingSet,
     split: Split,
     show_progress: bool,
-) -> tuple[Weights, list[dict[str, float]], NDArray[np.float32]]:
+) -> tuple[Weights, list[dict[str, Any]], NDArray[np.float32]]:
     """The weights at the step of the best held-out tau, the history, the held-out scores there."""
     tokens = scaling(jnp.asarray(given.tokens), jnp.asarray(given.mask))
     mask, targets = jnp.asarray(given.mask), jnp.asarray(given.targets)
@@ -275,7 +283,7 @@ def _optimize(
         weights = weights_of(state)
         scores = np.asarray(_held_out_scores(weights, tokens, mask, split.held))
         tau = _mean_tau(given.targets[split.held], scores)
-        step = (block + 1) * (config.steps // config.evaluations)
+        step = (block + 1) * _block_steps(config)
         history.append({"step": step, "loss": float(loss), "held_out_tau": tau})
         log.info("step %d: loss %.4f, held-out tau %.4f", step, loss, tau)
         if not tau <= best[0]:
@@ -300,7 +308,7 @@ def _compile(
 
     graph = nnx.split(nnx.eval_shape(lambda: build(jax.random.key(0))))[0]
     optimizer = _optimizer(config)
-    block_steps = max(1, config.steps // config.evaluations)
+    block_steps = _block_steps(config)
 
     def start(key: Array) -> _State:
         parameters = nnx.split(build(key))[1]
@@ -343,6 +351,11 @@ def _compile(
         return state, loss.mean()
 
     return jax.jit(jax.vmap(start)), jax.jit(run, donate_argnums=0), jax.jit(jax.vmap(weights_of))
+
+
+def _block_steps(config: TrainConfig) -> int:
+    """Steps between two looks at the held-out tasks."""
+    return max(1, config.steps // config.evaluations)
 
 
 def _optimizer(config: TrainConfig) -> optax.GradientTransformation:
@@ -404,5 +417,5 @@ def _resolution(scores: NDArray[np.float32], targets: NDArray[np.float32], split
     return float(np.log(CONFIDENCE / (1 - CONFIDENCE)) / slope) if slope > 0 else float("inf")
 
 
-def _json_safe(entry: dict[str, float]) -> dict[str, Any]:
+def _json_safe(entry: dict[str, Any]) -> dict[str, Any]:
     return {name: value if np.isfinite(value) else None for name, value in entry.items()}

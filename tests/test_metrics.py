@@ -1,6 +1,7 @@
 """Every metric against its formula or scikit-learn, then one table: metrics x shared properties."""
 
 import math
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -79,7 +80,6 @@ def linear_labels():
 LOGME_CASES = {
     "more rows than features": blobs(noise=0.5),
     "more features than rows": blobs(20, 30, noise=0.5),
-    "as many": blobs(20, 20, noise=0.5),
     "rank 3 of 8, tall": rank_deficient(40, 8, 3),
     "rank 4 of 30, wide": rank_deficient(20, 30, 4),
     "constant columns": with_columns(3, 0),
@@ -195,15 +195,15 @@ def test_the_shrinkage_of_the_h_score_is_ledoit_and_wolfs(case):
 # ---- kNN --------------------------------------------------------------------------------------
 
 
-def tied_rows(seed, n=30):
+def tied_rows(seed, n=16):
     """Rows along an axis, of length 0, 1 or 2: every similarity is exactly -1, 0 or 1."""
     rng = np.random.default_rng(seed)
     rows = np.eye(3)[rng.integers(0, 3, n)] * rng.choice([-1, 0, 1, 2], n)[:, None]
     return rows, rng.permutation(np.arange(n) % 4)
 
 
-@pytest.mark.parametrize("k", [1, 4, 5, 29, 40])
-@pytest.mark.parametrize("data", [blobs(30), blobs(30, 50), tied_rows(0), tied_rows(1)])
+@pytest.mark.parametrize("k", [1, 5, 15, 40])
+@pytest.mark.parametrize("data", [blobs(16), blobs(16, 50), *map(tied_rows, range(4))])
 def test_knn_agrees_with_the_definition(data, k):
     assert knn(*data, k=k) == pytest.approx(reference.knn_accuracy(*data, k), abs=1e-15)
 
@@ -283,15 +283,19 @@ RIDGE_CASES = {
     "wide": blobs(14, 20, noise=2.0),
     "constant column": with_columns(3),
     "noise only": (np.random.default_rng(3).normal(size=(20, 6)), np.arange(20) % 2),
-    "a full bucket of rows": blobs(64, 3, noise=2.0),
     "one row over the bucket": blobs(65, 3, noise=2.0),
 }
 
 
+@cache
+def refitted(case):
+    return ridge_refitted(*RIDGE_CASES[case])
+
+
 @pytest.mark.parametrize("case", RIDGE_CASES)
 def test_ridge_agrees_with_refits_that_leave_one_out(case):
-    F, y = RIDGE_CASES[case]
-    assert ridge(F, y, standardize=False) == pytest.approx(min(ridge_refitted(F, y))[1])
+    _, expected = min(refitted(case))
+    assert ridge(*RIDGE_CASES[case], standardize=False) == pytest.approx(expected)
 
 
 def test_ridge_standardizes_unless_told():
@@ -303,14 +307,17 @@ def test_ridge_standardizes_unless_told():
 
 
 def test_the_cases_of_ridge_choose_different_penalties():
-    found = [ridge_refitted(F, y) for F, y in RIDGE_CASES.values()]
+    found = [refitted(case) for case in RIDGE_CASES]
     assert len({f.index(min(f)) for f in found}) > 2
 
 
 # ---- linear probe -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("penalty", [0.01, 1.0, 10.0])
+converged = jax.jit(partial(fit_logistic, max_steps=100_000, tolerance=1e-10))
+
+
+@pytest.mark.parametrize("penalty", [0.01, 10.0])
 @pytest.mark.parametrize("width", [4, 60])
 def test_a_fit_is_scikit_learns(width, penalty):
     F, y = blobs(40, width, noise=2.0)
@@ -321,7 +328,7 @@ def test_a_fit_is_scikit_learns(width, penalty):
     theirs.fit(Z[training], y[training])
     with jax.enable_x64(True):
         given = (Z, s[s > 1e-9] ** 2, np.eye(4)[y], training, np.float64(penalty))
-        W, b = fit_logistic(*map(jnp.asarray, given), max_steps=100_000, tolerance=1e-10)
+        W, b = converged(*map(jnp.asarray, given))
         W, b = np.asarray(W), np.asarray(b)
     np.testing.assert_allclose(W[:, :3].T, theirs.coef_, atol=1e-5)
     np.testing.assert_allclose(b[:3] - b[:3].mean(), theirs.intercept_, atol=1e-5)

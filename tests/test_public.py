@@ -1,0 +1,222 @@
+"""The public face: names, signatures and docstrings. A change here is a change for every user."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
+from functools import cached_property
+from typing import Any
+
+import pytest
+
+import spider_jax
+
+NAMES = [
+    "METRICS",
+    "FeatureStore",
+    "InputError",
+    "Ranking",
+    "Spider",
+    "TaskConfig",
+    "TrainConfig",
+    "h_score_shrunk",
+    "knn",
+    "leep",
+    "linear_probe",
+    "logme",
+    "nce",
+    "plackett_luce_loss",
+    "ridge",
+    "score_zoo",
+    "task_tokens",
+    "train",
+    "weighted_tau",
+]
+# Parameters, their kinds and defaults; the types are checked by the type checker and at run time.
+SIGNATURES = {
+    "FeatureStore": "(folder)",
+    "FeatureStore.features": "(self, model, task)",
+    "FeatureStore.fingerprint": "(self)",
+    "FeatureStore.has_probabilities": "(self, model, task)",
+    "FeatureStore.kind": "(self, task)",
+    "FeatureStore.labels": "(self, task)",
+    "FeatureStore.model_info": "(self, model)",
+    "FeatureStore.models_of": "(self, task)",
+    "FeatureStore.nbytes": "(self, model, task)",
+    "FeatureStore.probabilities": "(self, model, task)",
+    "FeatureStore.split": "(self, task)",
+    "FeatureStore.task_info": "(self, task)",
+    "FeatureStore.training_features": "(self, model, task)",
+    "FeatureStore.training_labels": "(self, task)",
+    "FeatureStore.training_rows": "(self, task)",
+    "FeatureStore.width": "(self, model)",
+    "FeatureStore.write_features": "(folder, model, task, features)",
+    "FeatureStore.write_labels": "(folder, task, labels)",
+    "FeatureStore.write_manifest": "(folder, **content)",
+    "Ranking": "(names, scores, resolution, task=None, accuracies=<factory>, notes=())",
+    "Ranking.from_json": "(path)",
+    "Ranking.from_scores": "(names, scores, *, resolution, task=None, accuracies=None, notes=())",
+    "Ranking.rank_intervals": "(self)",
+    "Ranking.to_content": "(self)",
+    "Ranking.to_csv": "(self, path)",
+    "Ranking.to_json": "(self, path)",
+    "Ranking.to_markdown": "(self, top=None)",
+    "Ranking.to_rows": "(self, top=None)",
+    "Ranking.to_text": "(self, top=None)",
+    "Spider": "(description, scaling, weights)",
+    "Spider.load": "(folder)",
+    "Spider.rank": "(self, tokens, *, task=None)",
+    "Spider.rank_task": "(self, zoo, task)",
+    "Spider.save": "(self, folder)",
+    "Spider.scores": "(self, tasks)",
+    "Spider.with_resolution": "(self, resolution)",
+    "TaskConfig": (
+        "(count=1000, single=0.6, max_datasets=3, min_classes=3, max_classes=20, rows=192, "
+        "min_per_class=8, max_per_class=32)"
+    ),
+    "TrainConfig": (
+        "(seed=0, width=128, members=4, teachers=('logme', 'knn', 'ridge'), "
+        "aggregate='mean_z', tasks=<factory>, scaling='pca', components=32, spread=True, "
+        "held_out=3, steps=300, batch=32, learning_rate=0.002, weight_decay=0.1, dropout=0.2, "
+        "token_dropout=0.2, token_noise=0.3, evaluations=5)"
+    ),
+    "h_score_shrunk": "(features, labels, *, standardize=False)",
+    "knn": "(features, labels, *, k=5, standardize=False)",
+    "leep": "(*, probabilities, labels)",
+    "linear_probe": "(features, labels, *, seed=0)",
+    "logme": "(features, labels, *, standardize=False)",
+    "nce": "(*, probabilities, labels)",
+    "plackett_luce_loss": "(scores, targets, *, where=None)",
+    "ridge": "(features, labels, *, standardize=True)",
+    "score_zoo": (
+        "(zoo, task, metrics=('logme', 'knn', 'h_score_shrunk', 'nce', 'leep', 'ridge'), *, "
+        "show_progress=False)"
+    ),
+    "task_tokens": "(features, labels)",
+    "train": "(zoo, config=None, *, datasets=None, show_progress=False)",
+    "weighted_tau": "(truth, scores, *, rank=True)",
+}
+PROPERTIES = {
+    "FeatureStore": {"accuracies", "extractor", "models", "standardized", "tasks"},
+    "Ranking": {"columns"},
+    "Spider": {"folded", "models"},
+    "TaskConfig": {"max_rows"},
+    "TrainConfig": set(),
+}
+METRICS = {
+    "logme": ("features", False),
+    "knn": ("features", False),
+    "h_score_shrunk": ("features", False),
+    "nce": ("probabilities", False),
+    "leep": ("probabilities", False),
+    "ridge": ("features", True),
+    "linear_probe": ("features", True),
+}
+CLASSES = tuple(PROPERTIES)
+FUNCTIONS = tuple(name for name in SIGNATURES if name[0].islower())
+
+
+def members(name: str, kind: type | tuple[type, ...]) -> Iterator[tuple[str, Any]]:
+    """Public members of a class, as they stand in it."""
+    for member, value in vars(getattr(spider_jax, name)).items():
+        if not member.startswith("_") and isinstance(value, kind):
+            yield member, value
+
+
+def public_callables() -> dict[str, Callable[..., Any]]:
+    found = {name: getattr(spider_jax, name) for name in (*FUNCTIONS, *CLASSES)}
+    for name in CLASSES:
+        methods = members(name, (staticmethod, classmethod, type(public_callables)))
+        found |= {f"{name}.{method}": getattr(found[name], method) for method, _ in methods}
+    return found
+
+
+def bare_signature(name: str, function: Callable[..., Any]) -> str:
+    """Names, kinds and defaults of the parameters, without types; a method's begins with self."""
+    if "." in name:
+        owner, method = name.split(".")
+        static = inspect.getattr_static(getattr(spider_jax, owner), method)
+        function = static.__func__ if isinstance(static, staticmethod) else static
+    signature, empty = inspect.signature(function), inspect.Signature.empty
+    untyped = [p.replace(annotation=empty) for p in signature.parameters.values()]
+    return str(signature.replace(parameters=untyped, return_annotation=empty))
+
+
+def test_names() -> None:
+    assert spider_jax.__all__ == NAMES
+    assert len(set(NAMES)) == len(NAMES)
+    assert [name for name in NAMES if not hasattr(spider_jax, name)] == []
+    assert set(NAMES) == {*FUNCTIONS, *CLASSES, "METRICS", "InputError"}
+
+
+def test_signatures() -> None:
+    found = {name: bare_signature(name, value) for name, value in public_callables().items()}
+    assert found == SIGNATURES
+
+
+def test_properties() -> None:
+    for name, wanted in PROPERTIES.items():
+        assert {member for member, _ in members(name, (property, cached_property))} == wanted
+
+
+def test_metrics_and_their_signatures() -> None:
+    assert {n: (m.needs, m.probe) for n, m in spider_jax.METRICS.items()} == METRICS
+    for name, metric in spider_jax.METRICS.items():
+        assert metric.score is getattr(spider_jax, name)
+        parameters = inspect.signature(metric.score).parameters
+        by_name = [n for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY]
+        if metric.needs == "features":  # data by position, options by name
+            assert list(parameters) == ["features", "labels", *by_name]
+        else:  # two arrays that can be swapped are given by name only
+            assert list(parameters) == by_name == ["probabilities", "labels"]
+
+
+def test_the_error_is_a_value_error() -> None:
+    assert issubclass(spider_jax.InputError, ValueError)
+
+
+# ---- docstrings ------------------------------------------------------------------------------
+
+
+def has_word(word: str, text: str) -> bool:
+    return re.search(rf"\b{re.escape(word)}\b", text) is not None
+
+
+def test_the_package_says_what_it_is_for() -> None:
+    assert "model" in (spider_jax.__doc__ or "")
+
+
+@pytest.mark.parametrize("name", sorted(SIGNATURES))
+def test_has_a_docstring(name: str) -> None:
+    text = inspect.getdoc(public_callables()[name]) or ""
+    first = text.split("\n\n")[0]
+    assert 20 <= len(first) <= 200
+    assert len(first.splitlines()) <= 2
+    assert first[-1] in ".)"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_explains_every_argument_and_the_result(name: str) -> None:
+    function = getattr(spider_jax, name)
+    text = inspect.getdoc(function) or ""
+    assert "\nArgs:\n" in text
+    assert "\nReturns:\n" in text
+    arguments = text.split("\nArgs:\n")[1].split("\n\n")[0]
+    parameters = inspect.signature(function).parameters
+    assert [p for p in parameters if not has_word(p, arguments)] == []
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_class_explains_every_field(name: str) -> None:
+    kind = getattr(spider_jax, name)
+    text = inspect.getdoc(kind) or ""
+    given = [f.name for f in fields(kind)] if is_dataclass(kind) else ["folder"]
+    assert [field for field in given if not has_word(field, text)] == []
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_property_has_a_docstring(name: str) -> None:
+    kind = getattr(spider_jax, name)
+    assert [
+        p for p in PROPERTIES[name] if not inspect.getdoc(inspect.getattr_static(kind, p))
+    ] == []

@@ -1,0 +1,197 @@
+"""Folded scores against full attention in float64, and what must not change a score."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spider_jax.scoring import (
+    MODEL_CHUNK,
+    Weights,
+    fold,
+    fold_in_chunks,
+    score_in_chunks,
+    score_tasks,
+)
+from spider_jax.tasks import pad_tokens
+
+D, WIDTH = 6, 8
+EXAMPLES = settings(max_examples=15)
+SQUARE = {"W_q": "query", "W_k": "key", "W_v": "value", "W_o": "output"}
+VECTORS = {
+    "b_U": "project_bias",
+    "b_o": "output_bias",
+    "ln_gain": "norm_scale",
+    "ln_bias": "norm_bias",
+    "head_ln_gain": "head_norm_scale",
+    "head_ln_bias": "head_norm_bias",
+    "head_w": "head",
+    "head_b": "head_bias",
+}
+
+
+def weights(models=5, seed=0):
+    """Random weights; the first models are the same for any number of them."""
+    rng = np.random.default_rng(seed)
+    shapes = {
+        "project": (D, WIDTH),
+        **dict.fromkeys(SQUARE.values(), (WIDTH, WIDTH)),
+        **dict.fromkeys(VECTORS.values(), (WIDTH,)),
+        "head_bias": (),
+    }
+    drawn = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    for name in ("project", *SQUARE.values()):
+        drawn[name] /= len(drawn[name]) ** 0.5
+    drawn["theta"] = rng.normal(size=(models, WIDTH))
+    return Weights(**{name: jnp.asarray(value, jnp.float32) for name, value in drawn.items()})
+
+
+def centres(classes, seed=1):
+    return np.random.default_rng(seed).normal(size=(classes, D)).astype(np.float32)
+
+
+def expected_score(w, model, tokens):
+    """The reference in torch's convention W x: every matrix transposed."""
+    params = {name: getattr(w, ours) for name, ours in VECTORS.items()}
+    params |= {name: getattr(w, ours).T for name, ours in {**SQUARE, "U": "project"}.items()}
+    return reference.full_attention_score(params, w.theta[model], tokens)
+
+
+score = jax.jit(lambda w, tokens, mask: score_tasks(fold(w), tokens, mask))
+
+
+def with_padding(tokens, classes):
+    """One task [1, C, D] with rubbish in the padding, and its mask."""
+    padded = np.full((1, classes, D), 7.0, np.float32)
+    padded[0, : len(tokens)] = tokens
+    return padded, np.arange(classes)[None] < len(tokens)
+
+
+def members(*w):
+    """An ensemble, folded as the spider does."""
+    return fold_in_chunks(jax.tree.map(lambda *a: jnp.stack(a), *w))
+
+
+def in_chunks(folded, tokens, mask):
+    return np.asarray(score_in_chunks(folded, jnp.asarray(tokens), jnp.asarray(mask)))
+
+
+def close(found, expected, tolerance):
+    """Within the tolerance relative to max(1, spread of the scores)."""
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * max(1, np.ptp(expected)))
+
+
+# ---- the algebra ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("models", "classes", "padded"),
+    [(1, 1, 1), (300, 2, 8), (300, 60, 64), (64, 64, 64), (3, 400, 512)],
+)
+def test_a_folded_score_is_full_attention_in_float64(models, classes, padded):
+    w, tokens = weights(models), centres(classes)
+    some = sorted({0, models - 1})
+    found = np.asarray(score(w, *with_padding(tokens, padded)))
+    assert found.shape == (1, models)
+    close(found[0, some], [expected_score(w, m, tokens) for m in some], 2e-6)
+
+
+def test_more_models_than_classes_takes_the_same_sum_in_another_order():
+    w, tokens = weights(12), centres(10)
+    wide, narrow = (np.asarray(score(w, *with_padding(tokens, size))) for size in (10, 16))
+    close(narrow, wide, 1e-6)
+
+
+def test_chunks_score_as_full_attention():
+    w = [weights(MODEL_CHUNK + 3, seed) for seed in (0, 1)]
+    tokens, mask = pad_tokens([centres(3), centres(7)])
+    found = in_chunks(members(*w), tokens, mask)
+    assert found.shape == (2, 2, MODEL_CHUNK + 3)
+    for e, t, m in [(0, 0, 0), (1, 0, MODEL_CHUNK), (0, 1, MODEL_CHUNK - 1), (1, 1, -1)]:
+        close(found[e, t, m], expected_score(w[e], m, tokens[t][mask[t]]), 2e-6)
+
+
+@pytest.mark.parametrize("size", [30, 3000])
+def test_attention_that_looks_at_one_token_only_stays_finite(size):
+    w, tokens = weights(3), size * centres(4)
+    found = score(w, *with_padding(tokens, 8))
+    # float32 logits of this size are off by 1e-7 of it: only clear winners agree to 2e-6
+    assert np.isfinite(found).all()
+    expected = [expected_score(w, m, tokens) for m in range(3)]
+    close(found[0], expected, 2e-6 * size)
+
+
+# ---- what must not change a score -------------------------------------------------------------
+
+PAIR = members(weights(20, 0), weights(20, 1))
+
+
+@given(order=st.permutations(range(7)))
+@EXAMPLES
+def test_the_order_of_classes_does_not_count(order):
+    tokens, mask = with_padding(centres(7), 8)
+    moved, _ = with_padding(centres(7)[list(order)], 8)
+    expected = in_chunks(PAIR, tokens, mask)
+    close(in_chunks(PAIR, moved, mask), expected, 1e-6)
+
+
+@given(classes=st.integers(1, 8), rubbish=st.floats(-1e6, 1e6, width=32))
+@EXAMPLES
+def test_padding_does_not_count(classes, rubbish):
+    tokens, mask = with_padding(centres(8), 16)
+    mask = mask & (np.arange(16) < classes)
+    expected = in_chunks(PAIR, *with_padding(centres(8)[:classes], 8))
+    changed = np.where(mask[..., None], tokens, np.float32(rubbish))
+    close(in_chunks(PAIR, changed, mask), expected, 1e-6)
+
+
+@given(sizes=st.lists(st.integers(1, 16), min_size=3, max_size=3))
+@EXAMPLES
+def test_a_batch_of_one_is_its_task_in_a_batch(sizes):
+    tasks = [centres(size, seed) for seed, size in enumerate((*sizes, 16))]
+    together = in_chunks(PAIR, *pad_tokens(tasks))
+    for t, task in enumerate(tasks):
+        alone = in_chunks(PAIR, *pad_tokens([task]))
+        close(together[:, t], alone[:, 0], 1e-6)
+
+
+MANY = weights(MODEL_CHUNK + 7)
+TASK = with_padding(centres(5), 8)
+
+
+def scores_of(models):
+    """Scores of these models of MANY as a zoo of their own, folded and scored alone."""
+    zoo = MANY._replace(theta=MANY.theta[np.array(models)])
+    return in_chunks(members(zoo), *TASK)[0, 0]
+
+
+@pytest.mark.parametrize(
+    "models",
+    [
+        [0],
+        [70, 3],
+        range(1, 71),
+        range(64),
+        range(70, -1, -1),
+        [*range(71), *range(71), 5],
+        np.random.default_rng(0).permutation(71),
+    ],
+    ids=["one", "two", "but one", "a chunk", "reversed", "twice", "permuted"],
+)
+def test_other_models_leave_a_score_as_it_is_to_the_bit(models):
+    everyone = scores_of(range(len(MANY.theta)))
+    np.testing.assert_array_equal(scores_of(models), everyone[np.array(models)])
+
+
+def test_scores_tell_models_apart():  # else the test above could not fail
+    assert len(set(scores_of(range(len(MANY.theta))))) == len(MANY.theta)
+
+
+def test_an_ensemble_is_its_members_one_by_one():
+    w = [weights(20, seed) for seed in (0, 1)]
+    tokens, mask = pad_tokens([centres(3), centres(7)])
+    together = in_chunks(members(*w), tokens, mask)
+    close(together, np.stack([score(one, tokens, mask) for one in w]), 1e-6)
