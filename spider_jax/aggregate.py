@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
 from spider_jax.errors import InputError
 
@@ -78,6 +77,8 @@ def borda(table: ArrayLike) -> Float64[np.ndarray, "..."]:
     >>> borda([[0.9, 0.8, 0.7], [0.9, 0.8, 0.9]]).tolist()
     [0.875, 0.25, 0.375]
     """
+    from scipy.stats import rankdata  # slow to import, and only needed here
+
     values, known = _read(table)
     places = rankdata(np.where(known, values, np.nan), axis=-1, nan_policy="omit")
     others = known.sum(-1, keepdims=True) - 1

@@ -91,7 +91,7 @@ def score_zoo(
             values[model] = _score_model(zoo, model, task, labels, metrics, seconds)
         except InputError as error:
             problems.append(Problem(model, task, str(error)))
-            log.warning("skipped %s", problems[-1])
+            log.info("skipped %s", problems[-1])  # the caller lists the problems
     if not values:
         why = f": {problems[0]}" if problems else ", it has no features"
         raise InputError(f"no model of {zoo.folder} can be scored on {task!r}{why}")
