@@ -204,7 +204,8 @@ def fit(
     )
     scaling = with_unit_tokens(scaling, given.tokens, given.mask)
     split = leave_datasets_out(given.meta, datasets, config)
-    weights, history, held = _optimize(config, scaling, given, split, show_progress)
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes int counts with float rates
+        weights, history, held = _optimize(config, scaling, given, split, show_progress)
     description = Description(
         models=given.models,
         widths={model: zoo.width(model) for model in given.models},
@@ -382,7 +383,8 @@ def _noisy_scores(
 
     def regularize(attended: Array) -> Array:
         keep = 1 - config.dropout
-        return attended * jax.random.bernoulli(drop_output, keep, attended.shape) / keep
+        kept = jax.random.bernoulli(drop_output, keep, attended.shape)
+        return jnp.where(kept, attended / keep, 0.0)
 
     return score_tasks(fold(weights), tokens, mask, regularize)
 

@@ -222,11 +222,9 @@ def test_a_batch_is_its_lists_one_by_one():
         np.testing.assert_allclose(slope[at], gradient(*one), rtol=1e-6, atol=1e-7)
 
 
-def test_jit_and_vmap_change_nothing():
+def test_vmap_changes_nothing():
     scores, targets = (
         np.stack(a) for a in zip(*(random_list(6, 4, s) for s in range(3)), strict=True)
     )
     together = loss(scores, targets)
     np.testing.assert_allclose(jax.vmap(loss)(scores, targets), together, rtol=1e-6)
-    eager = plackett_luce_loss(jnp.asarray(scores), jnp.asarray(targets))
-    np.testing.assert_allclose(eager, together, rtol=1e-6)
