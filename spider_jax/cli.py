@@ -1,7 +1,7 @@
 """The command line: each command a few lines over one public function.
 
-Data on stdout, messages and progress on stderr. Exit 0 done, 1 unexpected failure, 2 bad input,
-3 done but some models were skipped (listed).
+Data on stdout, messages and progress on stderr. Exit 0 done, 1 unexpected failure, 2 bad input or
+a file that cannot be read or written, 3 done but some models were skipped (listed).
 """
 
 import json
@@ -46,8 +46,10 @@ class Output:
     csv: Path | None = None
     """Also write the table to this CSV file."""
 
-    def write(self, kind: str, columns: Sequence[str], rows: list[list[Any]], text: str) -> None:
-        """Print the table or its JSON, and write the CSV if asked for."""
+    def write(
+        self, kind: str, columns: Sequence[str], rows: list[list[Any]], text: str, **more: Any
+    ) -> None:
+        """Print the table or its JSON (with `more` beside it), and write the CSV if asked for."""
         from spider_jax.files import versioned, write_text
         from spider_jax.tables import to_csv
 
@@ -55,7 +57,9 @@ class Output:
             write_text(self.csv, to_csv(columns, rows))
         if self.json:
             entries = [dict(zip(columns, map(_json_value, row), strict=True)) for row in rows]
-            print(json.dumps(versioned(kind, {"rows": entries}), indent=1, ensure_ascii=False))
+            print(
+                json.dumps(versioned(kind, {"rows": entries} | more), indent=1, ensure_ascii=False)
+            )
         else:
             print(text)
 
@@ -102,7 +106,8 @@ def inspect(
     from spider_jax.store import FeatureStore
 
     found = inspect_zoo(FeatureStore(zoo), check=check, show_progress=show)
-    output.write("inspection", found.columns, found.rows, found.to_text())
+    tasks = found.task_entries()
+    output.write("inspection", found.columns, found.rows, found.to_text(), tasks=tasks)
     return _skipped(found.problems)
 
 
@@ -197,12 +202,11 @@ def rank(
     from spider_jax.store import FeatureStore
 
     ranking = Spider.load(spider).rank_task(FeatureStore(zoo), task)
+    text, content = ranking.to_text(top), ranking.to_content()
+    content["models"] = content["models"][:top]
     if output.csv is not None:
         ranking.to_csv(output.csv)
-    if output.json:
-        print(json.dumps(ranking.to_content(), indent=1, ensure_ascii=False))
-    else:
-        print(ranking.to_text(top))
+    print(json.dumps(content, indent=1, ensure_ascii=False) if output.json else text)
     return DONE
 
 
@@ -219,17 +223,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and leave with its exit code."""
     code: Any = FAILED
     try:
-        code = tyro.extras.subcommand_cli_from_dict(
-            COMMANDS, prog="spider-jax", args=arguments, description=__doc__
-        )
-        sys.stdout.flush()
+        try:
+            code = tyro.extras.subcommand_cli_from_dict(
+                COMMANDS, prog="spider-jax", args=arguments, description=__doc__
+            )
+        finally:
+            _flush()
     except InputError as error:
         print(f"spider-jax: {error}", file=sys.stderr)
         code = BAD_INPUT
     except BrokenPipeError:  # the reader has seen enough, as in `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = DONE
+    except OSError as error:  # a file without permission, a full disk
+        print(f"spider-jax: {' '.join(str(error).split())}", file=sys.stderr)
+        code = BAD_INPUT
     sys.exit(code)
+
+
+def _flush() -> None:
+    """Write what stdout still holds; drop it where that fails, or Python would fail on leaving."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 def _skipped(problems: Sequence[object]) -> int:

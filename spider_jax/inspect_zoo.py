@@ -1,5 +1,6 @@
 """What a zoo holds: models, widths, tasks, sizes, what is missing and what is broken."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spider_jax.errors import InputError
@@ -10,12 +11,13 @@ from spider_jax.tables import to_text
 
 @dataclass(frozen=True)
 class Inspection:
-    """Rows per model and per task, and the problems found."""
+    """Rows per model and per task, the models without features on a task, the problems found."""
 
     columns: tuple[str, ...]
     rows: list[list[object]]
     task_columns: tuple[str, ...]
     task_rows: list[list[object]]
+    missing: Mapping[str, list[str]]
     extractor: str | None
     problems: tuple[Problem, ...]
 
@@ -27,6 +29,11 @@ class Inspection:
             f"general extractor: {self.extractor or 'none named in the manifest'}",
         ]
         return "\n\n".join(parts)
+
+    def task_entries(self) -> list[dict[str, object]]:
+        """For a JSON: the rows of the tasks by column, and what is missing on each."""
+        entries = [dict(zip(self.task_columns, row, strict=True)) for row in self.task_rows]
+        return [entry | {"missing": self.missing[str(entry["task"])]} for entry in entries]
 
 
 def inspect_zoo(
@@ -62,6 +69,7 @@ def inspect_zoo(
         rows,
         ("task", "kind", "rows", "classes", "models", "accuracies"),
         task_rows,
+        {task: sorted(set(zoo.models) - set(zoo.models_of(task))) for task in zoo.tasks},
         zoo.extractor,
         tuple(problems),
     )

@@ -111,13 +111,14 @@ def _score_model(
     scores = []
     for i, name in enumerate(metrics):
         start = perf_counter()
-        if METRICS[name].needs == "features":
-            given = {"standardize": False} if name == "ridge" and zoo.standardized else {}
-            scores.append(METRICS[name].score(features, labels, **given))
+        metric = METRICS[name]
+        if metric.needs == "features":
+            given = {"standardize": False} if metric.standardize and zoo.standardized else {}
+            scores.append(metric.score(features, labels, **given))
         elif zoo.has_probabilities(model, task):
             rows = zoo.training_rows(task)
             rows_of = zoo.probabilities(model, task)[rows]
-            scores.append(METRICS[name].score(probabilities=rows_of, labels=labels))
+            scores.append(metric.score(probabilities=rows_of, labels=labels))
         else:
             scores.append(float("nan"))
         seconds[i] += perf_counter() - start

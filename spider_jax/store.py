@@ -9,10 +9,7 @@ zoo/
   accuracies.csv                    optional: model,task,accuracy[,standard_error]
 """
 
-import csv
 import hashlib
-import logging
-import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -22,20 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.files import component_to_name, name_to_component, read_json, write_json
-from spider_jax.npy import (
-    Header,
-    check_finite,
-    check_rows_sum_to_one,
-    read_header,
-    refuse_twin_on_disk,
-    write_array,
+from spider_jax.files import name_to_component, write_json
+from spider_jax.npy import Header, check_finite, check_rows_sum_to_one, read_header, write_array
+from spider_jax.zoo_files import (
+    check_every_class,
+    check_labels,
+    check_matrix,
+    inside,
+    kind_of,
+    listed,
+    read_accuracies,
+    read_labels,
+    read_manifest,
+    read_split,
+    write_feature_file,
 )
-
-log = logging.getLogger("spider_jax")
-
-KINDS = ("classification", "regression", "multi-label")
-FEATURE_DTYPES = ("float16", "float32")
 
 
 class Problem(NamedTuple):
@@ -69,10 +67,10 @@ class FeatureStore:
             raise InputError(f"{folder} is not a zoo: it needs labels/<task>.npy and features/")
         self._root = self.folder.resolve()
         self.problems: list[Problem] = []
-        self.manifest = self._read_manifest()
+        self.manifest = read_manifest(self._inside("manifest.json"))
         self._checked: set[tuple[str, str, str]] = set()
         self._labels: dict[str, Header] = {}
-        for task, path in self._listed(self.folder / "labels", ".npy"):
+        for task, path in self._listed("labels", ".npy"):
             self._add_task(task, path)
         self._features = self._open_matrices("features")
         self._probabilities = self._open_matrices("probabilities")
@@ -131,15 +129,7 @@ class FeatureStore:
 
     def kind(self, task: str) -> str:
         """ "classification", "regression" or "multi-label"; the manifest wins over the dtype."""
-        declared = self.task_info(task).get("kind")
-        header = self._need_task(task)
-        if declared is not None:
-            if declared not in KINDS:
-                raise InputError(f"task {task!r}: kind must be one of {KINDS}, got {declared!r}")
-            return str(declared)
-        if header.dtype.kind == "f":
-            return "regression"
-        return "multi-label" if len(header.shape) == 2 else "classification"
+        return kind_of(task, self._need_task(task), self.task_info(task).get("kind"))
 
     def labels(self, task: str) -> NDArray[Any]:
         """Labels of a task, every row; class labels are re-encoded to 0..C-1 in sorted order.
@@ -150,29 +140,13 @@ class FeatureStore:
         Raises:
             InputError: unknown task, a value that is no label, or a class without a row.
         """
-        kind = self.kind(task)
-        values: NDArray[Any] = np.load(self._path("labels", task), allow_pickle=False)
-        if kind == "regression":
-            return self._finite_labels(task, values)
-        if kind == "multi-label":
-            if values.ndim != 2 or not np.isin(values, (0, 1)).all():
-                raise InputError(f"labels of {task!r} must be 0/1 [N, K] for multi-label")
-            return values.astype(bool)
-        return self._encode(task, values)
+        kind, names = self.kind(task), self.task_info(task).get("classes")
+        return read_labels(self._path("labels", task), task, kind, names)
 
     def split(self, task: str) -> NDArray[np.int8] | None:
         """0 train, 1 validation, 2 test for every row; None where the zoo has no split."""
         rows = self._need_task(task).shape[0]
-        path = self._inside(self._path("splits", task))
-        if not path.exists():
-            return None
-        header = read_header(path)
-        if header.shape != (rows,) or header.dtype.kind not in "iu":
-            raise InputError(f"{path} must be int8 [{rows}], got {header.dtype} {header.shape}")
-        values: NDArray[np.integer] = np.load(path, allow_pickle=False)
-        if not np.isin(values, (0, 1, 2)).all():
-            raise InputError(f"{path} must hold only 0 train, 1 validation, 2 test")
-        return values.astype(np.int8)
+        return read_split(inside(self._root, self._path("splits", task)), rows)
 
     def training_rows(self, task: str) -> NDArray[np.int64]:
         """The rows that metrics, tokens and teachers may read: split 0, or all without a split."""
@@ -190,12 +164,7 @@ class FeatureStore:
         labels = self.labels(task)
         chosen = labels[self.training_rows(task)]
         if self.kind(task) == "classification":
-            if labels.max() < 1:
-                raise InputError(f"task {task!r} has one class only: a ranking needs at least two")
-            counts = np.bincount(chosen, minlength=labels.max() + 1)
-            if (counts == 0).any():
-                empty = int(np.flatnonzero(counts == 0)[0])
-                raise InputError(f"task {task!r}: class {empty} has no row in the training split")
+            check_every_class(task, labels, chosen)
         return chosen
 
     def features(self, model: str, task: str) -> NDArray[Any]:
@@ -233,17 +202,7 @@ class FeatureStore:
         Raises:
             InputError: no CSV, a row without the columns, or an accuracy that is no number.
         """
-        path = self._inside(self.folder / "accuracies.csv")
-        if not path.exists():
-            return {}
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                rows = csv.DictReader(file)
-                if not {"model", "task", "accuracy"} <= set(rows.fieldnames or ()):
-                    raise InputError(f"{path} must have columns model,task,accuracy")
-                return {(r["model"], r["task"]): _accuracy(path, r) for r in rows}
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"{path} is not a readable CSV file: {error}") from None
+        return read_accuracies(self._inside("accuracies.csv"))
 
     def fingerprint(self) -> str:
         """SHA-256 over names, shapes, dtypes and labels: which zoo this is, features unread."""
@@ -257,52 +216,21 @@ class FeatureStore:
 
     # ---- opening -----------------------------------------------------------------------------
 
-    def _read_manifest(self) -> dict[str, Any]:
-        path = self._inside(self.folder / "manifest.json")
-        if not path.exists():
-            return {}
-        manifest = read_json(path, "zoo")
-        for section in ("models", "tasks"):
-            entries = manifest.get(section, {})
-            if not isinstance(entries, dict) or not all(
-                isinstance(entry, dict) for entry in entries.values()
-            ):
-                raise InputError(f"{path}: {section} must be an object of objects, name -> facts")
-        return manifest
+    def _inside(self, name: str) -> Path:
+        return inside(self._root, self.folder / name)
 
-    def _inside(self, path: Path) -> Path:
-        """`path` itself, unless it leads out of the zoo through a symbolic link."""
-        if not Path(os.path.realpath(path)).is_relative_to(self._root):
-            raise InputError(f"{path} is a link out of the zoo, which is not followed")
-        return path
-
-    def _listed(self, folder: Path, suffix: str) -> Iterator[tuple[str, Path]]:
+    def _listed(self, folder: str, suffix: str) -> Iterator[tuple[str, Path]]:
         """(name, path) of a folder's entries; badly named ones and links out are problems."""
-        try:
-            names = sorted(os.listdir(self._inside(folder))) if folder.is_dir() else []
-        except InputError as error:
-            self.problems.append(Problem(None, None, str(error)))
-            return
-        for entry in names:
-            if entry.startswith(".") or not entry.endswith(suffix):
-                continue
-            path = folder / entry
-            try:
-                name = component_to_name(entry.removesuffix(suffix))
-                if path.is_symlink():  # the folder is inside: only a link can lead out
-                    self._inside(path)
-            except InputError as error:
-                self.problems.append(Problem(None, None, str(error)))
+        for entry in listed(self._root, self.folder / folder, suffix):
+            if isinstance(entry, InputError):
+                self.problems.append(Problem(None, None, str(entry)))
             else:
-                yield name, path
+                yield entry
 
     def _add_task(self, task: str, path: Path) -> None:
         try:
             header = read_header(path)
-            if not 1 <= len(header.shape) <= 2 or header.shape[0] == 0:
-                raise InputError(f"{path} must be [N] or [N, K] with N > 0, got {header.shape}")
-            if header.dtype.kind not in "biuf":
-                raise InputError(f"{path} must hold numbers, got dtype {header.dtype}")
+            check_labels(path, header)
         except InputError as error:
             self.problems.append(Problem(None, task, str(error)))
         else:
@@ -311,9 +239,9 @@ class FeatureStore:
     def _open_matrices(self, folder: str) -> dict[tuple[str, str], Header]:
         """Headers of all sound <folder>/<model>/<task>.npy."""
         opened: dict[tuple[str, str], Header] = {}
-        for model, path in self._listed(self.folder / folder, ""):
+        for model, path in self._listed(folder, ""):
             width: int | None = None
-            for task, file in self._listed(path, ".npy"):
+            for task, file in self._listed(f"{folder}/{path.name}", ".npy"):
                 try:
                     header = self._check_matrix(task, file, None if folder != "features" else width)
                 except InputError as error:
@@ -328,21 +256,7 @@ class FeatureStore:
         labels = self._labels.get(task)
         if labels is None:
             raise InputError(f"labels/{name_to_component(task)}.npy is missing or broken")
-        if (
-            len(header.shape) != 2
-            or header.shape[1] == 0
-            or header.dtype.name not in FEATURE_DTYPES
-        ):
-            raise InputError(
-                f"{path} must be float16 or float32 [N, D], D > 0, "
-                f"got {header.dtype} {header.shape}"
-            )
-        if header.shape[0] != labels.shape[0]:
-            raise InputError(
-                f"{path} must have one row per label (N={labels.shape[0]}), got {header.shape[0]}"
-            )
-        if width is not None and header.shape[1] != width:
-            raise InputError(f"{path} has width {header.shape[1]}, the model's other tasks {width}")
+        check_matrix(path, header, labels.shape[0], width)
         return header
 
     # ---- reading -----------------------------------------------------------------------------
@@ -383,38 +297,6 @@ class FeatureStore:
             self._checked.add((folder, model, task))
         return matrix
 
-    def _finite_labels(self, task: str, values: NDArray[Any]) -> NDArray[np.float32]:
-        with np.errstate(over="ignore"):  # what overflows float32 is found below
-            values = values.astype(np.float32)
-        bad = ~np.isfinite(values.reshape(len(values), -1)).all(1)
-        if bad.any():
-            raise InputError(
-                f"labels of {task!r} must be finite, got {bad.sum()} rows that are not. "
-                f"First row: {int(np.flatnonzero(bad)[0])}"
-            )
-        return values
-
-    def _encode(self, task: str, values: NDArray[Any]) -> NDArray[np.int32]:
-        if values.ndim != 1 or values.dtype.kind not in "biu":
-            raise InputError(
-                f"labels of {task!r} must be int [N] for classification, "
-                f"got {values.dtype} {values.shape}"
-            )
-        found, encoded = np.unique(values, return_inverse=True)
-        names = self.task_info(task).get("classes")
-        if isinstance(names, list) and len(names) != len(found):
-            empty = [n for i, n in enumerate(names) if i not in found]
-            what = f"class {empty[0]!r} has no row" if empty else "more classes than named"
-            raise InputError(
-                f"task {task!r}: the manifest names {len(names)} classes, labels hold "
-                f"{len(found)} ({what}): mend the manifest or the labels"
-            )
-        if found[0] != 0 or found[-1] != len(found) - 1:
-            log.info(
-                "labels of %s re-encoded: %d values to 0..%d", task, len(found), len(found) - 1
-            )
-        return encoded.astype(np.int32)
-
     # ---- writing -----------------------------------------------------------------------------
 
     @staticmethod
@@ -433,28 +315,9 @@ class FeatureStore:
         Raises:
             InputError: a name that cannot stand on disk, or a dtype other than float16/float32.
         """
-        if features.dtype.name not in FEATURE_DTYPES or features.ndim != 2:
-            raise InputError(
-                f"features must be float16 or float32 [N, D], got {features.dtype} {features.shape}"
-            )
-        parent = Path(folder) / "features"
-        refuse_twin_on_disk(parent, model)
-        write_array(parent / name_to_component(model), task, features)
+        write_feature_file(Path(folder) / "features", model, task, features)
 
     @staticmethod
     def write_manifest(folder: str | Path, **content: Any) -> None:
         """Write manifest.json (extractor, models, tasks, ...), all or nothing."""
         write_json(Path(folder) / "manifest.json", "zoo", content)
-
-
-def _accuracy(path: Path, row: Mapping[str, str]) -> float:
-    try:
-        value = float(row["accuracy"])
-    except (TypeError, ValueError):
-        value = float("nan")
-    if not np.isfinite(value):
-        raise InputError(
-            f"{path}: accuracy of {row['model']!r} on {row['task']!r} must be a number, "
-            f"got {row['accuracy']!r}"
-        )
-    return value

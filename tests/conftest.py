@@ -1,15 +1,22 @@
-"""The strictest modes for every test, the check of an error's line, the zoos that tests share."""
+"""The strictest modes for every test, and what tests share: zoos, a spider, a command."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from command_line import Command, Result
+
+    from spider_jax.spider import Spider
 
 # Shapes and types of every function of the package are checked, which works only if the hook
 # comes before the first import: tests import the package themselves, fixtures import it late.
@@ -19,8 +26,19 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 settings.register_profile("deterministic", derandomize=True, database=None, deadline=None)
 settings.load_profile("deterministic")
 
+pytest.register_assert_rewrite("command_line")
+
 SMALL_WIDTHS = {"narrow": 5, "middle": 8, "wide": 12}
+SMALL_MODELS = ("middle", "narrow", "psi", "wide")
 SMALL_CLASSES = {"apples": 3, "birds": 4, "cars": 5, "dice": 3}
+
+
+def put(folder: Path, where: str, array: Any) -> Path:
+    """Save an array as <where>.npy without any of the checks of the package."""
+    path = folder / f"{where}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, array)
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +89,47 @@ def real_zoo() -> Path:
     if not data:
         pytest.skip("set SPIDER_JAX_DATA to the folder that holds real_zoo to run this test")
     return Path(data) / "real_zoo"
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> "Iterator[Command]":
+    """command("score", zoo, ...): runs here; the level of the log is put back."""
+    from command_line import Result
+
+    from spider_jax.cli import main
+
+    def command(*arguments: object) -> "Result":
+        with pytest.raises(SystemExit) as left:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Result(left.value.code, captured.out, captured.err)
+
+    log = logging.getLogger("spider_jax")
+    level = log.level
+    yield command
+    log.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def trained_spiders() -> "dict[str, Spider]":
+    """What `spider` has trained: the zoo is the same in every test, so once is enough."""
+    return {}
+
+
+@pytest.fixture
+def spider(small_zoo: Path, trained_spiders: "dict[str, Spider]") -> "Spider":
+    """A spider of the small zoo, trained in a few steps."""
+    from small_training import train
+
+    from spider_jax.store import FeatureStore
+
+    if "spider" not in trained_spiders:
+        trained_spiders["spider"] = train(FeatureStore(small_zoo))
+    return trained_spiders["spider"]
+
+
+@pytest.fixture
+def saved(spider: "Spider", tmp_path: Path) -> Path:
+    """The folder of the saved spider."""
+    spider.save(tmp_path / "spider")
+    return tmp_path / "spider"

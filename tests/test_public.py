@@ -69,7 +69,6 @@ SIGNATURES = {
     "Spider.rank_task": "(self, zoo, task)",
     "Spider.save": "(self, folder)",
     "Spider.scores": "(self, tasks)",
-    "Spider.with_resolution": "(self, resolution)",
     "TaskConfig": (
         "(count=1000, single=0.6, max_datasets=3, min_classes=3, max_classes=20, rows=192, "
         "min_per_class=8, max_per_class=32)"

@@ -1,27 +1,20 @@
-"""Tokens, sampled tasks, scaling, teachers and the task kernel against their definitions."""
+"""Tokens and sampled tasks against their definitions."""
 
 import math
-from itertools import pairwise
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from spider_jax.kernel import BANDWIDTH, task_kernel
-from spider_jax.metrics import METRICS
-from spider_jax.scaling import KINDS, fit_scaling, with_unit_tokens
-from spider_jax.store import FeatureStore
 from spider_jax.tasks import (
     MetaTask,
     TaskConfig,
     class_bucket,
+    class_buckets,
     gather,
-    load_sources,
     pad_tokens,
     sample_tasks,
     task_tokens,
 )
-from spider_jax.teachers import BATCH, TEACHERS, teach
 
 
 def sources(**classes):
@@ -62,8 +55,14 @@ def test_tokens_of_a_broken_task_are_refused(refused):
 
 
 @pytest.mark.parametrize("classes", [*range(1, 18), 31, 32, 33, 400, 1000])
-def test_a_bucket_is_the_next_power_of_two(classes):
-    assert class_bucket(classes) == max(8, 2 ** math.ceil(math.log2(classes)))
+def test_a_bucket_is_one_of_eight_an_octave(classes):
+    sizes = [8, 16, 24, 32, 40, 48, 56] + [2**k * s for k in range(3, 9) for s in range(8, 16)]
+    assert class_bucket(classes) == min(size for size in sizes if size >= classes)
+
+
+def test_tasks_of_a_bucket_are_found_together():
+    tokens = [np.zeros((c, 4), np.float32) for c in (3, 9, 8, 70, 16)]
+    assert class_buckets(tokens) == {8: [0, 2], 16: [1, 4], 72: [3]}
 
 
 def test_tokens_are_padded_to_the_bucket_of_the_largest_task():
@@ -202,227 +201,3 @@ def test_gather_by_hand():
     task = MetaTask(("b", "a"), np.int32([1, 0]), np.int64([1, 0]), np.int32([0, 1]))
     features = {"a": np.float32([[1, 2], [3, 4]]), "b": np.float32([[5, 6]])}
     assert gather(task, features).tolist() == [[3, 4], [5, 6]]
-
-
-# ---- scaling ----------------------------------------------------------------------------------
-
-
-def raw_features(n=50, width=6):
-    """Correlated columns of different means and scales, the third constant."""
-    rng = np.random.default_rng(1)
-    F = rng.normal(size=(n, width)) @ rng.normal(size=(width, width)) * 10.0 ** np.arange(-2, 4) + 3
-    F[:, 2] = 7
-    return F.astype(np.float32)
-
-
-def standardized(F):
-    F, sd = np.float64(F), np.float64(F).std(0)
-    return (F - F.mean(0)) / np.where(sd > 0, sd, 1)
-
-
-def scaled_rows(scaling, F):
-    return np.asarray(scaling(jnp.asarray(F[None]), jnp.ones((1, len(F)), bool)))[0]
-
-
-def distances(F):
-    return np.linalg.norm(F[:, None] - F[None], axis=-1)
-
-
-def test_raw_changes_nothing():
-    F = raw_features()
-    np.testing.assert_array_equal(scaled_rows(fit_scaling(F, kind="raw", spread=False), F), F)
-
-
-def test_standardize_brings_every_feature_to_mean_0_and_deviation_1():
-    F = raw_features()
-    found = scaled_rows(fit_scaling(F, kind="standardize", spread=False), F)
-    np.testing.assert_allclose(found, standardized(F), atol=1e-4)
-
-
-def test_pca_turns_the_standardized_features():
-    F = raw_features()
-    found = scaled_rows(fit_scaling(F, kind="pca", spread=False), F)
-    np.testing.assert_allclose(distances(found), distances(standardized(F)), atol=1e-3)
-    covariance = found.T @ found / len(F)
-    np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-3)
-    assert all(a >= b - 1e-4 for a, b in pairwise(np.diag(covariance)))
-
-
-def test_pca_keeps_the_leading_components():
-    F = raw_features()
-    most = np.linalg.svd(standardized(F), compute_uv=False)[:2]
-    scaling = fit_scaling(F, kind="pca", components=2, spread=False)
-    found = scaled_rows(scaling, F)
-    assert scaling.width == found.shape[1] == 2
-    np.testing.assert_allclose(np.linalg.norm(found, axis=0), most, rtol=1e-4)
-
-
-def test_the_signs_of_components_do_not_depend_on_the_order_of_rows():
-    F = raw_features()
-    np.testing.assert_allclose(fit_scaling(F).matrix, fit_scaling(F[::-1].copy()).matrix, atol=1e-4)
-
-
-def random_tokens(sizes, width=6, seed=0):
-    rng = np.random.default_rng(seed)
-    return pad_tokens([rng.normal(size=(c, width)).astype(np.float32) for c in sizes])
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_spread_stands_beside_every_token(kind):
-    tokens, mask = random_tokens((3, 7, 1))
-    plain, wide = (fit_scaling(raw_features(), kind=kind, spread=s) for s in (False, True))
-    expected = np.asarray(plain(jnp.asarray(tokens), jnp.asarray(mask)))
-    found = np.asarray(wide(jnp.asarray(tokens), jnp.asarray(mask)))
-    assert found.shape[-1] == wide.width == 2 * plain.width
-    for task, real, before in zip(found, mask, expected, strict=True):
-        spread = np.abs(before[real] - before[real].mean(0))
-        np.testing.assert_allclose(task[real], np.hstack([before[real], spread]), atol=1e-4)
-        assert (task[~real] == 0).all()
-        assert (before[~real] == 0).all()
-
-
-@pytest.mark.parametrize("spread", [False, True])
-@pytest.mark.parametrize("kind", KINDS)
-def test_unit_tokens_have_mean_square_one(kind, spread):
-    tokens, mask = random_tokens((3, 7, 1))
-    scaling = fit_scaling(raw_features(), kind=kind, spread=spread)
-    unit = with_unit_tokens(scaling, tokens, mask)
-    found = np.asarray(unit(jnp.asarray(tokens), jnp.asarray(mask)))
-    assert np.mean(found[mask].astype(float) ** 2) == pytest.approx(1, abs=1e-5)
-    factor = np.linalg.norm(unit.matrix) / np.linalg.norm(scaling.matrix)
-    np.testing.assert_allclose(unit.matrix, factor * scaling.matrix, rtol=1e-6)
-    np.testing.assert_array_equal(unit.mean, scaling.mean)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_features_that_say_nothing_stay_finite(kind):
-    scaling = fit_scaling(np.full((10, 4), 3.0), kind=kind)
-    tokens, mask = np.full((1, 8, 4), 3.0, np.float32), np.arange(8)[None] < 2
-    unit = with_unit_tokens(scaling, tokens, mask)
-    assert np.isfinite(unit(jnp.asarray(tokens), jnp.asarray(mask))).all()
-
-
-def test_scalings_that_are_none_are_refused(refused):
-    with refused("scaling", "pca", "'whiten'"):
-        fit_scaling(raw_features(), kind="whiten")
-    with refused("components", 0):
-        fit_scaling(raw_features(), components=0)
-
-
-# ---- teachers ---------------------------------------------------------------------------------
-
-CONFIG = TaskConfig(count=BATCH + 3, max_classes=6, rows=48, min_per_class=4)  # a batch and a bit
-TAUGHT = tuple(TEACHERS)
-
-
-def tasks_of(zoo, config=CONFIG):
-    return sample_tasks({name: zoo.labels(name) for name in zoo.tasks}, config, 0)
-
-
-def test_a_teacher_is_the_public_metric_of_the_standardized_features(small_zoo):
-    zoo = FeatureStore(small_zoo)
-    tasks = tasks_of(zoo)
-    models, found, problems = teach(zoo, tasks, TAUGHT)
-    assert models == zoo.models
-    assert problems == ()
-    for m, model in enumerate(models):
-        features = load_sources(zoo, model, zoo.tasks)
-        for task, scores in zip(tasks, found[:, :, m], strict=True):
-            F = standardized(gather(task, features))
-            expected = [METRICS[name].score(F, task.labels, standardize=False) for name in TAUGHT]
-            np.testing.assert_allclose(scores, expected, atol=1e-4)
-
-
-def test_features_standardized_before_are_only_centred(small_zoo):
-    FeatureStore.write_manifest(small_zoo, extractor="psi", standardized=True)
-    zoo = FeatureStore(small_zoo)
-    tasks = tasks_of(zoo)[:2]
-    models, found, _ = teach(zoo, tasks, TAUGHT)
-    for m, model in enumerate(models):
-        for t, task in enumerate(tasks):
-            F = gather(task, load_sources(zoo, model, zoo.tasks)).astype(float)
-            F = F - F.mean(0)
-            expected = [METRICS[name].score(F, task.labels, standardize=False) for name in TAUGHT]
-            np.testing.assert_allclose(found[t, :, m], expected, atol=1e-4)
-
-
-def test_a_task_scores_alone_as_it_does_among_others(small_zoo):
-    zoo = FeatureStore(small_zoo)
-    tasks = tasks_of(zoo)
-    _, together, _ = teach(zoo, tasks, TAUGHT)
-    _, alone, _ = teach(zoo, tasks[-1:], TAUGHT)
-    np.testing.assert_allclose(alone[0], together[-1], atol=1e-6)
-
-
-def test_a_model_with_nan_is_left_out_and_listed(small_zoo):
-    path = small_zoo / "features" / "middle" / "birds.npy"
-    F = np.load(path)
-    F[4, 2] = np.nan
-    np.save(path, F)
-    tasks = tasks_of(FeatureStore(small_zoo))
-    models, found, (problem,) = teach(FeatureStore(small_zoo), tasks, TAUGHT)
-    assert models == ("narrow", "psi", "wide")
-    assert found.shape == (len(tasks), len(TAUGHT), 3)
-    assert np.isfinite(found).all()
-    assert problem.model == "middle"
-    assert "birds" in problem.message
-
-
-def test_nan_in_a_dataset_that_no_task_touches_leaves_no_model_out(small_zoo):
-    np.save(small_zoo / "features" / "middle" / "birds.npy", np.full((45, 8), np.nan, np.float32))
-    zoo = FeatureStore(small_zoo)
-    tasks = sample_tasks({"cars": zoo.labels("cars")}, CONFIG, 0)
-    models, _, problems = teach(zoo, tasks, TAUGHT)
-    assert "middle" in models
-    assert problems == ()
-
-
-def test_teachers_that_cannot_teach_are_refused(small_zoo, refused):
-    zoo = FeatureStore(small_zoo)
-    tasks = tasks_of(zoo)
-    with refused("'nce'", "logme", "ridge"):
-        teach(zoo, tasks, ["logme", "nce"])
-    for model in ("middle", "narrow", "wide"):
-        path = small_zoo / "features" / model / "cars.npy"
-        np.save(path, np.full_like(np.load(path), np.inf))
-    with refused("fewer than two models", "cars"):
-        teach(FeatureStore(small_zoo), tasks, TAUGHT)
-
-
-# ---- the task kernel --------------------------------------------------------------------------
-
-
-def kernel_by_hand(train, targets, task):
-    """The ranking of one task: a loop over training tasks, tokens [C, D] without padding."""
-
-    def embed(tokens):
-        return np.hstack([tokens.mean(0), tokens.std(0)]).astype(float)
-
-    distance = [((embed(task) - embed(other)) ** 2).sum() for other in train]
-    weight = [math.exp(-(d - min(distance)) / (BANDWIDTH * np.std(distance))) for d in distance]
-    return sum(w * target for w, target in zip(weight, targets, strict=True)) / sum(weight)
-
-
-def test_the_kernel_is_a_weighted_mean_of_training_targets():
-    rng = np.random.default_rng(0)
-    train, asked = random_tokens((3, 7, 1, 9, 4)), random_tokens((2, 12, 5), seed=1)
-    targets = rng.normal(size=(5, 4))
-    found = task_kernel(*train, targets, *asked)
-    known = [tokens[real] for tokens, real in zip(*train, strict=True)]
-    for scores, tokens, real in zip(found, *asked, strict=True):
-        np.testing.assert_allclose(scores, kernel_by_hand(known, targets, tokens[real]), rtol=1e-5)
-
-
-def test_a_training_task_seen_again_is_ranked_mostly_as_it_was():
-    train = random_tokens((3, 3, 3, 3))
-    targets = np.eye(4)
-    assert task_kernel(*train, targets, *train).argmax(1).tolist() == [0, 1, 2, 3]
-
-
-@pytest.mark.parametrize("count", [1, 3])
-def test_training_tasks_that_look_alike_count_alike(count):
-    tokens, mask = random_tokens((3,))
-    train = np.repeat(tokens, count, axis=0), np.repeat(mask, count, axis=0)
-    targets = np.random.default_rng(0).normal(size=(count, 5))
-    found = task_kernel(*train, targets, *random_tokens((4,), seed=1))
-    np.testing.assert_allclose(found[0], targets.mean(0), rtol=1e-12)

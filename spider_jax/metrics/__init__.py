@@ -17,12 +17,14 @@ class Metric(NamedTuple):
 
     `score(features, labels)` where needs is "features", `score(probabilities=..., labels=...)`
     where it is "probabilities". `probe` marks accuracies of a classifier on the same features:
-    ceilings of the comparison, not competitors in it.
+    ceilings of the comparison, not competitors in it. `standardize` marks a score whose option of
+    that name is on unless told: it is turned off where features are standardised already.
     """
 
     score: Callable[..., float]
     needs: str
     probe: bool = False
+    standardize: bool = False
 
 
 METRICS: dict[str, Metric] = {
@@ -31,7 +33,7 @@ METRICS: dict[str, Metric] = {
     "h_score_shrunk": Metric(h_score_shrunk, "features"),
     "nce": Metric(nce, "probabilities"),
     "leep": Metric(leep, "probabilities"),
-    "ridge": Metric(ridge, "features", probe=True),
+    "ridge": Metric(ridge, "features", probe=True, standardize=True),
     "linear_probe": Metric(linear_probe, "features", probe=True),
 }
 DEFAULT_METRICS = ("logme", "knn", "h_score_shrunk", "nce", "leep", "ridge")
