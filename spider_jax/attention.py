@@ -1,10 +1,12 @@
-"""Exact scores of model-task pairs in the folded form: 4 C d operations a pair.
+"""The attention block of the spider in the form that training differentiates.
 
-Only the row of the model token is read after attention, so every product of weights is folded per
-model or per task, and a pair costs C logits, one average over C tokens and a read-out:
+Only the row of the model token is read after attention, so the products of weights fold per model
+or per task, and a pair costs C logits, one average over C tokens and a read-out:
 
     score(m, t) = head(LN(LN(theta_m + b_o + sum_j a_j W_o W_v x_j))),
     a = softmax_j(<key_m, x_j>), key_m = W_k^T W_q theta_m / sqrt(d), x_0 = theta_m, x_j = U mu_j.
+
+`scoring` holds the same sum for ranking, folded further and compiled in chunks.
 """
 
 from collections.abc import Callable
@@ -16,8 +18,6 @@ from jaxtyping import Array, Bool, Float
 
 HIGHEST = jax.lax.Precision.HIGHEST
 LAYER_NORM_EPSILON = 1e-5
-# Models are scored in padded chunks of this size, so that another zoo leaves a score as it is.
-MODEL_CHUNK = 64
 
 
 class Weights(NamedTuple):
@@ -98,24 +98,6 @@ def fold(w: Weights) -> Folded:
     )
 
 
-@jax.jit
-def _fold_ensemble(members: Weights) -> Folded:
-    return jax.vmap(fold)(members)
-
-
-def fold_in_chunks(members: Weights) -> Folded:
-    """`fold` of an ensemble over padded chunks of MODEL_CHUNK models.
-
-    A product of another number of rows may add in another order: with one shape for zoos of any
-    size, what is folded for a model is the same to the bit whichever models stand beside it.
-    """
-    starts = range(0, members.theta.shape[1], MODEL_CHUNK)
-    chunks = [_fold_ensemble(members._replace(theta=_chunk(members.theta, at))) for at in starts]
-    rows = jax.tree.map(lambda *a: jnp.concatenate(a, axis=1), *(c.models for c in chunks))
-    models = jax.tree.map(lambda a: a[:, : members.theta.shape[1]], rows)
-    return Folded(models, chunks[0].shared)
-
-
 def attend(
     folded: Folded, tokens: Float[Array, "C D"], mask: Bool[Array, " C"]
 ) -> Float[Array, "M d"]:
@@ -165,30 +147,3 @@ def score_tasks(
     """
     attended = jax.vmap(attend, (None, 0, 0))(folded, tokens, mask)
     return jax.vmap(read_out, (None, 0))(folded, regularize(attended))
-
-
-@jax.jit
-def score_ensemble(
-    members: Folded, tokens: Float[Array, "T C D"], mask: Bool[Array, "T C"]
-) -> Float[Array, "E T M"]:
-    """Scores by every member of an ensemble (leading axis E of all arrays of `members`)."""
-    return jax.vmap(score_tasks, (0, None, None))(members, tokens, mask)
-
-
-def score_in_chunks(
-    members: Folded, tokens: Float[Array, "T C D"], mask: Bool[Array, "T C"]
-) -> Float[Array, "E T M"]:
-    """`score_ensemble` over padded chunks of MODEL_CHUNK models: one shape for zoos of any size."""
-    M = members.models.key.shape[1]
-    chunks = []
-    for start in range(0, M, MODEL_CHUNK):
-        rows = jax.tree.map(lambda a, at=start: _chunk(a, at), members.models)
-        chunks.append(score_ensemble(members._replace(models=rows), tokens, mask))
-    return jnp.concatenate(chunks, axis=-1)[..., :M]
-
-
-def _chunk(rows: Array, start: int) -> Array:
-    chunk = rows[:, start : start + MODEL_CHUNK]
-    padding = [(0, 0)] * rows.ndim
-    padding[1] = (0, MODEL_CHUNK - chunk.shape[1])
-    return jnp.pad(chunk, padding)

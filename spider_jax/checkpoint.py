@@ -19,10 +19,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from spider_jax.attention import Weights
 from spider_jax.errors import InputError
 from spider_jax.files import atomic_folder, read_json, write_json
 from spider_jax.scaling import Scaling
-from spider_jax.scoring import Weights
 from spider_jax.spider import Description, Spider
 
 DESCRIPTION, CHECKSUMS, ARRAYS = "spider.json", "checksums.json", "arrays"
@@ -37,7 +37,9 @@ def save(spider: Spider, folder: Path) -> None:
     import orbax.checkpoint as ocp
 
     refuse_foreign(folder)
-    content = asdict(spider.description) | {"spread": spider.scaling.spread}
+    diagonal = spider.scaling.matrix.ndim == 1
+    scaling = {"diagonal": diagonal, "spread": spider.scaling.spread}
+    content = asdict(spider.description) | {"scaling": scaling}
     resolution = spider.description.resolution
     content["resolution"] = resolution if math.isfinite(resolution) else None
     with atomic_folder(folder) as temporary, _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
@@ -59,7 +61,7 @@ def load(folder: Path) -> Spider:
         raise InputError(f"{folder / DESCRIPTION} is not a whole description: {error!r}") from None
     _check_digests(folder)
     arrays = _restore(folder / ARRAYS, shapes)
-    scaling = Scaling(arrays["mean"], arrays["matrix"], content["spread"])
+    scaling = Scaling(arrays["mean"], arrays["matrix"], content["scaling"]["spread"])
     weights = {name: jnp.asarray(array) for name, array in arrays["weights"].items()}
     return Spider(description, scaling, Weights(**weights))
 
@@ -100,12 +102,12 @@ def _shapes(content: dict[str, Any]) -> dict[str, Any]:
     """What the arrays must be, from the description alone: a wrong file is refused by shape."""
     E, M, d = content["members"], len(content["models"]), content["width"]
     D, p = content["extractor"]["width"], content["token_width"]
-    components = p // 2 if content["spread"] else p
+    components = p // 2 if content["scaling"]["spread"] else p
     vector, square = (d,), (d, d)
     weights = ((M, d), (p, d), vector, *(square,) * 4, *(vector,) * 6, ())
     return {
         "mean": (D,),
-        "matrix": (D, components),
+        "matrix": (components,) if content["scaling"]["diagonal"] else (D, components),
         "weights": {
             name: (E, *shape) for name, shape in zip(Weights._fields, weights, strict=True)
         },

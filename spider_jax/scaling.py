@@ -1,7 +1,9 @@
 """Scaling of raw extractor features, fitted on source tasks, kept with the spider."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
@@ -15,8 +17,9 @@ KINDS = ("raw", "standardize", "pca")
 class Scaling(NamedTuple):
     """tokens -> (tokens - mean) @ matrix, with the spread of the classes appended if asked for.
 
-    mean: [D]. matrix: [D, p]. spread: |token - mean of the task's tokens| stands beside each token,
-    so that an average over tokens also tells how far apart the classes lie.
+    mean: [D]. matrix: [D, p], or [D] for a diagonal one. spread: |token - mean of the task's
+    tokens| stands beside each token, so that an average over tokens also tells how far apart the
+    classes lie.
     """
 
     mean: NDArray[np.float32]
@@ -26,18 +29,34 @@ class Scaling(NamedTuple):
     @property
     def width(self) -> int:
         """Width of a scaled token."""
-        return int(self.matrix.shape[1]) * (2 if self.spread else 1)
+        return int(self.matrix.shape[-1]) * (2 if self.spread else 1)
 
     def __call__(
         self, tokens: Float[Array, "T C D"], mask: Bool[Array, "T C"]
     ) -> Float[Array, "T C p"]:
         """Scale padded tokens; padding stays 0."""
         real = mask[..., None].astype(tokens.dtype)
-        scaled = jnp.matmul(tokens - self.mean[None, None], self.matrix, precision="highest") * real
+        centred = tokens - self.mean[None, None]
+        if self.matrix.ndim == 1:
+            scaled = centred * self.matrix[None, None] * real
+        else:
+            scaled = jnp.matmul(centred, self.matrix, precision="highest") * real
         if not self.spread:
             return scaled
         centre = scaled.sum(1, keepdims=True) / real.sum(1, keepdims=True)
         return jnp.concatenate([scaled, jnp.abs(scaled - centre) * real], axis=-1)
+
+
+def apply_scaling(
+    scaling: Scaling, tokens: Float[Array, "T C D"], mask: Bool[Array, "T C"]
+) -> Float[Array, "T C p"]:
+    """The scaling of padded tokens, compiled once per bucket."""
+    return _apply(scaling.mean, scaling.matrix, tokens, mask, scaling.spread)
+
+
+@partial(jax.jit, static_argnums=4)
+def _apply(mean: Array, matrix: Array, tokens: Array, mask: Array, spread: bool) -> Array:
+    return Scaling(mean, matrix, spread)(tokens, mask)  # type: ignore[arg-type]
 
 
 def fit_scaling(
@@ -66,16 +85,16 @@ def fit_scaling(
     F = np.asarray(features, np.float64)
     D = F.shape[1]
     if kind == "raw":
-        return Scaling(np.zeros(D, np.float32), np.eye(D, dtype=np.float32), spread)
+        return Scaling(np.zeros(D, np.float32), np.ones(D, np.float32), spread)
     mean, sd = F.mean(0), F.std(0)
     alive = sd > 1e-6 * sd.max()
-    matrix = np.diag(np.where(alive, 1 / np.where(alive, sd, 1.0), 0.0))
+    matrix = np.where(alive, 1 / np.where(alive, sd, 1.0), 0.0)
     if kind == "pca":
-        Z = (F - mean) @ matrix
+        Z = (F - mean) * matrix
         _, vectors = np.linalg.eigh(Z.T @ Z)
         vectors = vectors[:, ::-1][:, :components]
         signs = np.sign(vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])])
-        matrix = matrix @ (vectors * signs)
+        matrix = matrix[:, None] * vectors * signs
     return Scaling(mean.astype(np.float32), matrix.astype(np.float32), spread)
 
 

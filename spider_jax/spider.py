@@ -13,12 +13,13 @@ from flax import nnx
 from jaxtyping import Array
 from numpy.typing import ArrayLike, NDArray
 
+from spider_jax.attention import LAYER_NORM_EPSILON, Weights
 from spider_jax.errors import InputError
 from spider_jax.ranking import Ranking
-from spider_jax.scaling import Scaling
-from spider_jax.scoring import LAYER_NORM_EPSILON, Folded, Weights, fold_in_chunks, score_in_chunks
+from spider_jax.scaling import Scaling, apply_scaling
+from spider_jax.scoring import Checkpoint, fold_checkpoint, score_pairs
 from spider_jax.store import FeatureStore
-from spider_jax.tasks import pad_tokens, task_tokens
+from spider_jax.tasks import class_buckets, pad_tokens, task_tokens
 
 ATTENTION_OUTPUT_SCALE = 0.3
 
@@ -110,9 +111,9 @@ class Spider:
         return self.description.models
 
     @cached_property
-    def folded(self) -> Folded:
-        """The weights ready to score; leading axis of members."""
-        return fold_in_chunks(self.weights)
+    def folded(self) -> Checkpoint:
+        """The weights ready to score, in the precision of the description."""
+        return fold_checkpoint(self.weights, precision=self.description.precision)
 
     def scores(self, tasks: Sequence[ArrayLike]) -> NDArray[np.float32]:
         """Scores of all models on many tasks, the mean over the ensemble.
@@ -127,9 +128,14 @@ class Spider:
             InputError: tokens of another width than the extractor's, or not finite.
         """
         names = [f"tokens of task {i}" if len(tasks) > 1 else "tokens" for i in range(len(tasks))]
-        padded, mask = pad_tokens(list(map(self._read_tokens, tasks, names)))
-        scaled = _scaled(self.scaling.mean, self.scaling.matrix, padded, mask, self.scaling.spread)
-        return np.asarray(score_in_chunks(self.folded, scaled, jnp.asarray(mask)).mean(0))
+        tokens = list(map(self._read_tokens, tasks, names))
+        scores = np.empty((len(tokens), len(self.models)), np.float32)
+        for classes, where in class_buckets(tokens).items():
+            padded, mask = pad_tokens([tokens[i] for i in where], classes=classes)
+            real = jnp.asarray(mask)
+            scaled = apply_scaling(self.scaling, jnp.asarray(padded), real)
+            scores[where] = score_pairs(self.folded, scaled, real).mean(0)
+        return scores
 
     def rank(self, tokens: ArrayLike, *, task: str | None = None) -> Ranking:
         """Rank all models for one task; no model of the zoo is run or read.
@@ -195,10 +201,6 @@ class Spider:
 
         return load(Path(folder))
 
-    def with_resolution(self, resolution: float) -> "Spider":
-        """The same spider with another resolution."""
-        return replace(self, description=replace(self.description, resolution=resolution))
-
     def _read_tokens(self, tokens: ArrayLike, what: str) -> NDArray[np.float32]:
         extractor = self.description.extractor
         wanted = f"[C, {extractor['width']}] class centres of {extractor['name']!r}"
@@ -212,10 +214,3 @@ class Spider:
         if not np.isfinite(values).all():
             raise InputError(f"{what} must be finite, got NaN or infinity")
         return values
-
-
-def _scale(mean: Array, matrix: Array, tokens: Array, mask: Array, spread: bool) -> Array:
-    return Scaling(mean, matrix, spread)(tokens, mask)  # type: ignore[arg-type]
-
-
-_scaled = jax.jit(_scale, static_argnums=4)

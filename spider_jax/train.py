@@ -21,12 +21,12 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from spider_jax.aggregate import AGGREGATES
+from spider_jax.attention import Weights, fold, score_tasks
 from spider_jax.errors import InputError
 from spider_jax.losses import plackett_luce_loss
 from spider_jax.measures import weighted_tau
 from spider_jax.progress import progress
 from spider_jax.scaling import KINDS, Scaling, fit_scaling, with_unit_tokens
-from spider_jax.scoring import Weights, fold, score_tasks
 from spider_jax.spider import Description, Spider, SpiderNet
 from spider_jax.store import FeatureStore, Problem
 from spider_jax.tasks import (

@@ -8,14 +8,8 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spider_jax.scoring import (
-    MODEL_CHUNK,
-    Weights,
-    fold,
-    fold_in_chunks,
-    score_in_chunks,
-    score_tasks,
-)
+from spider_jax.attention import Weights, fold, score_tasks
+from spider_jax.scoring import MODEL_CHUNK, fold_checkpoint, score_pairs
 from spider_jax.tasks import pad_tokens
 
 D, WIDTH = 6, 8
@@ -72,11 +66,11 @@ def with_padding(tokens, classes):
 
 def members(*w):
     """An ensemble, folded as the spider does."""
-    return fold_in_chunks(jax.tree.map(lambda *a: jnp.stack(a), *w))
+    return fold_checkpoint(jax.tree.map(lambda *a: jnp.stack(a), *w))
 
 
 def in_chunks(folded, tokens, mask):
-    return np.asarray(score_in_chunks(folded, jnp.asarray(tokens), jnp.asarray(mask)))
+    return score_pairs(folded, jnp.asarray(tokens), jnp.asarray(mask))
 
 
 def close(found, expected, tolerance):

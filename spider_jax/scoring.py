@@ -1,0 +1,291 @@
+"""Exact scores of all model-task pairs, compiled: 4 C d operations a pair.
+
+The sum of `attention`, folded further once per checkpoint:
+- the mean over d that the first layer norm takes off is taken off what is folded;
+- where the tokens are not much wider than d, U goes into the keys and into W_o W_v, so that tokens
+  are used as they come: <key_m, U mu + b> = <U^T key_m, mu> + <key_m, b>, and what is the same for
+  all tokens of a model is taken from its self logit instead.
+
+Models are scored in padded chunks of one size: a compiled sum of another size adds in another
+order, so only thus a zoo that grows or shrinks leaves every other score as it is, to the bit.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+from numpy.typing import NDArray
+
+from spider_jax.attention import LAYER_NORM_EPSILON, Weights
+from spider_jax.errors import InputError
+
+# Small zoos are padded to it, large ones pay a call for each: 0.4 ms at C = 100, d = 256.
+MODEL_CHUNK = 256
+PRECISIONS = ("float32", "bfloat16")
+# Tokens up to so much wider than d are used as they come [measured in bench/bench_scoring.py].
+RAW_TOKENS = 1.3
+# Numbers of one intermediate [E, T, m, d] of a call: tasks are scored in blocks that respect it.
+BLOCK = 1 << 21
+
+
+class ModelRows(NamedTuple):
+    """What is folded per model; a row depends on that model's token and the shared weights only.
+
+    key: [..., M, K], K the width of what it meets: tokens or their projections. self_value and
+    base are centred over d.
+    """
+
+    key: Float[Array, "*E M K"]
+    self_logit: Float[Array, "*E M"]
+    self_value: Float[Array, "*E M d"]
+    base: Float[Array, "*E M d"]
+
+
+class Shared(NamedTuple):
+    """What all models share: how tokens become keys' partners and values, and the read-out.
+
+    project, project_bias: of tokens; of width 0 where tokens are used as they come.
+    """
+
+    project: Float[Array, "*E D p"]
+    project_bias: Float[Array, "*E p"]
+    value: Float[Array, "*E K d"]
+    value_bias: Float[Array, "*E d"]
+    norm_scale: Float[Array, "*E d"]
+    norm_bias: Float[Array, "*E d"]
+    head_norm_scale: Float[Array, "*E d"]
+    head_norm_bias: Float[Array, "*E d"]
+    head: Float[Array, "*E d"]
+    head_bias: Float[Array, "*E"]
+
+
+class RowMaps(NamedTuple):
+    """How a model token theta becomes its row: linear maps and theta's own logit."""
+
+    key: Float[Array, "*E d K"]
+    self_logit: Float[Array, "*E d d"]
+    self_shift: Float[Array, "*E d"]
+    self_value: Float[Array, "*E d d"]
+    output_bias: Float[Array, "*E d"]
+
+
+class TaskSide(NamedTuple):
+    """What a task brings to every pair: the partners of the keys and the centred values."""
+
+    partners: Float[Array, "E T C K"]
+    values: Float[Array, "E T C d"]
+    mask: Bool[Array, "T C"]
+
+
+class Checkpoint(NamedTuple):
+    """An ensemble ready to score.
+
+    chunks: padded rows of its models, [E, m, ...]; one stack [n, E, m, ...] of them where the loop
+    over chunks is compiled. models: M.
+    """
+
+    chunks: tuple[ModelRows, ...]
+    shared: Shared
+    models: int
+    compiled_loop: bool
+
+
+def fold_checkpoint(
+    members: Weights, *, precision: str = "float32", compiled_loop: bool | None = None
+) -> Checkpoint:
+    """Fold an ensemble: the shared products in float64 on the host, the rows chunk by chunk.
+
+    Args:
+        members: float32 weights with a leading axis of members E.
+        precision: "float32", or "bfloat16": operands of the two products of a pair in bfloat16,
+            sums, softmax and read-out in float32 (scores move by about 2e-3).
+        compiled_loop: over chunks; default: but on CPU, where a Python loop over compiled chunks
+            is about twice as fast.
+
+    Returns:
+        The checkpoint; O(M d^2) operations.
+
+    Raises:
+        InputError: another precision.
+    """
+    check_precision(precision)
+    maps, shared = fold_shared(members)
+    theta = np.asarray(members.theta)
+    chunks = tuple(
+        with_precision(fold_rows(maps, padded(theta[:, start : start + MODEL_CHUNK])), precision)
+        for start in range(0, theta.shape[1], MODEL_CHUNK)
+    )
+    loop = jax.default_backend() != "cpu" if compiled_loop is None else compiled_loop
+    if loop:
+        chunks = (jax.tree.map(lambda *a: jnp.stack(a), *chunks),)
+    return Checkpoint(chunks, shared, theta.shape[1], loop)
+
+
+def check_precision(precision: str) -> None:
+    """Raise InputError unless it is one of PRECISIONS."""
+    if precision not in PRECISIONS:
+        raise InputError(f"precision must be one of {PRECISIONS}, got {precision!r}")
+
+
+def padded(rows: NDArray[np.float32], size: int = MODEL_CHUNK) -> NDArray[np.float32]:
+    """Rows [E, m, ...] with zero rows up to [E, size, ...]."""
+    widths = [(0, 0), (0, size - rows.shape[1]), *[(0, 0)] * (rows.ndim - 2)]
+    return np.pad(rows, widths)
+
+
+def fold_shared(members: Weights) -> tuple[RowMaps, Shared]:
+    """The products of shared weights of every member, float64 on the host, rounded once."""
+    folded = [_fold_member(w) for w in _members(members)]
+    maps, shared = zip(*folded, strict=True)
+
+    def stack(*arrays: NDArray[Any] | np.floating) -> Array:
+        return jnp.asarray(np.stack(arrays), jnp.float32)
+
+    return jax.tree.map(stack, *maps), jax.tree.map(stack, *shared)
+
+
+def _members(members: Weights) -> list[Weights]:
+    shared = [np.asarray(a, np.float64) for a in members[1:]]
+    return [Weights(None, *(a[e] for a in shared)) for e in range(len(shared[0]))]  # type: ignore[arg-type]
+
+
+def _fold_member(w: Weights) -> tuple[RowMaps, Shared]:
+    """One member's maps in NumPy; every matrix acts from the right."""
+    D, d = w.project.shape
+    logit = w.query @ w.key.T / d**0.5
+    value = _centre(w.value @ w.output)
+    maps: dict[str, Any] = {"self_logit": logit, "self_value": value}
+    shared: dict[str, Any] = {name: getattr(w, name) for name in Shared._fields[4:]}
+    if RAW_TOKENS * d >= D:
+        maps |= {"key": logit @ w.project.T, "self_shift": logit @ w.project_bias}
+        shared |= {"project": w.project[:, :0], "project_bias": w.project_bias[:0]}
+        shared |= {"value": w.project @ value, "value_bias": w.project_bias @ value}
+    else:
+        maps |= {"key": logit, "self_shift": np.zeros(d)}
+        shared |= {"project": w.project, "project_bias": w.project_bias}
+        shared |= {"value": value, "value_bias": np.zeros(d)}
+    return RowMaps(output_bias=w.output_bias, **maps), Shared(**shared)
+
+
+def _centre(a: Any) -> Any:
+    return a - a.mean(-1, keepdims=True)
+
+
+@jax.jit
+def fold_rows(maps: RowMaps, theta: Float[Array, "E m d"]) -> ModelRows:
+    """The rows of one chunk of model tokens."""
+    own = _dot(theta, maps.self_logit) - maps.self_shift[:, None]
+    return ModelRows(
+        key=_dot(theta, maps.key),
+        self_logit=(own * theta).sum(-1),
+        self_value=_dot(theta, maps.self_value),
+        base=_centre(theta + maps.output_bias[:, None]),
+    )
+
+
+def with_precision(rows: ModelRows, precision: str) -> ModelRows:
+    """Rows whose keys have the type that products are taken in."""
+    return rows._replace(key=rows.key.astype(precision))
+
+
+def _dot(a: Array, b: Array) -> Array:
+    """a @ b with float32 sums: exact products for float32, as they are for bfloat16."""
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST, preferred_element_type=jnp.float32)
+
+
+@jax.jit
+def task_side(shared: Shared, tokens: Float[Array, "T C D"], mask: Bool[Array, "T C"]) -> TaskSide:
+    """What the tasks bring to every pair, once per task and checkpoint."""
+
+    def of_member(shared: Shared) -> tuple[Array, Array]:
+        partners = tokens
+        if shared.project.shape[1]:
+            partners = _dot(tokens, shared.project) + shared.project_bias[None, None]
+        return partners, _dot(partners, shared.value) + shared.value_bias[None, None]
+
+    partners, values = jax.vmap(of_member)(shared)
+    return TaskSide(partners, values, mask)
+
+
+@jax.jit
+def score_chunk(rows: ModelRows, shared: Shared, side: TaskSide) -> Float[Array, "E T m"]:
+    """Scores of one chunk of models on a block of tasks by every member.
+
+    The keys' type says in what type products are taken; what is summed is float32.
+    """
+    over_tasks = jax.vmap(_score, (None, None, 0, 0, 0))
+    over_members = jax.vmap(over_tasks, (0, 0, 0, 0, None))
+    return over_members(rows, shared, side.partners, side.values, side.mask)
+
+
+def _score(
+    rows: ModelRows,
+    shared: Shared,
+    partners: Float[Array, "C K"],
+    values: Float[Array, "C d"],
+    mask: Bool[Array, " C"],
+) -> Float[Array, " m"]:
+    kind = rows.key.dtype
+    logits = jnp.where(mask[None], _dot(rows.key, partners.astype(kind).T), -jnp.inf)
+    top = jnp.maximum(logits.max(-1), rows.self_logit)
+    weights = jnp.exp(logits - top[:, None])
+    self_weight = jnp.exp(rows.self_logit - top)
+    scale = 1 / (weights.sum(-1) + self_weight)
+    attended = _dot((weights * scale[:, None]).astype(kind), values.astype(kind))
+    h = rows.base + attended + (self_weight * scale)[:, None] * rows.self_value
+    return _read_out(shared, h)
+
+
+def _read_out(shared: Shared, h: Float[Array, "m d"]) -> Float[Array, " m"]:
+    """head(LN(LN(h))) of rows whose mean is 0."""
+    d = h.shape[-1]
+    deviation = jax.lax.rsqrt((h * h).sum(-1) / d + LAYER_NORM_EPSILON)
+    gain, bias = shared.norm_scale, _centre(shared.norm_bias)
+    mean = _dot(h, gain) / d
+    h = (h * gain[None] - mean[:, None]) * deviation[:, None] + bias[None]
+    scale = jax.lax.rsqrt((h * h).sum(-1) / d + LAYER_NORM_EPSILON)
+    read = _dot(h, shared.head_norm_scale * shared.head)
+    return read * scale + _dot(shared.head_norm_bias, shared.head) + shared.head_bias
+
+
+@jax.jit
+def _score_stack(stack: ModelRows, shared: Shared, side: TaskSide) -> Float[Array, "E T M"]:
+    """`score_chunk` of a stack of chunks [n, E, m, ...] in one compiled loop."""
+    scores = jax.lax.map(lambda rows: score_chunk(rows, shared, side), stack)
+    return jnp.moveaxis(scores, 0, 2).reshape(*scores.shape[1:3], -1)
+
+
+def score_pairs(
+    checkpoint: Checkpoint, tokens: Float[Array, "T C D"], mask: Bool[Array, "T C"]
+) -> NDArray[np.float32]:
+    """Scores of all models on all tasks of one class bucket by every member of the ensemble.
+
+    Never holds more than BLOCK or one task's [E, m, d] of a chunk: not [T, M, d].
+
+    Args:
+        checkpoint: of `fold_checkpoint`. tokens: scaled, padded. mask: True where real.
+
+    Returns:
+        float32 [E, T, M].
+    """
+    score = _score_stack if checkpoint.compiled_loop else score_chunk
+    blocks = []
+    for tokens_block, mask_block in _task_blocks(checkpoint.shared, tokens, mask):
+        side = task_side(checkpoint.shared, tokens_block, mask_block)
+        blocks.append([score(rows, checkpoint.shared, side) for rows in checkpoint.chunks])
+    joined = [np.concatenate([np.asarray(s) for s in scores], axis=-1) for scores in blocks]
+    return np.concatenate(joined, axis=1)[:, : len(tokens), : checkpoint.models]
+
+
+def _task_blocks(shared: Shared, tokens: Array, mask: Array) -> Iterator[tuple[Array, Array]]:
+    """Tasks in blocks of a power of two that the checkpoint alone sets, the last one padded."""
+    E, d = shared.head.shape
+    most = 1 << max(0, (BLOCK // (E * d * MODEL_CHUNK)).bit_length() - 1)
+    size = min(most, 1 << (len(tokens) - 1).bit_length())
+    for start in range(0, len(tokens), size):
+        block, real = tokens[start : start + size], mask[start : start + size]
+        missing = size - len(block)
+        yield jnp.pad(block, [(0, missing), (0, 0), (0, 0)]), jnp.pad(real, [(0, missing), (0, 0)])
