@@ -6,6 +6,7 @@
 """
 
 from spider_jax.errors import InputError
+from spider_jax.index import ZooIndex
 from spider_jax.losses import plackett_luce_loss
 from spider_jax.measures import weighted_tau
 from spider_jax.metrics import (
@@ -33,6 +34,7 @@ __all__ = [
     "Spider",
     "TaskConfig",
     "TrainConfig",
+    "ZooIndex",
     "h_score_shrunk",
     "knn",
     "leep",

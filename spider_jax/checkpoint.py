@@ -7,7 +7,6 @@ spider/
 """
 
 import contextlib
-import hashlib
 import logging
 import math
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ import numpy as np
 
 from spider_jax.attention import Weights
 from spider_jax.errors import InputError
-from spider_jax.files import atomic_folder, read_json, write_json
+from spider_jax.files import atomic_folder, damaged_file, digests, read_json, write_json
 from spider_jax.scaling import Scaling
 from spider_jax.spider import Description, Spider
 
@@ -45,7 +44,7 @@ def save(spider: Spider, folder: Path) -> None:
     with atomic_folder(folder) as temporary, _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
         write_json(temporary / DESCRIPTION, "spider", content)
         checkpointer.save(temporary.absolute() / ARRAYS, _arrays(spider))
-        write_json(temporary / CHECKSUMS, "checksums", {"files": _digests(temporary / ARRAYS)})
+        write_json(temporary / CHECKSUMS, "checksums", {"files": digests(temporary / ARRAYS)})
 
 
 def load(folder: Path) -> Spider:
@@ -114,31 +113,16 @@ def _shapes(content: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _digests(arrays: Path) -> dict[str, str]:
-    """SHA-256 of every file below `arrays`, by its path there."""
-    digests = {}
-    for path in sorted(arrays.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            digests[path.relative_to(arrays).as_posix()] = digest
-    return digests
-
-
 def _check_digests(folder: Path) -> None:
     """Raise unless every file of the arrays is the one that was written.
 
     Asked before orbax is, which does not read all of them and tells of damage in tracebacks from
-    its threads. No path is taken from the JSON: what is on disk is compared with what it lists.
+    its threads.
     """
     wanted = read_json(folder / CHECKSUMS, "checksums").get("files")
-    if not isinstance(wanted, dict) or not wanted:
-        raise InputError(f"{folder / CHECKSUMS} lists no files: copy the spider again")
-    found = _digests(folder / ARRAYS)
-    bad = [name for name in wanted if found.get(name) != wanted[name]]
-    if bad:
-        what = "damaged" if bad[0] in found else "missing"
-        raise InputError(f"{folder / ARRAYS}: {bad[0]!r} is {what}: copy the spider again")
+    problem = damaged_file(folder / ARRAYS, wanted)
+    if problem:
+        raise InputError(f"{problem}: copy the spider again")
 
 
 def _restore(folder: Path, shapes: dict[str, Any]) -> dict[str, Any]:

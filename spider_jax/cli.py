@@ -5,68 +5,26 @@ a file that cannot be read or written, 3 done but some models were skipped (list
 """
 
 import json
-import logging
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from spider_jax.cli_output import (
+    BAD_INPUT,
+    DONE,
+    FAILED,
+    SKIPPED,
+    Flat,
+    Messages,
+    Name,
+    Output,
+    Where,
+)
 from spider_jax.errors import InputError
-
-DONE, FAILED, BAD_INPUT, SKIPPED = range(4)
-
-
-@dataclass(frozen=True)
-class Messages:
-    """What goes to stderr."""
-
-    quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"])] = False
-    """Only errors, no progress bars."""
-    verbose: Annotated[bool, tyro.conf.arg(aliases=["-v"])] = False
-    """Every step."""
-
-    def start(self) -> bool:
-        """Set the level of the log; whether progress is shown."""
-        level = logging.ERROR if self.quiet else logging.INFO if self.verbose else logging.WARNING
-        logging.basicConfig(level=logging.ERROR, format="spider-jax: %(message)s")
-        logging.getLogger("spider_jax").setLevel(level)
-        return not self.quiet
-
-
-@dataclass(frozen=True)
-class Output:
-    """How data is written."""
-
-    json: bool = False
-    """JSON on stdout instead of a table."""
-    csv: Path | None = None
-    """Also write the table to this CSV file."""
-
-    def write(
-        self, kind: str, columns: Sequence[str], rows: list[list[Any]], text: str, **more: Any
-    ) -> None:
-        """Print the table or its JSON (with `more` beside it), and write the CSV if asked for."""
-        from spider_jax.files import versioned, write_text
-        from spider_jax.tables import to_csv
-
-        if self.csv is not None:
-            write_text(self.csv, to_csv(columns, rows))
-        if self.json:
-            entries = [dict(zip(columns, map(_json_value, row), strict=True)) for row in rows]
-            print(
-                json.dumps(versioned(kind, {"rows": entries} | more), indent=1, ensure_ascii=False)
-            )
-        else:
-            print(text)
-
-
-Flat: Any = tyro.conf.OmitArgPrefixes
-Where = Annotated[Path, tyro.conf.Positional]
-Name = Annotated[str, tyro.conf.Positional]
 
 
 def demo(
@@ -210,12 +168,18 @@ def rank(
     return DONE
 
 
+def index() -> int:
+    """Build, change, check and search an index of many models: `spider-jax index --help`."""
+    return _run(["index", "--help"])
+
+
 COMMANDS: dict[str, Any] = {
     "demo": demo,
     "inspect": inspect,
     "score": score,
     "train": train,
     "rank": rank,
+    "index": index,
 }
 
 
@@ -224,9 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     code: Any = FAILED
     try:
         try:
-            code = tyro.extras.subcommand_cli_from_dict(
-                COMMANDS, prog="spider-jax", args=arguments, description=__doc__
-            )
+            code = _run(list(sys.argv[1:] if arguments is None else arguments))
         finally:
             _flush()
     except InputError as error:
@@ -238,6 +200,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"spider-jax: {' '.join(str(error).split())}", file=sys.stderr)
         code = BAD_INPUT
     sys.exit(code)
+
+
+def _run(arguments: list[str]) -> Any:
+    """The exit code of a command, or of a command of `index`."""
+    from spider_jax import cli_index
+
+    commands, prog, about = COMMANDS, "spider-jax", __doc__
+    if arguments[:1] == ["index"] and len(arguments) > 1:
+        commands, prog, about = cli_index.COMMANDS, "spider-jax index", cli_index.__doc__
+        arguments = arguments[1:]
+    return tyro.extras.subcommand_cli_from_dict(
+        commands, prog=prog, args=arguments, description=about
+    )
 
 
 def _flush() -> None:
@@ -253,9 +228,3 @@ def _skipped(problems: Sequence[object]) -> int:
     for problem in problems:
         print(f"spider-jax: skipped: {problem}", file=sys.stderr)
     return SKIPPED if problems else DONE
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
-    return value

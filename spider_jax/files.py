@@ -1,6 +1,7 @@
 """Files we write: one path component a name, all or nothing, every JSON with format and version."""
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -141,6 +142,32 @@ def _make_parent(path: Path) -> None:
         raise InputError(
             f"{path} cannot be written: {path.parent} is a file or lies below one"
         ) from None
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder, by its path there."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(
+                    file, "sha256"
+                ).hexdigest()
+    return found
+
+
+def damaged_file(folder: Path, wanted: Any) -> str | None:
+    """What the first file below `folder` is that differs from these digests; None if none does.
+
+    No path is taken from `wanted`, which comes from a JSON: what is on disk is looked up in it.
+    """
+    if not isinstance(wanted, dict) or not wanted:
+        return f"{folder}: its checksums list no files"
+    found = digests(folder)
+    for name, digest in wanted.items():
+        if found.get(name) != digest:
+            return f"{folder}: {name!r} is {'damaged' if name in found else 'missing'}"
+    return None
 
 
 def created_with() -> dict[str, str]:

@@ -1,11 +1,21 @@
 """One progress bar per phase, on stderr, silent where stderr is not a terminal."""
 
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar, runtime_checkable
 
 from tqdm import tqdm
 
 Item = TypeVar("Item")
+
+
+@runtime_checkable
+class Bar(Protocol):
+    """What a loop tells of its progress."""
+
+    def update(self, count: int) -> object:
+        """So many more are done."""
+        ...
 
 
 def progress(items: Iterable[Item], phase: str, show: bool, unit: str = "model") -> Iterable[Item]:
@@ -14,3 +24,11 @@ def progress(items: Iterable[Item], phase: str, show: bool, unit: str = "model")
         return items
     bar: Iterable[Item] = tqdm(items, desc=phase, unit=unit, disable=None, dynamic_ncols=True)
     return bar
+
+
+@contextmanager
+def row_bar(rows: int, phase: str, show: bool) -> Iterator[Bar]:
+    """A bar that counts rows and shows rows a second."""
+    disable = None if show else True
+    with tqdm(total=rows, desc=phase, unit="row", unit_scale=True, disable=disable) as bar:
+        yield bar

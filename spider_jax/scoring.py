@@ -273,17 +273,19 @@ def score_pairs(
     """
     score = _score_stack if checkpoint.compiled_loop else score_chunk
     blocks = []
-    for tokens_block, mask_block in _task_blocks(checkpoint.shared, tokens, mask):
+    for tokens_block, mask_block in task_blocks(checkpoint.shared, tokens, mask):
         side = task_side(checkpoint.shared, tokens_block, mask_block)
         blocks.append([score(rows, checkpoint.shared, side) for rows in checkpoint.chunks])
     joined = [np.concatenate([np.asarray(s) for s in scores], axis=-1) for scores in blocks]
     return np.concatenate(joined, axis=1)[:, : len(tokens), : checkpoint.models]
 
 
-def _task_blocks(shared: Shared, tokens: Array, mask: Array) -> Iterator[tuple[Array, Array]]:
-    """Tasks in blocks of a power of two that the checkpoint alone sets, the last one padded."""
+def task_blocks(
+    shared: Shared, tokens: Array, mask: Array, *, rows: int = MODEL_CHUNK
+) -> Iterator[tuple[Array, Array]]:
+    """Tasks in blocks of a power of two, the last one padded: [E, T, rows, d] within BLOCK."""
     E, d = shared.head.shape
-    most = 1 << max(0, (BLOCK // (E * d * MODEL_CHUNK)).bit_length() - 1)
+    most = 1 << max(0, (BLOCK // (E * d * rows)).bit_length() - 1)
     size = min(most, 1 << (len(tokens) - 1).bit_length())
     for start in range(0, len(tokens), size):
         block, real = tokens[start : start + size], mask[start : start + size]

@@ -1,5 +1,6 @@
 """The spider: model tokens, one attention block, a head; and the ranking of a task."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,7 +20,7 @@ from spider_jax.ranking import Ranking
 from spider_jax.scaling import Scaling, apply_scaling
 from spider_jax.scoring import Checkpoint, fold_checkpoint, score_pairs
 from spider_jax.store import FeatureStore
-from spider_jax.tasks import class_buckets, pad_tokens, task_tokens
+from spider_jax.tasks import check_tokens, class_buckets, pad_tokens, zoo_tokens
 
 ATTENTION_OUTPUT_SCALE = 0.3
 
@@ -128,7 +129,10 @@ class Spider:
             InputError: tokens of another width than the extractor's, or not finite.
         """
         names = [f"tokens of task {i}" if len(tasks) > 1 else "tokens" for i in range(len(tasks))]
-        tokens = list(map(self._read_tokens, tasks, names))
+        tokens = [
+            check_tokens(task, self.description.extractor, name)
+            for task, name in zip(tasks, names, strict=True)
+        ]
         scores = np.empty((len(tokens), len(self.models)), np.float32)
         for classes, where in class_buckets(tokens).items():
             padded, mask = pad_tokens([tokens[i] for i in where], classes=classes)
@@ -169,14 +173,8 @@ class Spider:
         Raises:
             InputError: unknown task, another extractor than the spider was trained with.
         """
-        wanted = self.description.extractor
-        if zoo.extractor is not None and zoo.extractor != wanted["name"]:
-            raise InputError(
-                f"{zoo.folder} has extractor {zoo.extractor!r}, the spider needs "
-                f"{wanted['name']!r}: export that extractor's features"
-            )
-        features = zoo.training_features(wanted["name"], task)
-        ranking = self.rank(task_tokens(features, zoo.training_labels(task)), task=task)
+        tokens = zoo_tokens(zoo, task, self.description.extractor)
+        ranking = self.rank(tokens, task=task)
         known = {m: zoo.accuracies[m, task] for m in self.models if (m, task) in zoo.accuracies}
         return replace(ranking, accuracies=known)
 
@@ -191,6 +189,50 @@ class Spider:
         save(self, Path(folder))
 
     @staticmethod
+    def from_torch(
+        state: Mapping[str, Any], *, models: Sequence[str], extractor: str = "general extractor"
+    ) -> "Spider":
+        """A spider with the weights of the published torch code; it scores the same.
+
+        It departs from the published code where that is wrong: no prompt is added to the tokens
+        once per model, and padding is never attended to.
+
+        Args:
+            state: mapping of arrays or CPU tensors under the published parameter names
+                (`model.state_dict()`); see `from_torch.NAMES`.
+            models: M names, in the order of `model_prompt`.
+            extractor: name of the general extractor that tokens come from; their width is that of
+                `uni_linear`. Tokens are used as they come, without scaling.
+
+        Returns:
+            The spider, in float32; how far it can tell models apart is not known.
+
+        Raises:
+            InputError: a parameter is missing, does not fit or is not finite; names given twice.
+
+        References:
+            Zhang et al., "Model Spider", NeurIPS 2023, arXiv 2306.03900.
+        """
+        from spider_jax.from_torch import read_state
+
+        if len(set(models)) < len(models):
+            raise InputError("models must be named once each")
+        weights, widths = read_state(state, models)
+        D, d = weights.project.shape[1:]
+        description = Description(
+            models=tuple(models),
+            widths=widths,
+            extractor={"name": extractor, "width": D},
+            width=d,
+            members=1,
+            token_width=D,
+            resolution=math.nan,
+            training={"from": "published torch weights"},
+        )
+        unscaled = Scaling(np.zeros(D, np.float32), np.ones(D, np.float32), spread=False)
+        return Spider(description, unscaled, jax.tree.map(jnp.asarray, weights))
+
+    @staticmethod
     def load(folder: str | Path) -> "Spider":
         """Read a spider that `save` wrote.
 
@@ -200,17 +242,3 @@ class Spider:
         from spider_jax.checkpoint import load
 
         return load(Path(folder))
-
-    def _read_tokens(self, tokens: ArrayLike, what: str) -> NDArray[np.float32]:
-        extractor = self.description.extractor
-        wanted = f"[C, {extractor['width']}] class centres of {extractor['name']!r}"
-        try:
-            with np.errstate(over="ignore"):  # what float32 cannot hold is found below
-                values = np.asarray(tokens, np.float32)
-        except (TypeError, ValueError):
-            raise InputError(f"{what} must be {wanted}, got no array of numbers") from None
-        if values.ndim != 2 or values.shape[1] != extractor["width"] or len(values) == 0:
-            raise InputError(f"{what} must be {wanted}, got {values.shape}")
-        if not np.isfinite(values).all():
-            raise InputError(f"{what} must be finite, got NaN or infinity")
-        return values

@@ -1,7 +1,8 @@
 """Tasks as tokens: class centres of the general extractor, and meta-tasks mixed from classes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,6 +34,40 @@ def class_centres(
     """[C, D] means of the rows of each class 0..C-1 (segment sums in float64)."""
     members = np.eye(int(labels.max()) + 1)[labels]
     return np.asarray(members.T @ features / members.sum(0)[:, None], np.float32)
+
+
+def zoo_tokens(zoo: FeatureStore, task: str, extractor: Mapping[str, Any]) -> NDArray[np.float32]:
+    """`task_tokens` of a task of a zoo: class centres of this extractor on its training rows.
+
+    Raises:
+        InputError: unknown task, or a zoo with another extractor.
+    """
+    if zoo.extractor is not None and zoo.extractor != extractor["name"]:
+        raise InputError(
+            f"{zoo.folder} has extractor {zoo.extractor!r}, the spider needs "
+            f"{extractor['name']!r}: export that extractor's features"
+        )
+    features = zoo.training_features(extractor["name"], task)
+    return task_tokens(features, zoo.training_labels(task))
+
+
+def check_tokens(tokens: ArrayLike, extractor: Mapping[str, Any], what: str) -> NDArray[np.float32]:
+    """Tokens as float32 [C, D] of this extractor (its name and width); `what` they are called.
+
+    Raises:
+        InputError: no array of numbers, another width, no class, or not finite.
+    """
+    wanted = f"[C, {extractor['width']}] class centres of {extractor['name']!r}"
+    try:
+        with np.errstate(over="ignore"):  # what float32 cannot hold is found below
+            values = np.asarray(tokens, np.float32)
+    except (TypeError, ValueError):
+        raise InputError(f"{what} must be {wanted}, got no array of numbers") from None
+    if values.ndim != 2 or values.shape[1] != extractor["width"] or len(values) == 0:
+        raise InputError(f"{what} must be {wanted}, got {values.shape}")
+    if not np.isfinite(values).all():
+        raise InputError(f"{what} must be finite, got NaN or infinity")
+    return values
 
 
 @dataclass(frozen=True)

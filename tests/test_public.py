@@ -19,6 +19,7 @@ NAMES = [
     "Spider",
     "TaskConfig",
     "TrainConfig",
+    "ZooIndex",
     "h_score_shrunk",
     "knn",
     "leep",
@@ -64,6 +65,7 @@ SIGNATURES = {
     "Ranking.to_rows": "(self, top=None)",
     "Ranking.to_text": "(self, top=None)",
     "Spider": "(description, scaling, weights)",
+    "Spider.from_torch": "(state, *, models, extractor='general extractor')",
     "Spider.load": "(folder)",
     "Spider.rank": "(self, tokens, *, task=None)",
     "Spider.rank_task": "(self, zoo, task)",
@@ -79,6 +81,15 @@ SIGNATURES = {
         "held_out=3, steps=300, batch=32, learning_rate=0.002, weight_decay=0.1, dropout=0.2, "
         "token_dropout=0.2, token_noise=0.3, evaluations=5)"
     ),
+    "ZooIndex": "(folder, about, blocks, scaling, shared)",
+    "ZooIndex.append": "(self, spider, models=None, *, show_progress=False)",
+    "ZooIndex.build": "(spider, folder, *, precision=None, show_progress=False)",
+    "ZooIndex.names": "(self)",
+    "ZooIndex.open": "(folder)",
+    "ZooIndex.remove": "(self, models)",
+    "ZooIndex.top_k": "(self, tokens, k, *, task=None, mesh=None, show_progress=False)",
+    "ZooIndex.top_k_tasks": ("(self, tokens, k, *, tasks=None, mesh=None, show_progress=False)"),
+    "ZooIndex.verify": "(self, *, show_progress=False)",
     "h_score_shrunk": "(features, labels, *, standardize=False)",
     "knn": "(features, labels, *, k=5, standardize=False)",
     "leep": "(*, probabilities, labels)",
@@ -101,6 +112,7 @@ PROPERTIES = {
     "Spider": {"folded", "models"},
     "TaskConfig": {"max_rows"},
     "TrainConfig": set(),
+    "ZooIndex": set(),
 }
 METRICS = {
     "logme": ("features", False),

@@ -1,0 +1,377 @@
+"""A zoo of up to millions of models on disk, folded once; the best k for a task by one stream."""
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from numpy.typing import ArrayLike, NDArray
+
+from spider_jax import index_files as files
+from spider_jax.errors import InputError
+from spider_jax.files import read_json, write_json
+from spider_jax.index_files import Block, IndexDescription
+from spider_jax.progress import row_bar
+from spider_jax.ranking import Ranking
+from spider_jax.scaling import Scaling, apply_scaling
+from spider_jax.scoring import (
+    MODEL_CHUNK,
+    ModelRows,
+    RowMaps,
+    Shared,
+    fold_rows,
+    fold_shared,
+    padded,
+    with_precision,
+)
+from spider_jax.spider import Spider
+from spider_jax.tasks import check_tokens, class_buckets, pad_tokens
+from spider_jax.top_k import TaskBlock, stream_top_k
+
+
+@dataclass(frozen=True, eq=False)
+class ZooIndex:
+    """The folded rows of many models on disk, ready to search; whole without its spider.
+
+    folder: where. about: what it is. blocks: in model order. scaling, shared: of all models.
+    """
+
+    folder: Path
+    about: IndexDescription
+    blocks: tuple[Block, ...]
+    scaling: Scaling
+    shared: Shared
+
+    def __len__(self) -> int:
+        return sum(block.rows - len(block.removed) for block in self.blocks)
+
+    @staticmethod
+    def build(
+        spider: Spider,
+        folder: str | Path,
+        *,
+        precision: str | None = None,
+        show_progress: bool = False,
+    ) -> "ZooIndex":
+        """Fold all models of a spider into an index; run again after a crash, it resumes.
+
+        Args:
+            spider: whose models are indexed.
+            folder: new, empty, or one in which building this same index was interrupted.
+            precision: of the keys and of the products, see `fold_checkpoint`; default: the
+                spider's.
+            show_progress: a bar on stderr.
+
+        Returns:
+            The opened index.
+
+        Raises:
+            InputError: the folder holds something else, or another process writes there.
+        """
+        folder = Path(folder)
+        _refuse_foreign(folder)
+        with files.writing(folder):
+            _build(spider, folder, precision or spider.description.precision, show_progress)
+        return ZooIndex.open(folder)
+
+    @staticmethod
+    def open(folder: str | Path) -> "ZooIndex":
+        """Open an index: headers, sizes and index.json are checked, no row is read.
+
+        Raises:
+            InputError: no index, an unfinished one, a newer format, or a file that does not fit.
+        """
+        folder = Path(folder)
+        about, blocks = files.read_index(folder)
+        arrays = files.read_shared(folder)
+        try:
+            scaling = Scaling(arrays["mean"], arrays["matrix"], about.spread)
+            shared = Shared(**{name: arrays[name] for name in Shared._fields})  # type: ignore[arg-type]
+        except KeyError as error:
+            raise InputError(f"{folder / files.SHARED} lacks {error}: copy it again") from None
+        return ZooIndex(folder, about, blocks, scaling, shared)
+
+    def append(
+        self, spider: Spider, models: Sequence[str] | None = None, *, show_progress: bool = False
+    ) -> "ZooIndex":
+        """Add models of a spider with the same shared weights; no other row is rewritten.
+
+        Args:
+            spider: as the index's but for its models. models: names; default: all that the index
+                does not hold. show_progress: a bar on stderr.
+
+        Returns:
+            The index with them, which the folder holds from now on.
+
+        Raises:
+            InputError: another checkpoint, a model that is unknown or there already, damage in
+                what the index holds.
+        """
+        with files.writing(self.folder):
+            index = ZooIndex.open(self.folder)
+            wanted = _models_to_append(index, spider, models)
+            maps, shared = fold_shared(spider.weights)
+            if _shared_fingerprint(spider.scaling, shared, spider) != self.about.shared:
+                raise InputError(
+                    f"{self.folder} is an index of another checkpoint: its shared weights or its "
+                    "scaling differ from the spider's"
+                )
+            index._refuse_damage()
+            files.clear_strays(self.folder, index.blocks)
+            first = 1 + max((int(block.name) for block in index.blocks), default=-1)
+            added = _write_blocks(
+                spider, wanted, maps, index.about, self.folder, first, show_progress
+            )
+            files.write_index(self.folder, index.about, [*index.blocks, *added])
+        return ZooIndex.open(self.folder)
+
+    def remove(self, models: Sequence[str]) -> "ZooIndex":
+        """Take models out; their rows stay on disk, no score of another model changes.
+
+        Raises:
+            InputError: a model that the index does not hold.
+        """
+        with files.writing(self.folder):
+            index = ZooIndex.open(self.folder)
+            wanted, places = set(models), {}
+            for block, names in index._alive_names():
+                here = [row for row, name in names if name in wanted]
+                wanted -= {name for _, name in names}
+                places[block.name] = here
+            if wanted:
+                raise InputError(f"{self.folder} holds no model {min(wanted)!r}")
+            files.write_index(self.folder, index.about, files.without(index.blocks, places))
+        return ZooIndex.open(self.folder)
+
+    def verify(self, *, show_progress: bool = False) -> tuple[str, ...]:
+        """Read everything and compare with the checksums: one line per damaged part, or none."""
+        with row_bar(sum(b.rows for b in self.blocks), "verifying", show_progress) as bar:
+            found = [files.part_damage(self.folder / files.SHARED)]
+            for block in self.blocks:
+                found.append(files.part_damage(files.block_folder(self.folder, block.name)))
+                bar.update(block.rows)
+        return tuple(problem for problem in found if problem)
+
+    def names(self) -> Iterator[str]:
+        """Names of all models, in model order."""
+        for _, names in self._alive_names():
+            yield from (name for _, name in names)
+
+    def top_k(
+        self,
+        tokens: ArrayLike,
+        k: int,
+        *,
+        task: str | None = None,
+        mesh: Mesh | None = None,
+        show_progress: bool = False,
+    ) -> Ranking:
+        """The best k models for one task: `top_k_tasks` of it alone."""
+        names = None if task is None else [task]
+        return self.top_k_tasks([tokens], k, tasks=names, mesh=mesh, show_progress=show_progress)[0]
+
+    def top_k_tasks(
+        self,
+        tokens: Sequence[ArrayLike],
+        k: int,
+        *,
+        tasks: Sequence[str] | None = None,
+        mesh: Mesh | None = None,
+        show_progress: bool = False,
+    ) -> list[Ranking]:
+        """The best k models for several tasks, all of them served by one pass over the index.
+
+        Args:
+            tokens: T arrays of raw class centres [C_t, D] (`task_tokens`).
+            k: models wanted; an index of fewer gives all it has.
+            tasks: names of the tasks, for the reports.
+            mesh: devices that share the rows, dealt over its axis "model"; where these belong to
+                several processes, all of them call this, each reads its own rows only, and all
+                get the same answer. Default: the default device.
+            show_progress: a bar on stderr.
+
+        Returns:
+            T rankings of min(k, models), best first; equal scores keep model order.
+
+        Raises:
+            InputError: k < 1, tokens that do not fit, or a mesh without an axis "model".
+        """
+        if k < 1:
+            raise InputError(f"k must be at least 1, got {k}")
+        given = [check_tokens(t, self.about.extractor, f"tokens {i}") for i, t in enumerate(tokens)]
+        most = min(k, len(self))
+        if most == 0:
+            raise InputError(f"{self.folder} holds no model")
+        buckets = list(class_buckets(given).items())
+        blocks = [self._task_block([given[i] for i in where], C) for C, where in buckets]
+        with row_bar(sum(b.rows for b in self.blocks), "scoring", show_progress) as bar:
+            found = stream_top_k(self.folder, self.blocks, self.shared, blocks, most, mesh, bar)
+        order = np.argsort(np.concatenate([where for _, where in buckets]))
+        scores, rows = (np.concatenate(part)[order] for part in zip(*found, strict=True))
+        names = self._names_of(rows)
+        called: Sequence[str | None] = tasks or [None] * len(given)
+        return [
+            self._ranking([names[int(row)] for row in best], values, task)
+            for best, values, task in zip(rows, scores, called, strict=True)
+        ]
+
+    def _ranking(
+        self, names: Sequence[str], scores: NDArray[np.float32], task: str | None
+    ) -> Ranking:
+        resolution = math.nan if self.about.resolution is None else self.about.resolution
+        cut = (
+            f"the best {len(names)} of {len(self)} models: the last of these may not be told apart "
+            "from the next"
+        )
+        notes = (cut,) if len(names) < len(self) else ()
+        return Ranking(tuple(names), scores, resolution, task, notes=notes)
+
+    def _task_block(self, tokens: list[NDArray[np.float32]], classes: int) -> TaskBlock:
+        values, mask = pad_tokens(tokens, classes=classes)
+        real = jnp.asarray(mask)
+        return TaskBlock(apply_scaling(self.scaling, jnp.asarray(values), real), real)
+
+    def _alive_names(self) -> Iterator[tuple[Block, list[tuple[int, str]]]]:
+        """Every block with its (row, name)s that were not removed."""
+        for block in self.blocks:
+            names, removed = files.read_names(self.folder, block.name), set(block.removed)
+            yield block, [(row, name) for row, name in enumerate(names) if row not in removed]
+
+    def _names_of(self, rows: NDArray[np.int64]) -> dict[int, str]:
+        """Names by row of the index; only blocks that hold one of these rows are read."""
+        wanted, first = np.unique(rows), 0
+        found: dict[int, str] = {}
+        for block in self.blocks:
+            here = wanted[(wanted >= first) & (wanted < first + block.rows)]
+            if len(here):
+                names = files.read_names(self.folder, block.name)
+                found |= {int(row): names[row - first] for row in here}
+            first += block.rows
+        return found
+
+    def _refuse_damage(self) -> None:
+        problem = next(files.damage(self.folder, self.blocks), None)
+        if problem:
+            raise InputError(f"{problem}: copy the index again or build it anew")
+
+
+def _refuse_foreign(folder: Path) -> None:
+    ours = {files.INDEX, files.BUILDING, files.SHARED, files.BLOCKS, files.LOCK}
+    if folder.is_file():
+        raise InputError(f"{folder} is a file, an index needs a folder: choose another name")
+    entries = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if entries - ours - {name for name in entries if name.startswith(".")}:
+        raise InputError(f"{folder} is not empty and no index: choose another folder")
+
+
+def _build(spider: Spider, folder: Path, precision: str, show_progress: bool) -> None:
+    maps, shared = fold_shared(spider.weights)
+    about = _describe(spider, shared, precision)
+    if (folder / files.INDEX).exists():
+        if read_json(folder / files.INDEX, "index").get("source") == about.source:
+            return  # built to the end already
+        raise InputError(f"{folder} holds another index: choose another folder, or delete it")
+    _start_or_resume(folder, about)
+    scaling = {"mean": spider.scaling.mean, "matrix": spider.scaling.matrix}
+    files.write_shared(folder, scaling | shared._asdict())
+    blocks = _write_blocks(spider, spider.models, maps, about, folder, 0, show_progress)
+    files.write_index(folder, about, blocks)
+
+
+def _start_or_resume(folder: Path, about: IndexDescription) -> None:
+    """Keep the blocks of an interrupted build of the same index; refuse those of another."""
+    if (folder / files.BUILDING).exists():
+        begun = read_json(folder / files.BUILDING, "index-build").get("source")
+        if begun != about.source:
+            raise InputError(
+                f"{folder} holds the beginning of another index: choose another folder, or "
+                "delete it"
+            )
+    else:
+        write_json(folder / files.BUILDING, "index-build", {"source": about.source})
+
+
+def _describe(spider: Spider, shared: Shared, precision: str) -> IndexDescription:
+    description = spider.description
+    fingerprint = _shared_fingerprint(spider.scaling, shared, spider)
+    source = hashlib.sha256(f"{fingerprint} {precision} {list(spider.models)}".encode())
+    source.update(np.ascontiguousarray(spider.weights.theta).data)
+    return IndexDescription(
+        extractor=dict(description.extractor),
+        width=description.width,
+        key_width=int(shared.value.shape[1]),
+        members=description.members,
+        resolution=description.resolution if math.isfinite(description.resolution) else None,
+        precision=precision,
+        spread=spider.scaling.spread,
+        shared=fingerprint,
+        source=source.hexdigest(),
+    )
+
+
+def _shared_fingerprint(scaling: Scaling, shared: Shared, spider: Spider) -> str:
+    """SHA-256 of all that a score depends on but the model's own token."""
+    digest = hashlib.sha256(repr((dict(spider.description.extractor), scaling.spread)).encode())
+    bias = spider.weights.output_bias  # stands in the rows, not in what is shared on disk
+    products = (spider.weights.query, spider.weights.key, spider.weights.value, bias)
+    for array in (scaling.mean, scaling.matrix, *shared, *products):
+        digest.update(repr(np.shape(array)).encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _models_to_append(
+    index: ZooIndex, spider: Spider, models: Sequence[str] | None
+) -> tuple[str, ...]:
+    there, known = set(index.names()), set(spider.models)
+    if models is None:
+        models = [name for name in spider.models if name not in there]
+    for name in models:
+        if name not in known:
+            raise InputError(f"the spider has no model {name!r}")
+        if name in there:
+            raise InputError(f"{index.folder} holds model {name!r} already: remove it first")
+    if len(set(models)) < len(models):
+        raise InputError("models must be named once each")
+    return tuple(models)
+
+
+def _write_blocks(
+    spider: Spider,
+    models: Sequence[str],
+    maps: RowMaps,
+    about: IndexDescription,
+    folder: Path,
+    first: int,
+    show_progress: bool,
+) -> list[Block]:
+    """Fold and write models block by block; a block that is there and whole is kept."""
+    place = {name: row for row, name in enumerate(spider.models)}
+    step, blocks = about.block_rows, []
+    with row_bar(len(models), "indexing", show_progress) as bar:
+        for number, start in enumerate(range(0, len(models), step), first):
+            names, name = models[start : start + step], f"{number:08d}"
+            path = files.block_folder(folder, name)
+            if path.exists() and files.part_damage(path) is None:
+                blocks.append(Block(name, len(names)))
+            else:
+                theta = np.asarray(spider.weights.theta)[:, [place[n] for n in names]]
+                rows = _fold(maps, theta, about.precision)
+                blocks.append(files.write_block(folder, name, rows, names))
+            bar.update(len(names))
+    return blocks
+
+
+def _fold(maps: RowMaps, theta: NDArray[np.float32], precision: str) -> ModelRows:
+    """The rows of a block, folded in the same chunks as a spider's."""
+    chunks: list[Any] = []
+    for start in range(0, theta.shape[1], MODEL_CHUNK):
+        part = theta[:, start : start + MODEL_CHUNK]
+        rows = with_precision(fold_rows(maps, padded(part)), precision)
+        chunks.append(jax.tree.map(lambda a, n=part.shape[1]: np.asarray(a)[:, :n], rows))
+    return jax.tree.map(lambda *a: np.concatenate(a, axis=1), *chunks)

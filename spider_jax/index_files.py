@@ -1,0 +1,246 @@
+"""An index on disk: folded rows in blocks of plain .npy, complete or not there at all.
+
+index/
+  index.json        what it is: the spider but its models, blocks in order, rows that were removed
+  building.json     instead of it while `build` has not ended
+  shared/           what all models share, and the scaling of tokens
+  blocks/<number>/  key, self_logit, self_value, base [E, rows, ...], names.txt, block.json
+
+A block is written aside and renamed, and counts only once index.json lists it: whatever a killed
+run leaves behind is not read, and is cleared by the next run that writes.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from spider_jax.errors import InputError
+from spider_jax.files import (
+    atomic_folder,
+    damaged_file,
+    digests,
+    name_to_component,
+    read_json,
+    write_json,
+    write_text,
+)
+from spider_jax.npy import read_header, write_array
+from spider_jax.scoring import ModelRows
+
+INDEX, BUILDING, SHARED, BLOCKS, LOCK = "index.json", "building.json", "shared", "blocks", ".lock"
+NAMES, BLOCK = "names.txt", "block.json"
+# A block is what is mapped, read ahead and checked at once.
+BLOCK_BYTES = 1 << 26
+
+
+@dataclass(frozen=True)
+class IndexDescription:
+    """What stands in index.json beside the blocks.
+
+    extractor: name and width. width: d. key_width: K. members: E. resolution, precision: of the
+    spider. spread: whether the scaling appends it. shared: SHA-256 of everything that models
+    share, scaling included; source: of the whole spider that it was built from.
+    """
+
+    extractor: Mapping[str, Any]
+    width: int
+    key_width: int
+    members: int
+    resolution: float | None
+    precision: str
+    spread: bool
+    shared: str
+    source: str
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of a full block: a power of two."""
+        row = 4 * self.members * (self.key_width + 2 * self.width + 1)
+        return 1 << max(10, (BLOCK_BYTES // row).bit_length() - 1)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block as index.json lists it: its number, its rows, which of them were removed."""
+
+    name: str
+    rows: int
+    removed: tuple[int, ...] = ()
+
+    def alive(self) -> NDArray[np.bool_]:
+        """[rows] False where a row was removed."""
+        alive = np.ones(self.rows, bool)
+        alive[list(self.removed)] = False
+        return alive
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock: one writer at a time, released whatever becomes of the process.
+
+    Raises:
+        InputError: another process is writing.
+    """
+    import fcntl
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{folder} is being written by another process: wait for it") from None
+        yield
+
+
+def block_folder(folder: Path, name: str) -> Path:
+    """Where the block of this number lies."""
+    return folder / BLOCKS / name
+
+
+def write_block(folder: Path, name: str, rows: ModelRows, names: Sequence[str]) -> Block:
+    """Write a block with its checksums, all or nothing."""
+    for model in names:
+        name_to_component(model)  # raises where it could not stand on a line of its own
+    with atomic_folder(block_folder(folder, name)) as temporary:
+        for array, values in rows._asdict().items():
+            write_array(temporary, array, _on_disk(values))
+        write_text(temporary / NAMES, "\n".join(names) + "\n")
+        write_json(temporary / BLOCK, "index-block", {"files": digests(temporary)})
+    return Block(name, len(names))
+
+
+def _on_disk(values: Any) -> NDArray[Any]:
+    """float32 as it is, bfloat16 by its bits: .npy has no name for it."""
+    array = np.asarray(values)
+    return array.view(np.uint16) if array.dtype == jnp.bfloat16 else array
+
+
+def open_block(folder: Path, name: str) -> ModelRows:
+    """Memmaps of a block's rows; nothing is read yet."""
+    arrays: dict[str, Any] = {}
+    for array in ModelRows._fields:
+        path = block_folder(folder, name) / f"{array}.npy"
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        arrays[array] = mapped.view(jnp.bfloat16) if mapped.dtype == np.uint16 else mapped
+    return ModelRows(**arrays)
+
+
+def read_names(folder: Path, name: str) -> list[str]:
+    """Names of a block's rows, removed ones too."""
+    text = (block_folder(folder, name) / NAMES).read_text(encoding="utf-8")
+    return text.removesuffix("\n").split("\n")
+
+
+def check_block(folder: Path, block: Block, about: IndexDescription) -> None:
+    """Raise unless all arrays have the size that index.json and the description say.
+
+    Raises:
+        InputError: a file is missing, cut or of another shape: it is named.
+    """
+    E, n = about.members, block.rows
+    wide = (E, n, about.width)
+    shapes = dict(
+        zip(ModelRows._fields, ((E, n, about.key_width), (E, n), wide, wide), strict=True)
+    )
+    for array, shape in shapes.items():
+        path = block_folder(folder, block.name) / f"{array}.npy"
+        if not path.is_file():
+            raise InputError(f"{path} is missing: copy the index again")
+        narrow = array == "key" and about.precision == "bfloat16"
+        header, dtype = read_header(path), np.dtype(np.uint16 if narrow else np.float32)
+        if (header.shape, header.dtype) != (shape, dtype):
+            raise InputError(
+                f"{path} must be {dtype} {shape}, got {header.dtype} {header.shape}: "
+                "copy the index again"
+            )
+
+
+def damage(folder: Path, blocks: Sequence[Block]) -> Iterator[str]:
+    """One line for every file of the shared part and of these blocks that is not as written."""
+    for part in (folder / SHARED, *(block_folder(folder, block.name) for block in blocks)):
+        problem = part_damage(part)
+        if problem:
+            yield problem
+
+
+def part_damage(part: Path) -> str | None:
+    """What is wrong with the folder of a block or of the shared part; None if nothing is."""
+    try:
+        return damaged_file(part, read_json(part / BLOCK, "index-block").get("files"))
+    except InputError as error:
+        return str(error)
+
+
+def write_shared(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write what all models share, with its checksums."""
+    with atomic_folder(folder / SHARED) as temporary:
+        for name, array in arrays.items():
+            write_array(temporary, name, np.asarray(array))
+        write_json(temporary / BLOCK, "index-block", {"files": digests(temporary)})
+
+
+def read_shared(folder: Path) -> dict[str, NDArray[np.float32]]:
+    """What `write_shared` wrote, checked: it is small, and everything hangs on it."""
+    problem = part_damage(folder / SHARED)
+    if problem:
+        raise InputError(f"{problem}: copy the index again")
+    paths = sorted((folder / SHARED).glob("*.npy"))
+    return {path.stem: np.load(path, allow_pickle=False) for path in paths}
+
+
+def write_index(folder: Path, about: IndexDescription, blocks: Sequence[Block]) -> None:
+    """Make these blocks the index: the one moment at which it changes for its readers."""
+    content = asdict(about) | {"blocks": [asdict(block) for block in blocks]}
+    write_json(folder / INDEX, "index", content)
+    (folder / BUILDING).unlink(missing_ok=True)
+
+
+def read_index(folder: Path) -> tuple[IndexDescription, tuple[Block, ...]]:
+    """The description and the blocks, every header and size checked; no row is read.
+
+    Raises:
+        InputError: no index, an unfinished one, a newer format, or a file that does not fit.
+    """
+    if (folder / BUILDING).exists() and not (folder / INDEX).exists():
+        raise InputError(f"{folder} is not built to the end: run the same `index build` again")
+    content = read_json(folder / INDEX, "index")
+    try:
+        about = IndexDescription(
+            **{name: content[name] for name in IndexDescription.__dataclass_fields__}
+        )
+        blocks = tuple(
+            Block(name_to_component(entry["name"]), int(entry["rows"]), tuple(entry["removed"]))
+            for entry in content["blocks"]
+        )
+        for block in blocks:
+            check_block(folder, block, about)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{folder / INDEX} is not a whole index: {error!r}") from None
+    return about, blocks
+
+
+def clear_strays(folder: Path, blocks: Sequence[Block]) -> None:
+    """Delete what killed runs left among the blocks."""
+    listed = {block.name for block in blocks}
+    for path in (folder / BLOCKS).glob("*"):
+        if path.name not in listed:
+            shutil.rmtree(path)
+    for path in (folder / BLOCKS).glob(".*"):
+        shutil.rmtree(path)
+
+
+def without(blocks: Sequence[Block], places: Mapping[str, Sequence[int]]) -> tuple[Block, ...]:
+    """Blocks with further rows removed: block name -> rows."""
+    return tuple(
+        replace(block, removed=tuple(sorted({*block.removed, *places.get(block.name, ())})))
+        for block in blocks
+    )
