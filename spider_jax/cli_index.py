@@ -51,13 +51,13 @@ def append(
 
     before = ZooIndex.open(index)
     after = before.append(Spider.load(spider), models or None, show_progress=show)
-    print(f"{len(after) - len(before)} models added, {len(after)} models in {index}")
+    print(f"{len(after) - len(before)} added, {len(after)} models in {index}")
     return DONE
 
 
 def remove(
     index: Where,
-    models: tyro.conf.Positional[tuple[str, *tuple[str, ...]]],
+    models: tyro.conf.Positional[tuple[str, ...]],
     messages: Annotated[Messages, Flat] = Messages(),
 ) -> int:
     """Take models out of an index.
@@ -70,7 +70,7 @@ def remove(
     from spider_jax.index import ZooIndex
 
     after = ZooIndex.open(index).remove(models)
-    print(f"{len(set(models))} models removed, {len(after)} models in {index}")
+    print(f"{len(set(models))} removed, {len(after)} models in {index}")
     return DONE
 
 
@@ -88,14 +88,14 @@ def verify(index: Where, messages: Annotated[Messages, Flat] = Messages()) -> in
     for problem in problems:
         print(f"spider-jax: {problem}", file=sys.stderr)
     if not problems:
-        print(f"{len(opened)} models in {len(opened.blocks)} blocks: all as written")
+        print(f"{len(opened)} models, {len(opened.blocks)} block(s): all as written")
     return BAD_INPUT if problems else DONE
 
 
 def top_k(
     index: Where,
     zoo: Where,
-    tasks: tyro.conf.Positional[tuple[str, *tuple[str, ...]]],
+    tasks: tyro.conf.Positional[tuple[str, ...]],
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10,
     output: Annotated[Output, Flat] = Output(),
     messages: Annotated[Messages, Flat] = Messages(),

@@ -64,7 +64,7 @@ def read_state(state: Mapping[str, Any], models: Sequence[str]) -> tuple[Weights
     rest = [name for name in state if name not in known and not OWN_LINEAR.fullmatch(name)]
     if rest:
         log.warning("ignored in the torch checkpoint: %s", ", ".join(map(repr, sorted(rest))))
-    ready = {name: np.ascontiguousarray(array)[None] for name, array in arrays.items()}
+    ready = {name: np.array(array)[None] for name, array in arrays.items()}
     return Weights(**ready), widths  # type: ignore[arg-type]
 
 

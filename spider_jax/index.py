@@ -204,6 +204,8 @@ class ZooIndex:
         """
         if k < 1:
             raise InputError(f"k must be at least 1, got {k}")
+        if len(tokens) == 0:
+            raise InputError("tokens of at least one task are needed, got none")
         given = [check_tokens(t, self.about.extractor, f"tokens {i}") for i, t in enumerate(tokens)]
         most = min(k, len(self))
         if most == 0:

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spider_jax.attention import Weights, fold, score_tasks
-from spider_jax.scoring import MODEL_CHUNK, fold_checkpoint, score_pairs
-from spider_jax.tasks import pad_tokens
+from spider_jax.scoring import MODEL_CHUNK, fold_checkpoint, score_chunk, score_pairs, task_side
+from spider_jax.tasks import class_bucket, pad_tokens
 
-D, WIDTH = 6, 8
+D, WIDTH = 6, 8  # keys in token space; WIDE tokens are projected
+WIDE = 40
 EXAMPLES = settings(max_examples=15)
 SQUARE = {"W_q": "query", "W_k": "key", "W_v": "value", "W_o": "output"}
 VECTORS = {
@@ -27,7 +28,7 @@ VECTORS = {
 }
 
 
-def weights(models=5, seed=0):
+def weights(models=5, seed=0, D=D):
     """Random weights; the first models are the same for any number of them."""
     rng = np.random.default_rng(seed)
     shapes = {
@@ -43,7 +44,7 @@ def weights(models=5, seed=0):
     return Weights(**{name: jnp.asarray(value, jnp.float32) for name, value in drawn.items()})
 
 
-def centres(classes, seed=1):
+def centres(classes, seed=1, D=D):
     return np.random.default_rng(seed).normal(size=(classes, D)).astype(np.float32)
 
 
@@ -59,7 +60,7 @@ score = jax.jit(lambda w, tokens, mask: score_tasks(fold(w), tokens, mask))
 
 def with_padding(tokens, classes):
     """One task [1, C, D] with rubbish in the padding, and its mask."""
-    padded = np.full((1, classes, D), 7.0, np.float32)
+    padded = np.full((1, classes, tokens.shape[1]), 7.0, np.float32)
     padded[0, : len(tokens)] = tokens
     return padded, np.arange(classes)[None] < len(tokens)
 
@@ -108,6 +109,45 @@ def test_chunks_score_as_full_attention():
         close(found[e, t, m], expected_score(w[e], m, tokens[t][mask[t]]), 2e-6)
 
 
+@pytest.mark.parametrize("D", [D, WIDE])
+@pytest.mark.parametrize(("models", "classes"), [(1, 1), (5000, 2), (700, 33), (42, 400)])
+def test_compiled_chunks_score_as_full_attention_in_float64(models, classes, D):
+    w, tokens = weights(models, D=D), centres(classes, D=D)
+    found = in_chunks(members(w), *with_padding(tokens, class_bucket(classes)))
+    assert found.shape == (1, 1, models)
+    some = sorted({0, models // 2, models - 1})
+    close(found[0, 0, some], [expected_score(w, m, tokens) for m in some], 2e-6)
+
+
+def test_a_compiled_loop_over_chunks_scores_the_same():
+    w = jax.tree.map(lambda a: a[None], weights(MODEL_CHUNK * 2 + 3))
+    task = with_padding(centres(5), 8)
+    looped = in_chunks(fold_checkpoint(w, compiled_loop=True), *task)
+    close(looped, in_chunks(fold_checkpoint(w, compiled_loop=False), *task), 1e-6)
+
+
+@pytest.mark.parametrize("D", [D, WIDE])
+def test_bfloat16_is_near_and_is_not_float32(D):
+    w = jax.tree.map(lambda a: a[None], weights(60, D=D))
+    task = with_padding(centres(30, D=D), 32)
+    exact = in_chunks(fold_checkpoint(w), *task)
+    rough = in_chunks(fold_checkpoint(w, precision="bfloat16"), *task)
+    assert 1e-5 < np.abs(rough - exact).max() < 5e-2 * np.ptp(exact)
+
+
+def test_an_unknown_precision_is_refused(refused):
+    with refused("precision", "float16"):
+        fold_checkpoint(jax.tree.map(lambda a: a[None], weights()), precision="float16")
+
+
+def test_a_new_task_of_a_known_bucket_compiles_nothing():
+    scored = in_chunks(PAIR, *pad_tokens([centres(11, seed) for seed in range(3)]))
+    before = score_chunk._cache_size(), task_side._cache_size()
+    again = in_chunks(PAIR, *pad_tokens([centres(c, 9) for c in (16, 9, 3)]))
+    assert (score_chunk._cache_size(), task_side._cache_size()) == before
+    assert again.shape == scored.shape
+
+
 @pytest.mark.parametrize("size", [30, 3000])
 def test_attention_that_looks_at_one_token_only_stays_finite(size):
     w, tokens = weights(3), size * centres(4)
@@ -152,32 +192,29 @@ def test_a_batch_of_one_is_its_task_in_a_batch(sizes):
         close(together[:, t], alone[:, 0], 1e-6)
 
 
-MANY = weights(MODEL_CHUNK + 7)
-TASK = with_padding(centres(5), 8)
+MANY = {width: weights(MODEL_CHUNK + 47, D=width) for width in (D, WIDE)}
 
 
-def scores_of(models):
+def scores_of(models, width=D):
     """Scores of these models of MANY as a zoo of their own, folded and scored alone."""
-    zoo = MANY._replace(theta=MANY.theta[np.array(models)])
-    return in_chunks(members(zoo), *TASK)[0, 0]
+    zoo = MANY[width]._replace(theta=MANY[width].theta[np.array(models)])
+    return in_chunks(members(zoo), *with_padding(centres(5, D=width), 8))[0, 0]
 
 
-@pytest.mark.parametrize(
-    "models",
-    [
-        [70, 3],
-        [*range(71), *range(71), 5],
-        np.random.default_rng(0).permutation(71),
-    ],
-    ids=["two", "twice", "permuted"],
+EVERYONE = {width: scores_of(range(len(MANY[width].theta)), width) for width in MANY}
+
+
+@given(
+    models=st.lists(st.integers(0, MODEL_CHUNK + 46), min_size=1, max_size=600),
+    width=st.sampled_from((D, WIDE)),
 )
-def test_other_models_leave_a_score_as_it_is_to_the_bit(models):
-    everyone = scores_of(range(len(MANY.theta)))
-    np.testing.assert_array_equal(scores_of(models), everyone[np.array(models)])
+@EXAMPLES
+def test_other_models_leave_a_score_as_it_is_to_the_bit(models, width):
+    np.testing.assert_array_equal(scores_of(models, width), EVERYONE[width][np.array(models)])
 
 
 def test_scores_tell_models_apart():  # else the test above could not fail
-    assert len(set(scores_of(range(len(MANY.theta))))) == len(MANY.theta)
+    assert all(len(set(scores)) == len(scores) for scores in EVERYONE.values())
 
 
 def test_an_ensemble_is_its_members_one_by_one():
