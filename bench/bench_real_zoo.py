@@ -171,11 +171,11 @@ def compare(zoo: FeatureStore, run: Run) -> tuple[Comparison, dict[str, object]]
         "five folds of whole datasets; datasets of one domain are held out together",
         f"spider per seed: {', '.join(f'{tau:.3f}' for tau in per_seed)}; a spider is an ensemble "
         f"of {config.members} members",
-        f"noise ceiling {ceiling:.3f}: weighted tau between linear probes on two sets of splits",
+        f"noise ceiling {ceiling:.3f}: weighted tau between linear probes on two disjoint sets of "
+        "five splits",
         "metrics and probes run every model on the target; spider and kernel only the extractor",
         "parameter counts and source accuracies are not known for this zoo",
-        "the default token noise and token dropout were chosen with these folds in view: the "
-        "spider's row and its interval are optimistic",
+        "the defaults were chosen on held-out source tasks of the same folds (results/settings.md)",
         f"training of one spider: median {np.median(seconds):.1f} s, teachers apart",
     )
     comparison = Comparison(zoo.tasks, zoo.models, truth, methods, notes)

@@ -68,15 +68,15 @@ class TrainConfig:
     tasks: TaskConfig = field(default_factory=TaskConfig)
     scaling: str = "pca"
     components: int = 32
-    spread: bool = True
+    spread: bool = False
     held_out: int = 3
     steps: int = 300
     batch: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 0.1
-    dropout: float = 0.2
-    token_dropout: float = 0.2
-    token_noise: float = 0.3
+    dropout: float = 0.0
+    token_dropout: float = 0.5
+    token_noise: float = 1.0
     evaluations: int = 5
 
     def __post_init__(self) -> None:
