@@ -21,7 +21,7 @@ from spider_jax.progress import row_bar
 from spider_jax.ranking import Ranking
 from spider_jax.scaling import Scaling, apply_scaling
 from spider_jax.scoring import (
-    MODEL_CHUNK,
+    CHUNK,
     ModelRows,
     RowMaps,
     Shared,
@@ -370,10 +370,10 @@ def _write_blocks(
 
 
 def _fold(maps: RowMaps, theta: NDArray[np.float32], precision: str) -> ModelRows:
-    """The rows of a block, folded in the same chunks as a spider's."""
+    """The rows of a block, in the form for many models and in its chunks."""
     chunks: list[Any] = []
-    for start in range(0, theta.shape[1], MODEL_CHUNK):
-        part = theta[:, start : start + MODEL_CHUNK]
-        rows = with_precision(fold_rows(maps, padded(part)), precision)
+    for start in range(0, theta.shape[1], CHUNK["many"]):
+        part = theta[:, start : start + CHUNK["many"]]
+        rows = with_precision(fold_rows(maps, padded(part, CHUNK["many"])), precision)
         chunks.append(jax.tree.map(lambda a, n=part.shape[1]: np.asarray(a)[:, :n], rows))
     return jax.tree.map(lambda *a: np.concatenate(a, axis=1), *chunks)

@@ -6,11 +6,15 @@ The sum of `attention`, folded further once per checkpoint:
   are used as they come: <key_m, U mu + b> = <U^T key_m, mu> + <key_m, b>, and what is the same for
   all tokens of a model is taken from its self logit instead.
 
-Models are scored in padded chunks of one size: a compiled sum of another size adds in another
-order, so only thus a zoo that grows or shrinks leaves every other score as it is, to the bit.
+Models are scored in padded chunks of one size by one order of products: a compiled sum of another
+size adds in another order, so only thus a zoo that grows or shrinks leaves every other score as it
+is, to the bit. Two forms are exact: "many" projects a task's tokens once for all models, "few"
+averages a model's tokens before they are projected, which costs less for tens of models. A spider
+keeps its form for life, so that the bits do not hang on the number of models.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -22,8 +26,8 @@ from numpy.typing import NDArray
 from spider_jax.attention import LAYER_NORM_EPSILON, Weights
 from spider_jax.errors import InputError
 
-# Small zoos are padded to it, large ones pay a call for each: 0.4 ms at C = 100, d = 256.
-MODEL_CHUNK = 256
+# Rows of a chunk: small zoos are padded to it, large ones pay a call for each.
+CHUNK = {"many": 1024, "few": 64}
 PRECISIONS = ("float32", "bfloat16")
 # Tokens up to so much wider than d are used as they come [measured in bench/bench_scoring.py].
 RAW_TOKENS = 1.3
@@ -52,7 +56,7 @@ class Shared(NamedTuple):
 
     project: Float[Array, "*E D p"]
     project_bias: Float[Array, "*E p"]
-    value: Float[Array, "*E K d"]
+    value: Float[Array, "*E v d"]
     value_bias: Float[Array, "*E d"]
     norm_scale: Float[Array, "*E d"]
     norm_bias: Float[Array, "*E d"]
@@ -73,10 +77,13 @@ class RowMaps(NamedTuple):
 
 
 class TaskSide(NamedTuple):
-    """What a task brings to every pair: the partners of the keys and the centred values."""
+    """What a task brings to every pair: the partners of the keys and the centred values.
+
+    values: of width 0 in the form "few", where partners are averaged and then projected.
+    """
 
     partners: Float[Array, "E T C K"]
-    values: Float[Array, "E T C d"]
+    values: Float[Array, "E T C v"]
     mask: Bool[Array, "T C"]
 
 
@@ -90,16 +97,22 @@ class Checkpoint(NamedTuple):
     chunks: tuple[ModelRows, ...]
     shared: Shared
     models: int
+    form: str
     compiled_loop: bool
 
 
 def fold_checkpoint(
-    members: Weights, *, precision: str = "float32", compiled_loop: bool | None = None
+    members: Weights,
+    *,
+    form: str = "many",
+    precision: str = "float32",
+    compiled_loop: bool | None = None,
 ) -> Checkpoint:
     """Fold an ensemble: the shared products in float64 on the host, the rows chunk by chunk.
 
     Args:
         members: float32 weights with a leading axis of members E.
+        form: "many" or "few", see the module; the same scores but for rounding.
         precision: "float32", or "bfloat16": operands of the two products of a pair in bfloat16,
             sums, softmax and read-out in float32 (scores move by about 2e-3).
         compiled_loop: over chunks; default: but on CPU, where a Python loop over compiled chunks
@@ -109,19 +122,20 @@ def fold_checkpoint(
         The checkpoint; O(M d^2) operations.
 
     Raises:
-        InputError: another precision.
+        InputError: another precision or form.
     """
     check_precision(precision)
-    maps, shared = fold_shared(members)
-    theta = np.asarray(members.theta)
+    check_form(form)
+    maps, shared = fold_shared(members, form)
+    theta, size = np.asarray(members.theta), CHUNK[form]
     chunks = tuple(
-        with_precision(fold_rows(maps, padded(theta[:, start : start + MODEL_CHUNK])), precision)
-        for start in range(0, theta.shape[1], MODEL_CHUNK)
+        with_precision(fold_rows(maps, padded(theta[:, start : start + size], size)), precision)
+        for start in range(0, theta.shape[1], size)
     )
     loop = jax.default_backend() != "cpu" if compiled_loop is None else compiled_loop
     if loop:
         chunks = (jax.tree.map(lambda *a: jnp.stack(a), *chunks),)
-    return Checkpoint(chunks, shared, theta.shape[1], loop)
+    return Checkpoint(chunks, shared, theta.shape[1], form, loop)
 
 
 def check_precision(precision: str) -> None:
@@ -130,15 +144,21 @@ def check_precision(precision: str) -> None:
         raise InputError(f"precision must be one of {PRECISIONS}, got {precision!r}")
 
 
-def padded(rows: NDArray[np.float32], size: int = MODEL_CHUNK) -> NDArray[np.float32]:
+def check_form(form: str) -> None:
+    """Raise InputError unless it is a key of CHUNK."""
+    if form not in CHUNK:
+        raise InputError(f"form must be one of {tuple(CHUNK)}, got {form!r}")
+
+
+def padded(rows: NDArray[np.float32], size: int) -> NDArray[np.float32]:
     """Rows [E, m, ...] with zero rows up to [E, size, ...]."""
     widths = [(0, 0), (0, size - rows.shape[1]), *[(0, 0)] * (rows.ndim - 2)]
     return np.pad(rows, widths)
 
 
-def fold_shared(members: Weights) -> tuple[RowMaps, Shared]:
+def fold_shared(members: Weights, form: str = "many") -> tuple[RowMaps, Shared]:
     """The products of shared weights of every member, float64 on the host, rounded once."""
-    folded = [_fold_member(w) for w in _members(members)]
+    folded = [_fold_member(w, form) for w in _members(members)]
     maps, shared = zip(*folded, strict=True)
 
     def stack(*arrays: NDArray[Any] | np.floating) -> Array:
@@ -152,14 +172,14 @@ def _members(members: Weights) -> list[Weights]:
     return [Weights(None, *(a[e] for a in shared)) for e in range(len(shared[0]))]  # type: ignore[arg-type]
 
 
-def _fold_member(w: Weights) -> tuple[RowMaps, Shared]:
+def _fold_member(w: Weights, form: str) -> tuple[RowMaps, Shared]:
     """One member's maps in NumPy; every matrix acts from the right."""
     D, d = w.project.shape
     logit = w.query @ w.key.T / d**0.5
     value = _centre(w.value @ w.output)
     maps: dict[str, Any] = {"self_logit": logit, "self_value": value}
     shared: dict[str, Any] = {name: getattr(w, name) for name in Shared._fields[4:]}
-    if RAW_TOKENS * d >= D:
+    if form == "few" or RAW_TOKENS * d >= D:
         maps |= {"key": logit @ w.project.T, "self_shift": logit @ w.project_bias}
         shared |= {"project": w.project[:, :0], "project_bias": w.project_bias[:0]}
         shared |= {"value": w.project @ value, "value_bias": w.project_bias @ value}
@@ -196,14 +216,18 @@ def _dot(a: Array, b: Array) -> Array:
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST, preferred_element_type=jnp.float32)
 
 
-@jax.jit
-def task_side(shared: Shared, tokens: Float[Array, "T C D"], mask: Bool[Array, "T C"]) -> TaskSide:
+@partial(jax.jit, static_argnames="form")
+def task_side(
+    shared: Shared, tokens: Float[Array, "T C D"], mask: Bool[Array, "T C"], *, form: str = "many"
+) -> TaskSide:
     """What the tasks bring to every pair, once per task and checkpoint."""
 
     def of_member(shared: Shared) -> tuple[Array, Array]:
         partners = tokens
         if shared.project.shape[1]:
             partners = _dot(tokens, shared.project) + shared.project_bias[None, None]
+        if form == "few":
+            return partners, partners[..., :0]
         return partners, _dot(partners, shared.value) + shared.value_bias[None, None]
 
     partners, values = jax.vmap(of_member)(shared)
@@ -225,7 +249,7 @@ def _score(
     rows: ModelRows,
     shared: Shared,
     partners: Float[Array, "C K"],
-    values: Float[Array, "C d"],
+    values: Float[Array, "C v"],
     mask: Bool[Array, " C"],
 ) -> Float[Array, " m"]:
     kind = rows.key.dtype
@@ -234,21 +258,34 @@ def _score(
     weights = jnp.exp(logits - top[:, None])
     self_weight = jnp.exp(rows.self_logit - top)
     scale = 1 / (weights.sum(-1) + self_weight)
-    attended = _dot((weights * scale[:, None]).astype(kind), values.astype(kind))
+    weights = (weights * scale[:, None]).astype(kind)
+    if values.shape[1]:
+        attended = _dot(weights, values.astype(kind))
+    else:
+        attended = _dot(_dot(weights, partners.astype(kind)), shared.value)
+        attended += (1 - self_weight * scale)[:, None] * shared.value_bias[None]
     h = rows.base + attended + (self_weight * scale)[:, None] * rows.self_value
     return _read_out(shared, h)
 
 
 def _read_out(shared: Shared, h: Float[Array, "m d"]) -> Float[Array, " m"]:
-    """head(LN(LN(h))) of rows whose mean is 0."""
+    """head(LN(LN(h))) of rows whose mean is 0, from five sums over each row.
+
+    With s = (|h|^2 / d + eps)^-1/2 the first norm gives z = s g h + b; b centred, the second
+    needs |z - mean|^2 = s^2 (|g h|^2 - <g, h>^2 / d) + 2 s <g b, h> + |b|^2, and the head reads
+    s <g (r - mean r), h> + <r, b>, r = gain of the second norm times head. Fewer passes over h
+    than two norms take.
+    """
     d = h.shape[-1]
-    deviation = jax.lax.rsqrt((h * h).sum(-1) / d + LAYER_NORM_EPSILON)
     gain, bias = shared.norm_scale, _centre(shared.norm_bias)
-    mean = _dot(h, gain) / d
-    h = (h * gain[None] - mean[:, None]) * deviation[:, None] + bias[None]
-    scale = jax.lax.rsqrt((h * h).sum(-1) / d + LAYER_NORM_EPSILON)
-    read = _dot(h, shared.head_norm_scale * shared.head)
-    return read * scale + _dot(shared.head_norm_bias, shared.head) + shared.head_bias
+    read = _centre(shared.head_norm_scale * shared.head)
+    total, shifted, answer = _dot(h, jnp.stack([gain, gain * bias, gain * read], 1)).T
+    s = jax.lax.rsqrt((h * h).sum(-1) / d + LAYER_NORM_EPSILON)
+    square = ((h * gain[None]) ** 2).sum(-1) - total**2 / d
+    square = jnp.maximum(s * s * square + 2 * s * shifted + (bias * bias).sum(), 0)
+    scale = jax.lax.rsqrt(square / d + LAYER_NORM_EPSILON)
+    constant = (shared.head_norm_bias * shared.head).sum() + shared.head_bias
+    return scale * (s * answer + (read * bias).sum()) + constant
 
 
 @jax.jit
@@ -273,15 +310,16 @@ def score_pairs(
     """
     score = _score_stack if checkpoint.compiled_loop else score_chunk
     blocks = []
-    for tokens_block, mask_block in task_blocks(checkpoint.shared, tokens, mask):
-        side = task_side(checkpoint.shared, tokens_block, mask_block)
-        blocks.append([score(rows, checkpoint.shared, side) for rows in checkpoint.chunks])
+    shared, form = checkpoint.shared, checkpoint.form
+    for tokens_block, mask_block in task_blocks(shared, tokens, mask, rows=CHUNK[form]):
+        side = task_side(shared, tokens_block, mask_block, form=form)
+        blocks.append([score(rows, shared, side) for rows in checkpoint.chunks])
     joined = [np.concatenate([np.asarray(s) for s in scores], axis=-1) for scores in blocks]
     return np.concatenate(joined, axis=1)[:, : len(tokens), : checkpoint.models]
 
 
 def task_blocks(
-    shared: Shared, tokens: Array, mask: Array, *, rows: int = MODEL_CHUNK
+    shared: Shared, tokens: Array, mask: Array, *, rows: int
 ) -> Iterator[tuple[Array, Array]]:
     """Tasks in blocks of a power of two, the last one padded: [E, T, rows, d] within BLOCK."""
     E, d = shared.head.shape

@@ -18,7 +18,7 @@ from spider_jax.attention import LAYER_NORM_EPSILON, Weights
 from spider_jax.errors import InputError
 from spider_jax.ranking import Ranking
 from spider_jax.scaling import Scaling, apply_scaling
-from spider_jax.scoring import Checkpoint, fold_checkpoint, score_pairs
+from spider_jax.scoring import Checkpoint, check_form, fold_checkpoint, score_pairs
 from spider_jax.store import FeatureStore
 from spider_jax.tasks import check_tokens, class_buckets, pad_tokens, zoo_tokens
 
@@ -79,8 +79,9 @@ class Description:
 
     models: names [M], the order of the tokens. widths: feature width by model. extractor: name and
     width. width: d. members: spiders in the ensemble. resolution: score difference from which the
-    order of two models held for 4 of 5 pairs on held-out source tasks. training: what it was
-    trained on and how, as plain JSON values.
+    order of two models held for 4 of 5 pairs on held-out source tasks. precision, form: of its
+    scores, see `scoring`; they stay with it. training: what it was trained on and how, as plain
+    JSON values.
     """
 
     models: tuple[str, ...]
@@ -91,6 +92,7 @@ class Description:
     token_width: int
     resolution: float
     precision: str = "float32"
+    form: str = "many"
     training: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -114,7 +116,8 @@ class Spider:
     @cached_property
     def folded(self) -> Checkpoint:
         """The weights ready to score, in the precision of the description."""
-        return fold_checkpoint(self.weights, precision=self.description.precision)
+        about = self.description
+        return fold_checkpoint(self.weights, form=about.form, precision=about.precision)
 
     def scores(self, tasks: Sequence[ArrayLike]) -> NDArray[np.float32]:
         """Scores of all models on many tasks, the mean over the ensemble.
@@ -190,7 +193,11 @@ class Spider:
 
     @staticmethod
     def from_torch(
-        state: Mapping[str, Any], *, models: Sequence[str], extractor: str = "general extractor"
+        state: Mapping[str, Any],
+        *,
+        models: Sequence[str],
+        extractor: str = "general extractor",
+        form: str = "many",
     ) -> "Spider":
         """A spider with the weights of the published torch code; it scores the same.
 
@@ -203,6 +210,8 @@ class Spider:
             models: M names, in the order of `model_prompt`.
             extractor: name of the general extractor that tokens come from; their width is that of
                 `uni_linear`. Tokens are used as they come, without scaling.
+            form: "many", or "few", which is faster for tens of models; the bits of a score, not
+                the score, hang on it.
 
         Returns:
             The spider, in float32; how far it can tell models apart is not known.
@@ -215,6 +224,7 @@ class Spider:
         """
         from spider_jax.from_torch import read_state
 
+        check_form(form)
         if len(set(models)) < len(models):
             raise InputError("models must be named once each")
         weights, widths = read_state(state, models)
@@ -227,6 +237,7 @@ class Spider:
             members=1,
             token_width=D,
             resolution=math.nan,
+            form=form,
             training={"from": "published torch weights"},
         )
         unscaled = Scaling(np.zeros(D, np.float32), np.ones(D, np.float32), spread=False)

@@ -27,6 +27,7 @@ from spider_jax.losses import plackett_luce_loss
 from spider_jax.measures import weighted_tau
 from spider_jax.progress import progress
 from spider_jax.scaling import KINDS, Scaling, fit_scaling, with_unit_tokens
+from spider_jax.scoring import CHUNK
 from spider_jax.spider import Description, Spider, SpiderNet
 from spider_jax.store import FeatureStore, Problem
 from spider_jax.tasks import (
@@ -214,6 +215,7 @@ def fit(
         members=config.members,
         token_width=scaling.width,
         resolution=_resolution(held, given.targets, split),
+        form="few" if len(given.models) <= CHUNK["few"] else "many",
         training={
             "config": asdict(config),
             "datasets": list(datasets),

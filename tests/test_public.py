@@ -65,7 +65,7 @@ SIGNATURES = {
     "Ranking.to_rows": "(self, top=None)",
     "Ranking.to_text": "(self, top=None)",
     "Spider": "(description, scaling, weights)",
-    "Spider.from_torch": "(state, *, models, extractor='general extractor')",
+    "Spider.from_torch": ("(state, *, models, extractor='general extractor', form='many')"),
     "Spider.load": "(folder)",
     "Spider.rank": "(self, tokens, *, task=None)",
     "Spider.rank_task": "(self, zoo, task)",
@@ -77,9 +77,9 @@ SIGNATURES = {
     ),
     "TrainConfig": (
         "(seed=0, width=128, members=4, teachers=('logme', 'knn', 'ridge'), "
-        "aggregate='mean_z', tasks=<factory>, scaling='pca', components=32, spread=True, "
-        "held_out=3, steps=300, batch=32, learning_rate=0.002, weight_decay=0.1, dropout=0.2, "
-        "token_dropout=0.2, token_noise=0.3, evaluations=5)"
+        "aggregate='mean_z', tasks=<factory>, scaling='pca', components=32, spread=False, "
+        "held_out=3, steps=300, batch=32, learning_rate=0.002, weight_decay=0.1, dropout=0.0, "
+        "token_dropout=0.5, token_noise=1.0, evaluations=5)"
     ),
     "ZooIndex": "(folder, about, blocks, scaling, shared)",
     "ZooIndex.append": "(self, spider, models=None, *, show_progress=False)",

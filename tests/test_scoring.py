@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spider_jax.attention import Weights, fold, score_tasks
-from spider_jax.scoring import MODEL_CHUNK, fold_checkpoint, score_chunk, score_pairs, task_side
+from spider_jax.scoring import CHUNK, fold_checkpoint, score_chunk, score_pairs, task_side
 from spider_jax.tasks import class_bucket, pad_tokens
 
 D, WIDTH = 6, 8  # keys in token space; WIDE tokens are projected
@@ -65,9 +65,9 @@ def with_padding(tokens, classes):
     return padded, np.arange(classes)[None] < len(tokens)
 
 
-def members(*w):
+def members(*w, form="many"):
     """An ensemble, folded as the spider does."""
-    return fold_checkpoint(jax.tree.map(lambda *a: jnp.stack(a), *w))
+    return fold_checkpoint(jax.tree.map(lambda *a: jnp.stack(a), *w), form=form)
 
 
 def in_chunks(folded, tokens, mask):
@@ -101,29 +101,31 @@ def test_more_models_than_classes_takes_the_same_sum_in_another_order():
 
 
 def test_chunks_score_as_full_attention():
-    w = [weights(MODEL_CHUNK + 3, seed) for seed in (0, 1)]
+    w = [weights(CHUNK["many"] + 3, seed) for seed in (0, 1)]
     tokens, mask = pad_tokens([centres(3), centres(7)])
     found = in_chunks(members(*w), tokens, mask)
-    assert found.shape == (2, 2, MODEL_CHUNK + 3)
-    for e, t, m in [(0, 0, 0), (1, 0, MODEL_CHUNK), (0, 1, MODEL_CHUNK - 1), (1, 1, -1)]:
+    assert found.shape == (2, 2, CHUNK["many"] + 3)
+    for e, t, m in [(0, 0, 0), (1, 0, CHUNK["many"]), (0, 1, CHUNK["many"] - 1), (1, 1, -1)]:
         close(found[e, t, m], expected_score(w[e], m, tokens[t][mask[t]]), 2e-6)
 
 
+@pytest.mark.parametrize("form", CHUNK)
 @pytest.mark.parametrize("D", [D, WIDE])
 @pytest.mark.parametrize(("models", "classes"), [(1, 1), (5000, 2), (700, 33), (42, 400)])
-def test_compiled_chunks_score_as_full_attention_in_float64(models, classes, D):
+def test_compiled_chunks_score_as_full_attention_in_float64(models, classes, D, form):
     w, tokens = weights(models, D=D), centres(classes, D=D)
-    found = in_chunks(members(w), *with_padding(tokens, class_bucket(classes)))
+    found = in_chunks(members(w, form=form), *with_padding(tokens, class_bucket(classes)))
     assert found.shape == (1, 1, models)
     some = sorted({0, models // 2, models - 1})
     close(found[0, 0, some], [expected_score(w, m, tokens) for m in some], 2e-6)
 
 
-def test_a_compiled_loop_over_chunks_scores_the_same():
-    w = jax.tree.map(lambda a: a[None], weights(MODEL_CHUNK * 2 + 3))
+@pytest.mark.parametrize("form", CHUNK)
+def test_a_compiled_loop_over_chunks_scores_the_same(form):
+    w = jax.tree.map(lambda a: a[None], weights(CHUNK[form] * 2 + 3))
     task = with_padding(centres(5), 8)
-    looped = in_chunks(fold_checkpoint(w, compiled_loop=True), *task)
-    close(looped, in_chunks(fold_checkpoint(w, compiled_loop=False), *task), 1e-6)
+    looped = in_chunks(fold_checkpoint(w, form=form, compiled_loop=True), *task)
+    close(looped, in_chunks(fold_checkpoint(w, form=form, compiled_loop=False), *task), 1e-6)
 
 
 @pytest.mark.parametrize("D", [D, WIDE])
@@ -135,9 +137,11 @@ def test_bfloat16_is_near_and_is_not_float32(D):
     assert 1e-5 < np.abs(rough - exact).max() < 5e-2 * np.ptp(exact)
 
 
-def test_an_unknown_precision_is_refused(refused):
+def test_an_unknown_precision_or_form_is_refused(refused):
     with refused("precision", "float16"):
         fold_checkpoint(jax.tree.map(lambda a: a[None], weights()), precision="float16")
+    with refused("form", "some"):
+        members(weights(), form="some")
 
 
 def test_a_new_task_of_a_known_bucket_compiles_nothing():
@@ -192,25 +196,29 @@ def test_a_batch_of_one_is_its_task_in_a_batch(sizes):
         close(together[:, t], alone[:, 0], 1e-6)
 
 
-MANY = {width: weights(MODEL_CHUNK + 47, D=width) for width in (D, WIDE)}
+MANY = {width: weights(CHUNK["many"] + 47, D=width) for width in (D, WIDE)}
 
 
-def scores_of(models, width=D):
+def scores_of(models, form, width):
     """Scores of these models of MANY as a zoo of their own, folded and scored alone."""
     zoo = MANY[width]._replace(theta=MANY[width].theta[np.array(models)])
-    return in_chunks(members(zoo), *with_padding(centres(5, D=width), 8))[0, 0]
+    return in_chunks(members(zoo, form=form), *with_padding(centres(5, D=width), 8))[0, 0]
 
 
-EVERYONE = {width: scores_of(range(len(MANY[width].theta)), width) for width in MANY}
+KINDS = [(form, width) for form in CHUNK for width in MANY]
+EVERYONE = {kind: scores_of(range(CHUNK["many"] + 47), *kind) for kind in KINDS}
 
 
 @given(
-    models=st.lists(st.integers(0, MODEL_CHUNK + 46), min_size=1, max_size=600),
-    width=st.sampled_from((D, WIDE)),
+    models=st.one_of(
+        st.permutations(range(CHUNK["many"] + 47)),
+        st.lists(st.integers(0, CHUNK["many"] + 46), min_size=1, max_size=200),
+    ),
+    kind=st.sampled_from(KINDS),
 )
 @EXAMPLES
-def test_other_models_leave_a_score_as_it_is_to_the_bit(models, width):
-    np.testing.assert_array_equal(scores_of(models, width), EVERYONE[width][np.array(models)])
+def test_other_models_leave_a_score_as_it_is_to_the_bit(models, kind):
+    np.testing.assert_array_equal(scores_of(models, *kind), EVERYONE[kind][np.array(models)])
 
 
 def test_scores_tell_models_apart():  # else the test above could not fail
