@@ -25,6 +25,7 @@ from spider_jax.scoring import (
     ModelRows,
     RowMaps,
     Shared,
+    check_precision,
     fold_rows,
     fold_shared,
     padded,
@@ -75,6 +76,7 @@ class ZooIndex:
             InputError: the folder holds something else, or another process writes there.
         """
         folder = Path(folder)
+        check_precision(precision or spider.description.precision)
         _refuse_foreign(folder)
         with files.writing(folder):
             _build(spider, folder, precision or spider.description.precision, show_progress)
@@ -115,15 +117,15 @@ class ZooIndex:
         """
         with files.writing(self.folder):
             index = ZooIndex.open(self.folder)
+            index._refuse_damage()
             wanted = _models_to_append(index, spider, models)
-            maps, shared = fold_shared(spider.weights)
-            if _shared_fingerprint(spider.scaling, shared, spider) != self.about.shared:
+            if _shared_fingerprint(spider) != self.about.shared:
                 raise InputError(
                     f"{self.folder} is an index of another checkpoint: its shared weights or its "
                     "scaling differ from the spider's"
                 )
-            index._refuse_damage()
             files.clear_strays(self.folder, index.blocks)
+            maps, _ = fold_shared(spider.weights)
             first = 1 + max((int(block.name) for block in index.blocks), default=-1)
             added = _write_blocks(
                 spider, wanted, maps, index.about, self.folder, first, show_progress
@@ -139,7 +141,7 @@ class ZooIndex:
         """
         with files.writing(self.folder):
             index = ZooIndex.open(self.folder)
-            wanted, places = set(models), {}
+            wanted, places = {*_names(models)}, {}
             for block, names in index._alive_names():
                 here = [row for row, name in names if name in wanted]
                 wanted -= {name for _, name in names}
@@ -206,6 +208,8 @@ class ZooIndex:
             raise InputError(f"k must be at least 1, got {k}")
         if len(tokens) == 0:
             raise InputError("tokens of at least one task are needed, got none")
+        if tasks is not None and len(tasks) != len(tokens):
+            raise InputError(f"tasks must name all {len(tokens)} tasks, got {len(tasks)} names")
         given = [check_tokens(t, self.about.extractor, f"tokens {i}") for i, t in enumerate(tokens)]
         most = min(k, len(self))
         if most == 0:
@@ -242,7 +246,7 @@ class ZooIndex:
     def _alive_names(self) -> Iterator[tuple[Block, list[tuple[int, str]]]]:
         """Every block with its (row, name)s that were not removed."""
         for block in self.blocks:
-            names, removed = files.read_names(self.folder, block.name), set(block.removed)
+            names, removed = files.read_names(self.folder, block), set(block.removed)
             yield block, [(row, name) for row, name in enumerate(names) if row not in removed]
 
     def _names_of(self, rows: NDArray[np.int64]) -> dict[int, str]:
@@ -252,7 +256,7 @@ class ZooIndex:
         for block in self.blocks:
             here = wanted[(wanted >= first) & (wanted < first + block.rows)]
             if len(here):
-                names = files.read_names(self.folder, block.name)
+                names = files.read_names(self.folder, block)
                 found |= {int(row): names[row - first] for row in here}
             first += block.rows
         return found
@@ -264,19 +268,27 @@ class ZooIndex:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    ours = {files.INDEX, files.BUILDING, files.SHARED, files.BLOCKS, files.LOCK}
+    """Refuse a folder that is neither new, empty nor an index, and make it if it is new."""
     if folder.is_file():
         raise InputError(f"{folder} is a file, an index needs a folder: choose another name")
-    entries = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    if entries - ours - {name for name in entries if name.startswith(".")}:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{folder} lies below a file: choose another name") from None
+    entries = {path.name for path in folder.iterdir()}
+    begun = {files.INDEX, files.BUILDING} & entries
+    ours = {files.INDEX, files.BUILDING, files.SHARED, files.BLOCKS} if begun else set()
+    if {name for name in entries if not name.startswith(".")} - ours:
         raise InputError(f"{folder} is not empty and no index: choose another folder")
 
 
 def _build(spider: Spider, folder: Path, precision: str, show_progress: bool) -> None:
     maps, shared = fold_shared(spider.weights)
     about = _describe(spider, shared, precision)
+    files.clear_strays(folder, None)
     if (folder / files.INDEX).exists():
         if read_json(folder / files.INDEX, "index").get("source") == about.source:
+            (folder / files.BUILDING).unlink(missing_ok=True)
             return  # built to the end already
         raise InputError(f"{folder} holds another index: choose another folder, or delete it")
     _start_or_resume(folder, about)
@@ -301,7 +313,7 @@ def _start_or_resume(folder: Path, about: IndexDescription) -> None:
 
 def _describe(spider: Spider, shared: Shared, precision: str) -> IndexDescription:
     description = spider.description
-    fingerprint = _shared_fingerprint(spider.scaling, shared, spider)
+    fingerprint = _shared_fingerprint(spider)
     source = hashlib.sha256(f"{fingerprint} {precision} {list(spider.models)}".encode())
     source.update(np.ascontiguousarray(spider.weights.theta).data)
     return IndexDescription(
@@ -317,14 +329,22 @@ def _describe(spider: Spider, shared: Shared, precision: str) -> IndexDescriptio
     )
 
 
-def _shared_fingerprint(scaling: Scaling, shared: Shared, spider: Spider) -> str:
-    """SHA-256 of all that a score depends on but the model's own token."""
-    digest = hashlib.sha256(repr((dict(spider.description.extractor), scaling.spread)).encode())
-    bias = spider.weights.output_bias  # stands in the rows, not in what is shared on disk
-    products = (spider.weights.query, spider.weights.key, spider.weights.value, bias)
-    for array in (scaling.mean, scaling.matrix, *shared, *products):
+def _shared_fingerprint(spider: Spider) -> str:
+    """SHA-256 of all that a score depends on but the model's own token: weights as they were
+    trained, not their products, which another machine may round otherwise."""
+    scaling, extractor = spider.scaling, spider.description.extractor
+    digest = hashlib.sha256(repr((sorted(extractor.items()), scaling.spread)).encode())
+    shared = spider.weights._replace(theta=spider.weights.theta[:, :0])
+    for array in (scaling.mean, scaling.matrix, *shared):
         digest.update(repr(np.shape(array)).encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+
+
+def _names(models: Sequence[str]) -> Sequence[str]:
+    """Model names; one string is not taken for a list of letters."""
+    if isinstance(models, str):
+        raise InputError(f"models must be a list of names, got the string {models!r}")
+    return models
 
 
 def _models_to_append(
@@ -333,7 +353,7 @@ def _models_to_append(
     there, known = set(index.names()), set(spider.models)
     if models is None:
         models = [name for name in spider.models if name not in there]
-    for name in models:
+    for name in _names(models):
         if name not in known:
             raise InputError(f"the spider has no model {name!r}")
         if name in there:
@@ -360,7 +380,7 @@ def _write_blocks(
             names, name = models[start : start + step], f"{number:08d}"
             path = files.block_folder(folder, name)
             if path.exists() and files.part_damage(path) is None:
-                blocks.append(Block(name, len(names)))
+                blocks.append(files.listed_block(folder, name, len(names)))
             else:
                 theta = np.asarray(spider.weights.theta)[:, [place[n] for n in names]]
                 rows = _fold(maps, theta, about.precision)

@@ -11,6 +11,7 @@ run leaves behind is not read, and is cleared by the next run that writes.
 """
 
 import contextlib
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -32,7 +33,7 @@ from spider_jax.files import (
     write_text,
 )
 from spider_jax.npy import read_header, write_array
-from spider_jax.scoring import ModelRows
+from spider_jax.scoring import ModelRows, check_precision
 
 INDEX, BUILDING, SHARED, BLOCKS, LOCK = "index.json", "building.json", "shared", "blocks", ".lock"
 NAMES, BLOCK = "names.txt", "block.json"
@@ -68,11 +69,23 @@ class IndexDescription:
 
 @dataclass(frozen=True)
 class Block:
-    """A block as index.json lists it: its number, its rows, which of them were removed."""
+    """A block as index.json lists it: its number, its rows, which of them were removed.
+
+    names_bytes: size of names.txt.
+    """
 
     name: str
     rows: int
+    names_bytes: int
     removed: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[0-9]{8}", self.name) or self.rows < 1:
+            raise ValueError(f"no block: {self.name!r} of {self.rows} rows")
+        if list(self.removed) != sorted(set(self.removed)):
+            raise ValueError(f"removed rows of block {self.name} must rise")
+        if self.removed and not 0 <= self.removed[0] <= self.removed[-1] < self.rows:
+            raise ValueError(f"removed rows of block {self.name} must be among its {self.rows}")
 
     def alive(self) -> NDArray[np.bool_]:
         """[rows] False where a row was removed."""
@@ -90,7 +103,6 @@ def writing(folder: Path) -> Iterator[None]:
     """
     import fcntl
 
-    folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -113,7 +125,12 @@ def write_block(folder: Path, name: str, rows: ModelRows, names: Sequence[str]) 
             write_array(temporary, array, _on_disk(values))
         write_text(temporary / NAMES, "\n".join(names) + "\n")
         write_json(temporary / BLOCK, "index-block", {"files": digests(temporary)})
-    return Block(name, len(names))
+    return listed_block(folder, name, len(names))
+
+
+def listed_block(folder: Path, name: str, rows: int) -> Block:
+    """A whole block that lies there, as index.json lists it."""
+    return Block(name, rows, (block_folder(folder, name) / NAMES).stat().st_size)
 
 
 def _on_disk(values: Any) -> NDArray[Any]:
@@ -132,10 +149,22 @@ def open_block(folder: Path, name: str) -> ModelRows:
     return ModelRows(**arrays)
 
 
-def read_names(folder: Path, name: str) -> list[str]:
-    """Names of a block's rows, removed ones too."""
-    text = (block_folder(folder, name) / NAMES).read_text(encoding="utf-8")
-    return text.removesuffix("\n").split("\n")
+def read_names(folder: Path, block: Block) -> list[str]:
+    """Names of a block's rows, removed ones too.
+
+    Raises:
+        InputError: the file is missing, not text, or has not one name a row.
+    """
+    path = block_folder(folder, block.name) / NAMES
+    try:
+        names = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}: copy the index again") from None
+    if len(names) != block.rows:
+        raise InputError(
+            f"{path} must have {block.rows} names, got {len(names)}: copy the index again"
+        )
+    return names
 
 
 def check_block(folder: Path, block: Block, about: IndexDescription) -> None:
@@ -215,27 +244,47 @@ def read_index(folder: Path) -> tuple[IndexDescription, tuple[Block, ...]]:
         about = IndexDescription(
             **{name: content[name] for name in IndexDescription.__dataclass_fields__}
         )
-        blocks = tuple(
-            Block(name_to_component(entry["name"]), int(entry["rows"]), tuple(entry["removed"]))
-            for entry in content["blocks"]
-        )
-        for block in blocks:
-            check_block(folder, block, about)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+        check_precision(about.precision)
+        width = about.extractor["width"] + len(about.extractor["name"])
+        blocks = tuple(map(_read_block, content["blocks"]))
+        names = [block.name for block in blocks]
+        if not isinstance(width, int) or names != sorted(set(names)):
+            raise ValueError("extractor or the order of blocks")
+    except (AttributeError, InputError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / INDEX} is not a whole index: {error!r}") from None
+    for block in blocks:
+        check_block(folder, block, about)
     return about, blocks
 
 
-def clear_strays(folder: Path, blocks: Sequence[Block]) -> None:
-    """Delete what killed runs left among the blocks."""
-    listed = {block.name for block in blocks}
-    for path in (folder / BLOCKS).glob("*"):
-        if path.name not in listed:
-            shutil.rmtree(path)
-    for path in (folder / BLOCKS).glob(".*"):
-        shutil.rmtree(path)
+def _read_block(entry: Mapping[str, Any]) -> Block:
+    numbers = [entry["rows"], entry["names_bytes"], *entry["removed"]]
+    if not all(type(number) is int for number in numbers):
+        raise TypeError(f"block {entry['name']!r} must have whole numbers")
+    return Block(entry["name"], entry["rows"], entry["names_bytes"], tuple(entry["removed"]))
+
+
+def clear_strays(folder: Path, blocks: Sequence[Block] | None) -> None:
+    """Delete what killed runs left: our temporary files, and blocks that are not among these.
+
+    Args:
+        folder: of the index. blocks: None keeps every block, while an index is being built.
+    """
+    listed = None if blocks is None else {block.name for block in blocks}
+    parts = (folder / BLOCKS).glob("*")
+    strays = [path for path in parts if is_stray_block(path.name, listed)]
+    names = (INDEX, BUILDING, SHARED)
+    strays += [path for name in names for path in folder.glob(f".{name}.*")]
+    for path in strays:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def is_stray_block(name: str, listed: set[str] | None) -> bool:
+    """Whether this is a block, whole or in the making, that the index does not list."""
+    if name.startswith("."):
+        return re.fullmatch(r"\.[0-9]{8}\..*", name) is not None
+    is_block = re.fullmatch("[0-9]{8}", name) is not None
+    return is_block and listed is not None and name not in listed
 
 
 def without(blocks: Sequence[Block], places: Mapping[str, Sequence[int]]) -> tuple[Block, ...]:

@@ -150,7 +150,7 @@ def check_form(form: str) -> None:
         raise InputError(f"form must be one of {tuple(CHUNK)}, got {form!r}")
 
 
-def padded(rows: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+def padded(rows: NDArray[Any], size: int) -> NDArray[Any]:
     """Rows [E, m, ...] with zero rows up to [E, size, ...]."""
     widths = [(0, 0), (0, size - rows.shape[1]), *[(0, 0)] * (rows.ndim - 2)]
     return np.pad(rows, widths)

@@ -18,7 +18,7 @@ from spider_jax.attention import LAYER_NORM_EPSILON, Weights
 from spider_jax.errors import InputError
 from spider_jax.ranking import Ranking
 from spider_jax.scaling import Scaling, apply_scaling
-from spider_jax.scoring import Checkpoint, check_form, fold_checkpoint, score_pairs
+from spider_jax.scoring import Checkpoint, check_form, check_precision, fold_checkpoint, score_pairs
 from spider_jax.store import FeatureStore
 from spider_jax.tasks import check_tokens, class_buckets, pad_tokens, zoo_tokens
 
@@ -198,6 +198,7 @@ class Spider:
         models: Sequence[str],
         extractor: str = "general extractor",
         form: str = "many",
+        precision: str = "float32",
     ) -> "Spider":
         """A spider with the weights of the published torch code; it scores the same.
 
@@ -212,9 +213,10 @@ class Spider:
                 `uni_linear`. Tokens are used as they come, without scaling.
             form: "many", or "few", which is faster for tens of models; the bits of a score, not
                 the score, hang on it.
+            precision: of the products of a pair, "float32" or "bfloat16".
 
         Returns:
-            The spider, in float32; how far it can tell models apart is not known.
+            The spider; how far it can tell models apart is not known.
 
         Raises:
             InputError: a parameter is missing, does not fit or is not finite; names given twice.
@@ -225,6 +227,7 @@ class Spider:
         from spider_jax.from_torch import read_state
 
         check_form(form)
+        check_precision(precision)
         if len(set(models)) < len(models):
             raise InputError("models must be named once each")
         weights, widths = read_state(state, models)
@@ -237,6 +240,7 @@ class Spider:
             members=1,
             token_width=D,
             resolution=math.nan,
+            precision=precision,
             form=form,
             training={"from": "published torch weights"},
         )

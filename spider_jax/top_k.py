@@ -89,7 +89,7 @@ def stream_top_k(
     Returns:
         For every task block scores float32 [T, k], best first, and rows int64 [T, k].
     """
-    devices = _devices(mesh)
+    devices, everywhere = _devices(mesh)
     mine = [(i, d) for i, d in enumerate(devices) if d.process_index == jax.process_index()]
     workers = [_Worker(device, shared, tasks, k) for _, device in mine]
     spans = list(_spans(blocks))
@@ -103,18 +103,24 @@ def stream_top_k(
         worker.take(loaded)
         bar.update(loaded.span.stop - loaded.span.start)
     found = [worker.found() for worker in workers]
-    everywhere = len({d.process_index for d in devices}) > 1
     return [_merge([f[i] for f in found], k, everywhere) for i in range(len(tasks))]
 
 
-def _devices(mesh: Mesh | None) -> list[jax.Device]:
-    """The devices along the axis "model"."""
+def _devices(mesh: Mesh | None) -> tuple[list[jax.Device], bool]:
+    """The devices along the axis "model", and whether they belong to several processes.
+
+    Along other axes the work is the same: of these every process takes a column of its own.
+    """
     if mesh is None:
-        return list(jnp.zeros(()).devices())
+        return list(jnp.zeros(()).devices()), False
     if "model" not in mesh.axis_names:
         raise InputError(f'mesh must have an axis "model", got {mesh.axis_names}')
     along = np.moveaxis(mesh.devices, mesh.axis_names.index("model"), 0)
-    return list(along.reshape(len(along), -1)[:, 0])
+    columns = along.reshape(len(along), -1).T
+    mine = [c for c in columns if any(d.process_index == jax.process_index() for d in c)]
+    if not mine:
+        raise InputError("mesh must have a device of every process that searches")
+    return list(mine[0]), len({d.process_index for d in mine[0]}) > 1
 
 
 def _spans(blocks: Sequence[Block]) -> Iterator[Span]:
@@ -226,11 +232,17 @@ def _load(block: ModelRows, span: Span, worker: _Worker) -> Loaded:
 def _merge(found: Sequence[Found], k: int, everywhere: bool) -> Found:
     """The best k of what all devices found; equal scores by row."""
     scores, rows = (np.concatenate(part, axis=1) for part in zip(*found, strict=True))
+    best = _best(scores, rows, k)
     if everywhere:
         from jax.experimental.multihost_utils import process_allgather
 
-        gathered = process_allgather((scores, rows.astype(np.int32)))
+        gathered = process_allgather((best[0], best[1].astype(np.int32)))
         scores, rows = (np.concatenate(list(part), axis=1) for part in gathered)
+        best = _best(scores, rows, k)
+    return best
+
+
+def _best(scores: NDArray[np.float32], rows: NDArray[Any], k: int) -> Found:
     order = np.lexsort((rows, -scores))[:, :k]
     take = np.take_along_axis
     return take(scores, order, axis=1), take(rows, order, axis=1).astype(np.int64)

@@ -65,7 +65,9 @@ SIGNATURES = {
     "Ranking.to_rows": "(self, top=None)",
     "Ranking.to_text": "(self, top=None)",
     "Spider": "(description, scaling, weights)",
-    "Spider.from_torch": ("(state, *, models, extractor='general extractor', form='many')"),
+    "Spider.from_torch": (
+        "(state, *, models, extractor='general extractor', form='many', precision='float32')"
+    ),
     "Spider.load": "(folder)",
     "Spider.rank": "(self, tokens, *, task=None)",
     "Spider.rank_task": "(self, zoo, task)",
