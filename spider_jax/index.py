@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from numpy.typing import ArrayLike, NDArray
@@ -240,8 +239,7 @@ class ZooIndex:
 
     def _task_block(self, tokens: list[NDArray[np.float32]], classes: int) -> TaskBlock:
         values, mask = pad_tokens(tokens, classes=classes)
-        real = jnp.asarray(mask)
-        return TaskBlock(apply_scaling(self.scaling, jnp.asarray(values), real), real)
+        return TaskBlock(np.asarray(apply_scaling(self.scaling, values, mask)), mask)
 
     def _alive_names(self) -> Iterator[tuple[Block, list[tuple[int, str]]]]:
         """Every block with its (row, name)s that were not removed."""

@@ -31,6 +31,11 @@ class Scaling(NamedTuple):
         """Width of a scaled token."""
         return int(self.matrix.shape[-1]) * (2 if self.spread else 1)
 
+    @property
+    def folds(self) -> bool:
+        """Whether it is one factor per feature, which the projection can take over exactly."""
+        return self.matrix.ndim == 1 and not self.spread and not np.any(self.mean)
+
     def __call__(
         self, tokens: Float[Array, "T C D"], mask: Bool[Array, "T C"]
     ) -> Float[Array, "T C p"]:
@@ -48,15 +53,15 @@ class Scaling(NamedTuple):
 
 
 def apply_scaling(
-    scaling: Scaling, tokens: Float[Array, "T C D"], mask: Bool[Array, "T C"]
+    scaling: Scaling, tokens: NDArray[np.float32], mask: NDArray[np.bool_]
 ) -> Float[Array, "T C p"]:
-    """The scaling of padded tokens, compiled once per bucket."""
+    """The scaling of padded tokens [T, C, D], compiled once per bucket."""
     return _apply(scaling.mean, scaling.matrix, tokens, mask, scaling.spread)
 
 
 @partial(jax.jit, static_argnums=4)
-def _apply(mean: Array, matrix: Array, tokens: Array, mask: Array, spread: bool) -> Array:
-    return Scaling(mean, matrix, spread)(tokens, mask)  # type: ignore[arg-type]
+def _apply(mean: Any, matrix: Any, tokens: Any, mask: Any, spread: bool) -> Array:
+    return Scaling(mean, matrix, spread)(tokens, mask)
 
 
 def fit_scaling(

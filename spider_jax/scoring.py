@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 
 from spider_jax.attention import LAYER_NORM_EPSILON, Weights
 from spider_jax.errors import InputError
+from spider_jax.scaling import Scaling, apply_scaling
 
 # Rows of a chunk: small zoos are padded to it, large ones pay a call for each.
-CHUNK = {"many": 1024, "few": 64}
+CHUNK = {"many": 1024, "few": 48}
 PRECISIONS = ("float32", "bfloat16")
 # Tokens up to so much wider than d are used as they come [measured in bench/bench_scoring.py].
 RAW_TOKENS = 1.3
@@ -288,39 +289,61 @@ def _read_out(shared: Shared, h: Float[Array, "m d"]) -> Float[Array, " m"]:
     return scale * (s * answer + (read * bias).sum()) + constant
 
 
-@jax.jit
-def _score_stack(stack: ModelRows, shared: Shared, side: TaskSide) -> Float[Array, "E T M"]:
-    """`score_chunk` of a stack of chunks [n, E, m, ...] in one compiled loop."""
-    scores = jax.lax.map(lambda rows: score_chunk(rows, shared, side), stack)
+@partial(jax.jit, static_argnames="form")
+def _score_block(
+    chunk: ModelRows,
+    shared: Shared,
+    tokens: Float[Array, "T C D"],
+    mask: Bool[Array, "T C"],
+    *,
+    form: str,
+) -> Float[Array, "E T M"]:
+    """Task side and scores in one call: of one chunk, or of a stack of them in a compiled loop."""
+    side = task_side(shared, tokens, mask, form=form)
+    if chunk.key.ndim == 3:
+        return score_chunk(chunk, shared, side)
+    scores = jax.lax.map(lambda rows: score_chunk(rows, shared, side), chunk)
     return jnp.moveaxis(scores, 0, 2).reshape(*scores.shape[1:3], -1)
 
 
 def score_pairs(
-    checkpoint: Checkpoint, tokens: Float[Array, "T C D"], mask: Bool[Array, "T C"]
+    checkpoint: Checkpoint,
+    tokens: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    scaling: Scaling | None = None,
 ) -> NDArray[np.float32]:
     """Scores of all models on all tasks of one class bucket by every member of the ensemble.
 
-    Never holds more than BLOCK or one task's [E, m, d] of a chunk: not [T, M, d].
+    Never holds more than BLOCK numbers or one task's [E, m, d] of a chunk: not [T, M, d].
 
     Args:
-        checkpoint: of `fold_checkpoint`. tokens: scaled, padded. mask: True where real.
+        checkpoint: of `fold_checkpoint`. tokens: [T, C, D] padded. mask: [T, C] True where real.
+        scaling: of the tokens; None where they are scaled, or their scaling is folded.
 
     Returns:
         float32 [E, T, M].
     """
-    score = _score_stack if checkpoint.compiled_loop else score_chunk
-    blocks = []
-    shared, form = checkpoint.shared, checkpoint.form
-    for tokens_block, mask_block in task_blocks(shared, tokens, mask, rows=CHUNK[form]):
-        side = task_side(shared, tokens_block, mask_block, form=form)
-        blocks.append([score(rows, shared, side) for rows in checkpoint.chunks])
-    joined = [np.concatenate([np.asarray(s) for s in scores], axis=-1) for scores in blocks]
-    return np.concatenate(joined, axis=1)[:, : len(tokens), : checkpoint.models]
+    form, blocks = checkpoint.form, []
+    for block, real in task_blocks(checkpoint.shared, tokens, mask, rows=CHUNK[form]):
+        scaled = block if scaling is None else apply_scaling(scaling, block, real)
+        scores = [np.asarray(s) for s in _block_scores(checkpoint, scaled, real)]
+        blocks.append(scores[0] if len(scores) == 1 else np.concatenate(scores, axis=-1))
+    joined = blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
+    return joined[:, : len(tokens), : checkpoint.models]
+
+
+def _block_scores(checkpoint: Checkpoint, tokens: Any, mask: NDArray[np.bool_]) -> list[Array]:
+    """Scores [E, T, m] of every chunk, all on their way before the first is waited for."""
+    chunks, shared, _, form, compiled_loop = checkpoint
+    if form == "few" or compiled_loop:
+        return [_score_block(chunk, shared, tokens, mask, form=form) for chunk in chunks]
+    side = task_side(shared, tokens, mask, form=form)
+    return [score_chunk(chunk, shared, side) for chunk in chunks]
 
 
 def task_blocks(
-    shared: Shared, tokens: Array, mask: Array, *, rows: int
-) -> Iterator[tuple[Array, Array]]:
+    shared: Shared, tokens: NDArray[np.float32], mask: NDArray[np.bool_], *, rows: int
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
     """Tasks in blocks of a power of two, the last one padded: [E, T, rows, d] within BLOCK."""
     E, d = shared.head.shape
     most = 1 << max(0, (BLOCK // (E * d * rows)).bit_length() - 1)
@@ -328,4 +351,7 @@ def task_blocks(
     for start in range(0, len(tokens), size):
         block, real = tokens[start : start + size], mask[start : start + size]
         missing = size - len(block)
-        yield jnp.pad(block, [(0, missing), (0, 0), (0, 0)]), jnp.pad(real, [(0, missing), (0, 0)])
+        if missing:
+            block = np.pad(block, [(0, missing), (0, 0), (0, 0)])
+            real = np.pad(real, [(0, missing), (0, 0)])
+        yield block, real

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from spider_jax.attention import LAYER_NORM_EPSILON, Weights
 from spider_jax.errors import InputError
 from spider_jax.ranking import Ranking
-from spider_jax.scaling import Scaling, apply_scaling
+from spider_jax.scaling import Scaling
 from spider_jax.scoring import Checkpoint, check_form, check_precision, fold_checkpoint, score_pairs
 from spider_jax.store import FeatureStore
 from spider_jax.tasks import check_tokens, class_buckets, pad_tokens, zoo_tokens
@@ -116,8 +116,11 @@ class Spider:
     @cached_property
     def folded(self) -> Checkpoint:
         """The weights ready to score, in the precision of the description."""
-        about = self.description
-        return fold_checkpoint(self.weights, form=about.form, precision=about.precision)
+        about, weights = self.description, self.weights
+        if self.scaling.folds:
+            factor = self.scaling.matrix[None, :, None]
+            weights = weights._replace(project=weights.project * factor)
+        return fold_checkpoint(weights, form=about.form, precision=about.precision)
 
     def scores(self, tasks: Sequence[ArrayLike]) -> NDArray[np.float32]:
         """Scores of all models on many tasks, the mean over the ensemble.
@@ -139,9 +142,8 @@ class Spider:
         scores = np.empty((len(tokens), len(self.models)), np.float32)
         for classes, where in class_buckets(tokens).items():
             padded, mask = pad_tokens([tokens[i] for i in where], classes=classes)
-            real = jnp.asarray(mask)
-            scaled = apply_scaling(self.scaling, jnp.asarray(padded), real)
-            scores[where] = score_pairs(self.folded, scaled, real).mean(0)
+            scaling = None if self.scaling.folds else self.scaling
+            scores[where] = score_pairs(self.folded, padded, mask, scaling).mean(0)
         return scores
 
     def rank(self, tokens: ArrayLike, *, task: str | None = None) -> Ranking:

@@ -38,10 +38,10 @@ AHEAD, IN_FLIGHT = 3, 2
 
 
 class TaskBlock(NamedTuple):
-    """Scaled tokens of the tasks of one class bucket."""
+    """Tokens of the tasks of one class bucket: [T, C, D] and their mask [T, C]."""
 
-    tokens: Float[Array, "T C D"]
-    mask: Bool[Array, "T C"]
+    tokens: NDArray[np.float32]
+    mask: NDArray[np.bool_]
 
 
 class Span(NamedTuple):
@@ -141,9 +141,9 @@ class _Worker:
         self.shared = jax.device_put(shared, device)
         self.tasks = [len(block.tokens) for block in tasks]
         self.sides: list[list[TaskSide]] = []
-        for block in jax.device_put(list(tasks), device):
+        for block in tasks:
             pieces = task_blocks(self.shared, block.tokens, block.mask, rows=SPAN)
-            self.sides.append([task_side(self.shared, *piece) for piece in pieces])
+            self.sides.append([task_side(self.shared, *jax.device_put(p, device)) for p in pieces])
         self.best = [[_nothing(len(side.mask), k, device) for side in s] for s in self.sides]
         self.in_flight: deque[Any] = deque()
 

@@ -71,7 +71,7 @@ def members(*w, form="many"):
 
 
 def in_chunks(folded, tokens, mask):
-    return score_pairs(folded, jnp.asarray(tokens), jnp.asarray(mask))
+    return score_pairs(folded, np.asarray(tokens), np.asarray(mask))
 
 
 def close(found, expected, tolerance):
