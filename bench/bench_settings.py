@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from spider_jax.files import write_json, write_text
 from spider_jax.store import FeatureStore
 from spider_jax.tables import to_markdown
-from spider_jax.train import TrainConfig, TrainingSet, fit
+from spider_jax.train import TrainingSet, fit
+from spider_jax.train_config import TrainConfig
 
 LIGHT: dict[str, Any] = {"token_noise": 0.3, "token_dropout": 0.2}
 STRONG: dict[str, Any] = {"token_noise": 0.6, "token_dropout": 0.5}

@@ -24,7 +24,8 @@ from spider_jax.score_zoo import score_zoo
 from spider_jax.spider import Spider
 from spider_jax.store import FeatureStore
 from spider_jax.tasks import TaskConfig, task_tokens
-from spider_jax.train import TrainConfig, train
+from spider_jax.train import train
+from spider_jax.train_config import TrainConfig
 
 __all__ = [
     "METRICS",

@@ -21,6 +21,7 @@ import numpy as np
 from spider_jax.attention import Weights
 from spider_jax.errors import InputError
 from spider_jax.files import atomic_folder, damaged_file, digests, read_json, write_json
+from spider_jax.memory import Memory
 from spider_jax.scaling import Scaling
 from spider_jax.spider import Description, Spider
 
@@ -38,7 +39,8 @@ def save(spider: Spider, folder: Path) -> None:
     refuse_foreign(folder)
     diagonal = spider.scaling.matrix.ndim == 1
     scaling = {"diagonal": diagonal, "spread": spider.scaling.spread}
-    content = asdict(spider.description) | {"scaling": scaling}
+    remembered = 0 if spider.memory is None else len(spider.memory.targets)
+    content = asdict(spider.description) | {"scaling": scaling, "memory": remembered}
     resolution = spider.description.resolution
     content["resolution"] = resolution if math.isfinite(resolution) else None
     with atomic_folder(folder) as temporary, _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
@@ -62,7 +64,8 @@ def load(folder: Path) -> Spider:
     arrays = _restore(folder / ARRAYS, shapes)
     scaling = Scaling(arrays["mean"], arrays["matrix"], content["scaling"]["spread"])
     weights = {name: jnp.asarray(array) for name, array in arrays["weights"].items()}
-    return Spider(description, scaling, Weights(**weights))
+    memory = Memory(**arrays["memory"]) if content["memory"] else None
+    return Spider(description, scaling, Weights(**weights), memory)
 
 
 def refuse_foreign(folder: Path) -> None:
@@ -80,11 +83,14 @@ def refuse_foreign(folder: Path) -> None:
 
 def _arrays(spider: Spider) -> dict[str, Any]:
     scaling = spider.scaling
-    return {
+    arrays = {
         "mean": jnp.asarray(scaling.mean),
         "matrix": jnp.asarray(scaling.matrix),
         "weights": spider.weights._asdict(),
     }
+    if spider.memory is not None:
+        arrays["memory"] = jax.tree.map(jnp.asarray, spider.memory._asdict())
+    return arrays
 
 
 def _description(content: dict[str, Any]) -> Description:
@@ -104,13 +110,15 @@ def _shapes(content: dict[str, Any]) -> dict[str, Any]:
     components = p // 2 if content["scaling"]["spread"] else p
     vector, square = (d,), (d, d)
     weights = ((M, d), (p, d), vector, *(square,) * 4, *(vector,) * 6, ())
-    return {
+    S = content["memory"]
+    shapes: dict[str, Any] = {
         "mean": (D,),
         "matrix": (components,) if content["scaling"]["diagonal"] else (D, components),
         "weights": {
             name: (E, *shape) for name, shape in zip(Weights._fields, weights, strict=True)
         },
     }
+    return shapes | ({"memory": {"embeddings": (S, 2 * p), "targets": (S, M)}} if S else {})
 
 
 def _check_digests(folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from spider_jax.errors import InputError
 from spider_jax.tasks import TaskConfig
-from spider_jax.train import TrainConfig
+from spider_jax.train_config import TrainConfig
 
 
 def load_config(path: str | Path) -> TrainConfig:

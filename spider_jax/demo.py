@@ -24,7 +24,8 @@ from spider_jax.spider import Spider
 from spider_jax.store import FeatureStore
 from spider_jax.tables import to_markdown, to_text
 from spider_jax.tasks import TaskConfig
-from spider_jax.train import TrainConfig, fit, source_datasets, training_set
+from spider_jax.train import fit, source_datasets, training_set
+from spider_jax.train_config import TrainConfig
 
 # The embedded features are standardised and rotated already: on its source tasks "raw" does best
 # (bench/bench_scaling.py).

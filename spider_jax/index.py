@@ -25,10 +25,9 @@ from spider_jax.scoring import (
     RowMaps,
     Shared,
     check_precision,
-    fold_rows,
+    fold_chunk,
     fold_shared,
-    padded,
-    with_precision,
+    remembered,
 )
 from spider_jax.spider import Spider
 from spider_jax.tasks import check_tokens, class_buckets, pad_tokens
@@ -40,6 +39,7 @@ class ZooIndex:
     """The folded rows of many models on disk, ready to search; whole without its spider.
 
     folder: where. about: what it is. blocks: in model order. scaling, shared: of all models.
+    embeddings: of the tasks that its spider remembers.
     """
 
     folder: Path
@@ -47,6 +47,7 @@ class ZooIndex:
     blocks: tuple[Block, ...]
     scaling: Scaling
     shared: Shared
+    embeddings: NDArray[np.float32] | None
 
     def __len__(self) -> int:
         return sum(block.rows - len(block.removed) for block in self.blocks)
@@ -96,7 +97,7 @@ class ZooIndex:
             shared = Shared(**{name: arrays[name] for name in Shared._fields})  # type: ignore[arg-type]
         except KeyError as error:
             raise InputError(f"{folder / files.SHARED} lacks {error}: copy it again") from None
-        return ZooIndex(folder, about, blocks, scaling, shared)
+        return ZooIndex(folder, about, blocks, scaling, shared, arrays.get("embeddings"))
 
     def append(
         self, spider: Spider, models: Sequence[str] | None = None, *, show_progress: bool = False
@@ -239,7 +240,8 @@ class ZooIndex:
 
     def _task_block(self, tokens: list[NDArray[np.float32]], classes: int) -> TaskBlock:
         values, mask = pad_tokens(tokens, classes=classes)
-        return TaskBlock(np.asarray(apply_scaling(self.scaling, values, mask)), mask)
+        scaled = np.asarray(apply_scaling(self.scaling, values, mask))
+        return TaskBlock(scaled, mask, remembered(self.embeddings, scaled, mask))
 
     def _alive_names(self) -> Iterator[tuple[Block, list[tuple[int, str]]]]:
         """Every block with its (row, name)s that were not removed."""
@@ -290,8 +292,10 @@ def _build(spider: Spider, folder: Path, precision: str, show_progress: bool) ->
             return  # built to the end already
         raise InputError(f"{folder} holds another index: choose another folder, or delete it")
     _start_or_resume(folder, about)
-    scaling = {"mean": spider.scaling.mean, "matrix": spider.scaling.matrix}
-    files.write_shared(folder, scaling | shared._asdict())
+    arrays = {"mean": spider.scaling.mean, "matrix": spider.scaling.matrix, **shared._asdict()}
+    if spider.memory is not None:
+        arrays["embeddings"] = spider.memory.embeddings
+    files.write_shared(folder, arrays)
     blocks = _write_blocks(spider, spider.models, maps, about, folder, 0, show_progress)
     files.write_index(folder, about, blocks)
 
@@ -314,6 +318,8 @@ def _describe(spider: Spider, shared: Shared, precision: str) -> IndexDescriptio
     fingerprint = _shared_fingerprint(spider)
     source = hashlib.sha256(f"{fingerprint} {precision} {list(spider.models)}".encode())
     source.update(np.ascontiguousarray(spider.weights.theta).data)
+    if spider.memory is not None:
+        source.update(np.ascontiguousarray(spider.memory.targets).data)
     return IndexDescription(
         extractor=dict(description.extractor),
         width=description.width,
@@ -322,6 +328,7 @@ def _describe(spider: Spider, shared: Shared, precision: str) -> IndexDescriptio
         resolution=description.resolution if math.isfinite(description.resolution) else None,
         precision=precision,
         spread=spider.scaling.spread,
+        memory=0 if spider.memory is None else len(spider.memory.embeddings),
         shared=fingerprint,
         source=source.hexdigest(),
     )
@@ -333,7 +340,8 @@ def _shared_fingerprint(spider: Spider) -> str:
     scaling, extractor = spider.scaling, spider.description.extractor
     digest = hashlib.sha256(repr((sorted(extractor.items()), scaling.spread)).encode())
     shared = spider.weights._replace(theta=spider.weights.theta[:, :0])
-    for array in (scaling.mean, scaling.matrix, *shared):
+    memory = () if spider.memory is None else (spider.memory.embeddings,)
+    for array in (scaling.mean, scaling.matrix, *shared, *memory):
         digest.update(repr(np.shape(array)).encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
@@ -380,18 +388,27 @@ def _write_blocks(
             if path.exists() and files.part_damage(path) is None:
                 blocks.append(files.listed_block(folder, name, len(names)))
             else:
-                theta = np.asarray(spider.weights.theta)[:, [place[n] for n in names]]
-                rows = _fold(maps, theta, about.precision)
+                which = [place[n] for n in names]
+                theta, memory = np.asarray(spider.weights.theta)[:, which], spider.memory
+                targets = None if memory is None else memory.targets.T[None, which]
+                rows = _fold(maps, theta, targets, about.precision)
                 blocks.append(files.write_block(folder, name, rows, names))
             bar.update(len(names))
     return blocks
 
 
-def _fold(maps: RowMaps, theta: NDArray[np.float32], precision: str) -> ModelRows:
+def _fold(
+    maps: RowMaps,
+    theta: NDArray[np.float32],
+    targets: NDArray[np.float32] | None,
+    precision: str,
+) -> ModelRows:
     """The rows of a block, in the form for many models and in its chunks."""
     chunks: list[Any] = []
-    for start in range(0, theta.shape[1], CHUNK["many"]):
-        part = theta[:, start : start + CHUNK["many"]]
-        rows = with_precision(fold_rows(maps, padded(part, CHUNK["many"])), precision)
-        chunks.append(jax.tree.map(lambda a, n=part.shape[1]: np.asarray(a)[:, :n], rows))
+    size = CHUNK["many"]
+    for start in range(0, theta.shape[1], size):
+        which = slice(start, min(start + size, theta.shape[1]))
+        rows = fold_chunk(maps, theta, targets, which, size, precision)
+        real = which.stop - which.start
+        chunks.append(jax.tree.map(lambda a, n=real: np.asarray(a)[:, :n], rows))
     return jax.tree.map(lambda *a: np.concatenate(a, axis=1), *chunks)

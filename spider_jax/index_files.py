@@ -46,8 +46,9 @@ class IndexDescription:
     """What stands in index.json beside the blocks.
 
     extractor: name and width. width: d. key_width: K. members: E. resolution, precision: of the
-    spider. spread: whether the scaling appends it. shared: SHA-256 of everything that models
-    share, scaling included; source: of the whole spider that it was built from.
+    spider. spread: whether the scaling appends it. memory: S, remembered tasks. shared: SHA-256 of
+    everything that models share, scaling included; source: of the whole spider that it was built
+    from.
     """
 
     extractor: Mapping[str, Any]
@@ -57,13 +58,14 @@ class IndexDescription:
     resolution: float | None
     precision: str
     spread: bool
+    memory: int
     shared: str
     source: str
 
     @property
     def block_rows(self) -> int:
         """Rows of a full block: a power of two."""
-        row = 4 * self.members * (self.key_width + 2 * self.width + 1)
+        row = 4 * (self.members * (self.key_width + 2 * self.width + 1) + self.memory)
         return 1 << max(10, (BLOCK_BYTES // row).bit_length() - 1)
 
 
@@ -122,7 +124,8 @@ def write_block(folder: Path, name: str, rows: ModelRows, names: Sequence[str]) 
         name_to_component(model)  # raises where it could not stand on a line of its own
     with atomic_folder(block_folder(folder, name)) as temporary:
         for array, values in rows._asdict().items():
-            write_array(temporary, array, _on_disk(values))
+            if values is not None:
+                write_array(temporary, array, _on_disk(values))
         write_text(temporary / NAMES, "\n".join(names) + "\n")
         write_json(temporary / BLOCK, "index-block", {"files": digests(temporary)})
     return listed_block(folder, name, len(names))
@@ -144,6 +147,8 @@ def open_block(folder: Path, name: str) -> ModelRows:
     arrays: dict[str, Any] = {}
     for array in ModelRows._fields:
         path = block_folder(folder, name) / f"{array}.npy"
+        if array in ModelRows._field_defaults and not path.exists():
+            continue
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
         arrays[array] = mapped.view(jnp.bfloat16) if mapped.dtype == np.uint16 else mapped
     return ModelRows(**arrays)
@@ -173,12 +178,15 @@ def check_block(folder: Path, block: Block, about: IndexDescription) -> None:
     Raises:
         InputError: a file is missing, cut or of another shape: it is named.
     """
+    names = block_folder(folder, block.name) / NAMES
+    if not names.is_file() or names.stat().st_size != block.names_bytes:
+        raise InputError(f"{names} is missing or cut: copy the index again")
     E, n = about.members, block.rows
     wide = (E, n, about.width)
-    shapes = dict(
-        zip(ModelRows._fields, ((E, n, about.key_width), (E, n), wide, wide), strict=True)
-    )
-    for array, shape in shapes.items():
+    shapes = ((E, n, about.key_width), (E, n), wide, wide, (1, n, about.memory))
+    for array, shape in zip(ModelRows._fields, shapes, strict=True):
+        if array == "memory" and not about.memory:
+            continue
         path = block_folder(folder, block.name) / f"{array}.npy"
         if not path.is_file():
             raise InputError(f"{path} is missing: copy the index again")

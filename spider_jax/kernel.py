@@ -26,14 +26,38 @@ def task_kernel(
     Returns:
         Scores [S, M].
     """
-    known, asked = _embed(train_tokens, train_mask), _embed(tokens, mask)
-    distance = ((asked[:, None] - known[None]) ** 2).sum(-1)
-    scale = np.maximum(distance.std(1, keepdims=True), 1e-30)
-    weight = np.exp(-(distance - distance.min(1, keepdims=True)) / (BANDWIDTH * scale))
-    return (weight @ train_targets) / weight.sum(1, keepdims=True)
+    known, asked = embed(train_tokens, train_mask), embed(tokens, mask)
+    return kernel_weights(asked, known) @ train_targets
 
 
-def _embed(tokens: NDArray[np.floating], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+def kernel_weights(
+    asked: NDArray[np.floating],
+    known: NDArray[np.floating],
+    allowed: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float64]:
+    """Weights [S, T] of known embeddings [T, e] for asked ones [S, e]; every row sums to 1.
+
+    allowed: [S, T] False for pairs that do not count, not in the deviation either; a row without
+    any has weights 0.
+    """
+    a, b = np.asarray(asked, np.float64), np.asarray(known, np.float64)
+    distance = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T
+    counted = np.ones(distance.shape, bool) if allowed is None else allowed
+    some = counted.any(1)
+    weights = np.zeros(distance.shape)
+    weights[some] = _weigh(distance[some], counted[some])
+    return weights
+
+
+def _weigh(distance: NDArray[np.float64], counted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    scale = np.maximum(distance.std(1, where=counted, keepdims=True), 1e-30)
+    least = distance.min(1, where=counted, initial=np.inf, keepdims=True)
+    weights = np.exp(-np.maximum(distance - least, 0) / (BANDWIDTH * scale)) * counted
+    return weights / weights.sum(1, keepdims=True)
+
+
+def embed(tokens: NDArray[np.floating], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """[T, 2 D]: mean and standard deviation over the classes of padded tokens [T, C, D]."""
     real = mask[..., None]
     n = real.sum(1)
     mean = (tokens * real).sum(1) / n

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from spider_jax.attention import LAYER_NORM_EPSILON, Weights
 from spider_jax.errors import InputError
+from spider_jax.memory import Memory, recall
 from spider_jax.scaling import Scaling, apply_scaling
 
 # Rows of a chunk: small zoos are padded to it, large ones pay a call for each.
@@ -40,13 +41,14 @@ class ModelRows(NamedTuple):
     """What is folded per model; a row depends on that model's token and the shared weights only.
 
     key: [..., M, K], K the width of what it meets: tokens or their projections. self_value and
-    base are centred over d.
+    base are centred over d. memory: targets [1, M, S] on remembered tasks, of all members alike.
     """
 
     key: Float[Array, "*E M K"]
     self_logit: Float[Array, "*E M"]
     self_value: Float[Array, "*E M d"]
     base: Float[Array, "*E M d"]
+    memory: Float[Array, "1 M S"] | None = None
 
 
 class Shared(NamedTuple):
@@ -80,19 +82,21 @@ class RowMaps(NamedTuple):
 class TaskSide(NamedTuple):
     """What a task brings to every pair: the partners of the keys and the centred values.
 
-    values: of width 0 in the form "few", where partners are averaged and then projected.
+    values: of width 0 in the form "few", where partners are averaged and then projected. memory:
+    how much every remembered task counts.
     """
 
     partners: Float[Array, "E T C K"]
     values: Float[Array, "E T C v"]
     mask: Bool[Array, "T C"]
+    memory: Float[Array, "T S"] | None = None
 
 
 class Checkpoint(NamedTuple):
     """An ensemble ready to score.
 
     chunks: padded rows of its models, [E, m, ...]; one stack [n, E, m, ...] of them where the loop
-    over chunks is compiled. models: M.
+    over chunks is compiled. models: M. embeddings: [S, e] of remembered tasks.
     """
 
     chunks: tuple[ModelRows, ...]
@@ -100,11 +104,13 @@ class Checkpoint(NamedTuple):
     models: int
     form: str
     compiled_loop: bool
+    embeddings: NDArray[np.float32] | None = None
 
 
 def fold_checkpoint(
     members: Weights,
     *,
+    memory: Memory | None = None,
     form: str = "many",
     precision: str = "float32",
     compiled_loop: bool | None = None,
@@ -113,6 +119,7 @@ def fold_checkpoint(
 
     Args:
         members: float32 weights with a leading axis of members E.
+        memory: of training tasks, if the spider has one.
         form: "many" or "few", see the module; the same scores but for rounding.
         precision: "float32", or "bfloat16": operands of the two products of a pair in bfloat16,
             sums, softmax and read-out in float32 (scores move by about 2e-3).
@@ -129,14 +136,32 @@ def fold_checkpoint(
     check_form(form)
     maps, shared = fold_shared(members, form)
     theta, size = np.asarray(members.theta), CHUNK[form]
+    targets = None if memory is None else np.ascontiguousarray(memory.targets.T)[None]
     chunks = tuple(
-        with_precision(fold_rows(maps, padded(theta[:, start : start + size], size)), precision)
+        fold_chunk(maps, theta, targets, slice(start, start + size), size, precision)
         for start in range(0, theta.shape[1], size)
     )
     loop = jax.default_backend() != "cpu" if compiled_loop is None else compiled_loop
     if loop:
         chunks = (jax.tree.map(lambda *a: jnp.stack(a), *chunks),)
-    return Checkpoint(chunks, shared, theta.shape[1], form, loop)
+    embeddings = None if memory is None else memory.embeddings
+    return Checkpoint(chunks, shared, theta.shape[1], form, loop, embeddings)
+
+
+def fold_chunk(
+    maps: RowMaps,
+    theta: NDArray[np.float32],
+    targets: NDArray[np.float32] | None,
+    which: slice,
+    size: int,
+    precision: str,
+) -> ModelRows:
+    """Rows of models `which`, padded to `size`: theta [E, M, d], targets [1, M, S]."""
+    rows = fold_rows(maps, padded(theta[:, which], size))
+    rows = rows._replace(key=rows.key.astype(precision))
+    if targets is not None:
+        rows = rows._replace(memory=jnp.asarray(padded(targets[:, which], size)))
+    return rows
 
 
 def check_precision(precision: str) -> None:
@@ -207,11 +232,6 @@ def fold_rows(maps: RowMaps, theta: Float[Array, "E m d"]) -> ModelRows:
     )
 
 
-def with_precision(rows: ModelRows, precision: str) -> ModelRows:
-    """Rows whose keys have the type that products are taken in."""
-    return rows._replace(key=rows.key.astype(precision))
-
-
 def _dot(a: Array, b: Array) -> Array:
     """a @ b with float32 sums: exact products for float32, as they are for bfloat16."""
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST, preferred_element_type=jnp.float32)
@@ -243,7 +263,11 @@ def score_chunk(rows: ModelRows, shared: Shared, side: TaskSide) -> Float[Array,
     """
     over_tasks = jax.vmap(_score, (None, None, 0, 0, 0))
     over_members = jax.vmap(over_tasks, (0, 0, 0, 0, None))
-    return over_members(rows, shared, side.partners, side.values, side.mask)
+    own = rows._replace(memory=None)
+    scores = over_members(own, shared, side.partners, side.values, side.mask)
+    if rows.memory is None or side.memory is None:
+        return scores
+    return scores + _dot(side.memory, rows.memory[0].T)[None]
 
 
 def _score(
@@ -295,11 +319,12 @@ def _score_block(
     shared: Shared,
     tokens: Float[Array, "T C D"],
     mask: Bool[Array, "T C"],
+    memory: Float[Array, "T S"] | None,
     *,
     form: str,
 ) -> Float[Array, "E T M"]:
     """Task side and scores in one call: of one chunk, or of a stack of them in a compiled loop."""
-    side = task_side(shared, tokens, mask, form=form)
+    side = task_side(shared, tokens, mask, form=form)._replace(memory=memory)
     if chunk.key.ndim == 3:
         return score_chunk(chunk, shared, side)
     scores = jax.lax.map(lambda rows: score_chunk(rows, shared, side), chunk)
@@ -326,19 +351,32 @@ def score_pairs(
     form, blocks = checkpoint.form, []
     for block, real in task_blocks(checkpoint.shared, tokens, mask, rows=CHUNK[form]):
         scaled = block if scaling is None else apply_scaling(scaling, block, real)
-        scores = [np.asarray(s) for s in _block_scores(checkpoint, scaled, real)]
+        memory = remembered(checkpoint.embeddings, scaled, real)
+        scores = [np.asarray(s) for s in _block_scores(checkpoint, scaled, real, memory)]
         blocks.append(scores[0] if len(scores) == 1 else np.concatenate(scores, axis=-1))
     joined = blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
     return joined[:, : len(tokens), : checkpoint.models]
 
 
-def _block_scores(checkpoint: Checkpoint, tokens: Any, mask: NDArray[np.bool_]) -> list[Array]:
+def remembered(
+    embeddings: NDArray[np.float32] | None, tokens: Any, mask: NDArray[np.bool_]
+) -> NDArray[np.float32] | None:
+    """How much every remembered task counts for these; None without a memory."""
+    return None if embeddings is None else recall(embeddings, np.asarray(tokens), mask)
+
+
+def _block_scores(
+    checkpoint: Checkpoint,
+    tokens: Any,
+    mask: NDArray[np.bool_],
+    memory: NDArray[np.float32] | None,
+) -> list[Array]:
     """Scores [E, T, m] of every chunk, all on their way before the first is waited for."""
-    chunks, shared, _, form, compiled_loop = checkpoint
-    if form == "few" or compiled_loop:
-        return [_score_block(chunk, shared, tokens, mask, form=form) for chunk in chunks]
-    side = task_side(shared, tokens, mask, form=form)
-    return [score_chunk(chunk, shared, side) for chunk in chunks]
+    chunks, shared, form = checkpoint.chunks, checkpoint.shared, checkpoint.form
+    if form == "few" or checkpoint.compiled_loop:
+        return [_score_block(rows, shared, tokens, mask, memory, form=form) for rows in chunks]
+    side = task_side(shared, tokens, mask, form=form)._replace(memory=memory)
+    return [score_chunk(rows, shared, side) for rows in chunks]
 
 
 def task_blocks(

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spider_jax.attention import LAYER_NORM_EPSILON, Weights
 from spider_jax.errors import InputError
+from spider_jax.memory import Memory
 from spider_jax.ranking import Ranking
 from spider_jax.scaling import Scaling
 from spider_jax.scoring import Checkpoint, check_form, check_precision, fold_checkpoint, score_pairs
@@ -101,12 +102,13 @@ class Spider:
     """A trained ranker: scores every model of its zoo for a task from the task's tokens alone.
 
     description: names and provenance. scaling: of raw extractor features. weights: Weights with a
-    leading axis of ensemble members, float32.
+    leading axis of ensemble members, float32. memory: of its training tasks, added to the network.
     """
 
     description: Description
     scaling: Scaling
     weights: Weights
+    memory: Memory | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -117,10 +119,17 @@ class Spider:
     def folded(self) -> Checkpoint:
         """The weights ready to score, in the precision of the description."""
         about, weights = self.description, self.weights
-        if self.scaling.folds:
+        if self._folds:
             factor = self.scaling.matrix[None, :, None]
             weights = weights._replace(project=weights.project * factor)
-        return fold_checkpoint(weights, form=about.form, precision=about.precision)
+        return fold_checkpoint(
+            weights, memory=self.memory, form=about.form, precision=about.precision
+        )
+
+    @property
+    def _folds(self) -> bool:
+        """Whether the scaling is folded into the weights; a memory meets scaled tokens."""
+        return self.scaling.folds and self.memory is None
 
     def scores(self, tasks: Sequence[ArrayLike]) -> NDArray[np.float32]:
         """Scores of all models on many tasks, the mean over the ensemble.
@@ -142,7 +151,7 @@ class Spider:
         scores = np.empty((len(tokens), len(self.models)), np.float32)
         for classes, where in class_buckets(tokens).items():
             padded, mask = pad_tokens([tokens[i] for i in where], classes=classes)
-            scaling = None if self.scaling.folds else self.scaling
+            scaling = None if self._folds else self.scaling
             scores[where] = score_pairs(self.folded, padded, mask, scaling).mean(0)
         return scores
 

@@ -38,10 +38,11 @@ AHEAD, IN_FLIGHT = 3, 2
 
 
 class TaskBlock(NamedTuple):
-    """Tokens of the tasks of one class bucket: [T, C, D] and their mask [T, C]."""
+    """Tasks of one class bucket: scaled tokens [T, C, D], mask [T, C], what they recall [T, S]."""
 
     tokens: NDArray[np.float32]
     mask: NDArray[np.bool_]
+    memory: NDArray[np.float32] | None
 
 
 class Span(NamedTuple):
@@ -140,12 +141,22 @@ class _Worker:
         self.device = device
         self.shared = jax.device_put(shared, device)
         self.tasks = [len(block.tokens) for block in tasks]
-        self.sides: list[list[TaskSide]] = []
-        for block in tasks:
-            pieces = task_blocks(self.shared, block.tokens, block.mask, rows=SPAN)
-            self.sides.append([task_side(self.shared, *jax.device_put(p, device)) for p in pieces])
+        self.sides = [self._sides(block) for block in tasks]
         self.best = [[_nothing(len(side.mask), k, device) for side in s] for s in self.sides]
         self.in_flight: deque[Any] = deque()
+
+    def _sides(self, block: TaskBlock) -> list[TaskSide]:
+        """Pieces of a task block that one call takes."""
+        sides, first = [], 0
+        for tokens, mask in task_blocks(self.shared, block.tokens, block.mask, rows=SPAN):
+            side = task_side(self.shared, *jax.device_put((tokens, mask), self.device))
+            if block.memory is not None:
+                some = block.memory[first : first + len(mask)]
+                some = np.pad(some, [(0, len(mask) - len(some)), (0, 0)])
+                side = side._replace(memory=jax.device_put(some, self.device))
+            sides.append(side)
+            first += len(mask)
+        return sides
 
     def take(self, loaded: Loaded) -> None:
         """Score a span and keep the best; waits for the span before the last."""
@@ -219,7 +230,7 @@ def _read_ahead(
 def _load(block: ModelRows, span: Span, worker: _Worker) -> Loaded:
     """Read a span from its map and hand it to the device, which on CPU uses the map itself."""
     rows = jax.tree.map(lambda a: a[:, span.start : span.stop], block)
-    for array in rows:
+    for array in jax.tree.leaves(rows):
         np.asarray(array[..., ::1024] if array.ndim == 3 else array).sum()  # every page is read now
     alive = span.block.alive()[span.start : span.stop]
     if len(alive) < SPAN:

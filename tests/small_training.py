@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from spider_jax.spider import Spider
 from spider_jax.store import FeatureStore
 from spider_jax.tasks import TaskConfig
-from spider_jax.train import TrainConfig
 from spider_jax.train import train as train_spider
+from spider_jax.train_config import TrainConfig
 
 Refused = Callable[..., AbstractContextManager[None]]
 PSI_WIDTH = 6  # of the extractor psi

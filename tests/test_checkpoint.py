@@ -16,7 +16,7 @@ from small_training import PSI_WIDTH as WIDTH
 
 from spider_jax.checkpoint import refuse_foreign
 from spider_jax.spider import Spider
-from spider_jax.train import TrainConfig
+from spider_jax.train_config import TrainConfig
 
 
 def content_of(folder: Path) -> dict[str, bytes]:
@@ -141,8 +141,8 @@ def test_a_newer_version_is_refused(saved: Path, refused: Refused, name: str) ->
         {"models": ["a", "b"]},
         {"models": "abcd"},
         {"models": 4},
-        {"token_width": 4},
-        {"scaling": {"diagonal": False, "spread": False}},
+        {"token_width": 5},
+        {"scaling": {"diagonal": False, "spread": True}},
         {"scaling": {"diagonal": True, "spread": True}},
         {"extractor": {"name": "psi", "width": 7}},
         {"extractor": {}},

@@ -11,7 +11,7 @@ import pytest
 
 from spider_jax.config_file import load_config
 from spider_jax.tasks import TaskConfig
-from spider_jax.train import TrainConfig
+from spider_jax.train_config import TrainConfig
 
 Refused = Callable[..., AbstractContextManager[None]]
 PAGES = sorted((Path(__file__).parents[1] / "configs").glob("*.toml"))
@@ -23,7 +23,7 @@ teachers = ["knn", "ridge"]
 aggregate = "borda"
 scaling = "standardize"
 components = 5
-spread = false
+spread = true
 held_out = 2
 steps = 50
 batch = 4
@@ -32,6 +32,7 @@ weight_decay = 0.25
 dropout = 0.5
 token_dropout = 0.125
 token_noise = 0.0
+memory = 1.5
 evaluations = 7
 
 [tasks]

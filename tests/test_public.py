@@ -64,7 +64,7 @@ SIGNATURES = {
     "Ranking.to_markdown": "(self, top=None)",
     "Ranking.to_rows": "(self, top=None)",
     "Ranking.to_text": "(self, top=None)",
-    "Spider": "(description, scaling, weights)",
+    "Spider": "(description, scaling, weights, memory=None)",
     "Spider.from_torch": (
         "(state, *, models, extractor='general extractor', form='many', precision='float32')"
     ),
@@ -81,9 +81,9 @@ SIGNATURES = {
         "(seed=0, width=128, members=4, teachers=('logme', 'knn', 'ridge'), "
         "aggregate='mean_z', tasks=<factory>, scaling='pca', components=32, spread=False, "
         "held_out=3, steps=300, batch=32, learning_rate=0.002, weight_decay=0.1, dropout=0.0, "
-        "token_dropout=0.5, token_noise=1.0, evaluations=5)"
+        "token_dropout=0.5, token_noise=1.0, memory=0.0, evaluations=5)"
     ),
-    "ZooIndex": "(folder, about, blocks, scaling, shared)",
+    "ZooIndex": "(folder, about, blocks, scaling, shared, embeddings)",
     "ZooIndex.append": "(self, spider, models=None, *, show_progress=False)",
     "ZooIndex.build": "(spider, folder, *, precision=None, show_progress=False)",
     "ZooIndex.names": "(self)",

@@ -3,6 +3,7 @@
 import logging
 import math
 import shutil
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -16,20 +17,21 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from small_training import CONFIG, Refused, for_training, tokens, train
 
+from spider_jax.optimize import optimize
 from spider_jax.scaling import fit_scaling, with_unit_tokens
 from spider_jax.spider import Spider
 from spider_jax.store import FeatureStore
 from spider_jax.tasks import MetaTask, TaskConfig
 from spider_jax.train import (
     Split,
-    TrainConfig,
     TrainingSet,
-    _optimize,
     _resolution,
     leave_datasets_out,
+    lesson_of,
     source_datasets,
     training_set,
 )
+from spider_jax.train_config import TrainConfig
 
 # ---- training --------------------------------------------------------------------------------
 
@@ -145,8 +147,9 @@ def member(weights: Any, number: int) -> list[bytes]:
     return [np.asarray(leaf)[number].tobytes() for leaf in jax.tree.leaves(weights)]
 
 
-def test_left_out_tasks_leave_no_trace_in_a_members_weights(small_zoo: Path) -> None:
-    zoo = FeatureStore(small_zoo)
+@pytest.mark.parametrize("memory", [0.0, 2.0])
+def test_left_out_tasks_leave_no_trace_in_a_members_weights(small_zoo: Path, memory: float) -> None:
+    zoo, config = FeatureStore(small_zoo), replace(CONFIG, memory=memory)
     given = training_set(zoo, CONFIG, zoo.tasks)
     features = np.concatenate([zoo.training_features("psi", task) for task in zoo.tasks])
     scaling = fit_scaling(features, components=CONFIG.components)
@@ -157,7 +160,7 @@ def test_left_out_tasks_leave_no_trace_in_a_members_weights(small_zoo: Path) -> 
 
     def weights(given: TrainingSet) -> Any:
         with for_training():
-            return _optimize(CONFIG, scaling, given, split, False)[0]
+            return optimize(config, lesson_of(config, scaling, given, split)[0]).weights
 
     left_out = split.weight[0] == 0
     assert left_out.any()
