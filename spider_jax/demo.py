@@ -27,8 +27,7 @@ from spider_jax.tasks import TaskConfig
 from spider_jax.train import fit, source_datasets, training_set
 from spider_jax.train_config import TrainConfig
 
-# The embedded features are standardised and rotated already: on its source tasks "raw" does best
-# (bench/bench_scaling.py).
+# The embedded features are standardised and rotated already.
 CONFIG = TrainConfig(tasks=TaskConfig(count=300), scaling="raw", spread=False)
 Result = TypeVar("Result")
 METRICS = ("logme", "knn", "h_score_shrunk", "ridge")

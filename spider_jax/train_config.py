@@ -34,14 +34,14 @@ class TrainConfig:
     components: int = 32
     spread: bool = False
     held_out: int = 3
-    steps: int = 300
+    steps: int = 100
     batch: int = 32
-    learning_rate: float = 2e-3
+    learning_rate: float = 3e-4
     weight_decay: float = 0.1
     dropout: float = 0.0
     token_dropout: float = 0.5
     token_noise: float = 1.0
-    memory: float = 0.0
+    memory: float = 8.0
     evaluations: int = 5
 
     def __post_init__(self) -> None:

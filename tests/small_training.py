@@ -26,6 +26,7 @@ CONFIG = TrainConfig(
     evaluations=4,
     held_out=1,
     components=4,
+    memory=1.0,
     tasks=TaskConfig(count=24, max_classes=4, rows=32, min_per_class=4, max_per_class=8),
 )
 

@@ -80,8 +80,8 @@ SIGNATURES = {
     "TrainConfig": (
         "(seed=0, width=128, members=4, teachers=('logme', 'knn', 'ridge'), "
         "aggregate='mean_z', tasks=<factory>, scaling='pca', components=32, spread=False, "
-        "held_out=3, steps=300, batch=32, learning_rate=0.002, weight_decay=0.1, dropout=0.0, "
-        "token_dropout=0.5, token_noise=1.0, memory=0.0, evaluations=5)"
+        "held_out=3, steps=100, batch=32, learning_rate=0.0003, weight_decay=0.1, dropout=0.0, "
+        "token_dropout=0.5, token_noise=1.0, memory=8.0, evaluations=5)"
     ),
     "ZooIndex": "(folder, about, blocks, scaling, shared, embeddings)",
     "ZooIndex.append": "(self, spider, models=None, *, show_progress=False)",
