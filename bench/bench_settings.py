@@ -28,14 +28,15 @@ from spider_jax.tables import to_markdown
 from spider_jax.train import TrainingSet, fit
 from spider_jax.train_config import TrainConfig
 
-NO_MEMORY: dict[str, Any] = {"memory": 0.0, "learning_rate": 2e-3, "steps": 300}
+PCA: dict[str, Any] = {"scaling": "pca"}
+NO_MEMORY: dict[str, Any] = {**PCA, "memory": 0.0, "learning_rate": 2e-3, "steps": 300}
 CHOICES: tuple[dict[str, Any], ...] = (
     NO_MEMORY,
     {**NO_MEMORY, "token_noise": 0.3, "token_dropout": 0.2, "dropout": 0.2, "spread": True},
-    {"memory": 4.0, "learning_rate": 2e-3, "steps": 300},
-    {"memory": 4.0, "learning_rate": 3e-4, "steps": 100},
-    {"memory": 8.0, "learning_rate": 3e-4, "steps": 100},
-    {"memory": 8.0, "learning_rate": 3e-4, "steps": 100, "scaling": "standardize"},
+    {**PCA, "memory": 4.0, "learning_rate": 2e-3, "steps": 300},
+    {**PCA, "memory": 4.0, "learning_rate": 3e-4, "steps": 100},
+    {**PCA, "memory": 8.0, "learning_rate": 3e-4, "steps": 100},
+    {"scaling": "standardize", "memory": 8.0, "learning_rate": 3e-4, "steps": 100},
 )
 Rank = Callable[[TrainingSet, list[str], list[str]], NDArray[np.floating]]
 

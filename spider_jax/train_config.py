@@ -30,7 +30,7 @@ class TrainConfig:
     teachers: tuple[str, ...] = ("logme", "knn", "ridge")
     aggregate: str = "mean_z"
     tasks: TaskConfig = field(default_factory=TaskConfig)
-    scaling: str = "pca"
+    scaling: str = "standardize"
     components: int = 32
     spread: bool = False
     held_out: int = 3

@@ -25,6 +25,7 @@ CONFIG = TrainConfig(
     learning_rate=5e-3,
     evaluations=4,
     held_out=1,
+    scaling="pca",
     components=4,
     memory=1.0,
     tasks=TaskConfig(count=24, max_classes=4, rows=32, min_per_class=4, max_per_class=8),

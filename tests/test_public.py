@@ -79,7 +79,7 @@ SIGNATURES = {
     ),
     "TrainConfig": (
         "(seed=0, width=128, members=4, teachers=('logme', 'knn', 'ridge'), "
-        "aggregate='mean_z', tasks=<factory>, scaling='pca', components=32, spread=False, "
+        "aggregate='mean_z', tasks=<factory>, scaling='standardize', components=32, spread=False, "
         "held_out=3, steps=100, batch=32, learning_rate=0.0003, weight_decay=0.1, dropout=0.0, "
         "token_dropout=0.5, token_noise=1.0, memory=8.0, evaluations=5)"
     ),
