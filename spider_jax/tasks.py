@@ -187,7 +187,7 @@ def class_bucket(classes: int) -> int:
     new task still meets a compiled size.
 
     >>> [class_bucket(c) for c in (3, 9, 60, 100, 130, 400)]
-    [8, 16, 64, 104, 144, 400]
+    [8, 16, 64, 104, 136, 400]
     """
     step = max(8, 1 << max(0, (classes - 1).bit_length() - 5))
     return -(-classes // step) * step
