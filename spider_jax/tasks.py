@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.metrics.statistics import check_features, check_labels
+from spider_jax.metrics.inputs import check_labels, finite_features
 from spider_jax.store import FeatureStore
 
 
@@ -24,7 +24,7 @@ def task_tokens(features: ArrayLike, labels: ArrayLike) -> NDArray[np.float32]:
     Raises:
         InputError: shapes that do not match, values that are not finite, one class only.
     """
-    F = check_features(features)
+    F = finite_features(features)
     return class_centres(F, check_labels(labels, len(F)))
 
 

@@ -41,6 +41,12 @@ def put(folder: Path, where: str, array: Any) -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's cache, or another test's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="session")
 def refused() -> Callable[..., AbstractContextManager[None]]:
     """`with refused("labels", "N=3"):` the block raises InputError, one line with these words."""

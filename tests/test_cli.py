@@ -120,7 +120,8 @@ def test_score_as_text(small_zoo: Path, command: Command) -> None:
     head, *rows = found.out.splitlines()
     assert head.split() == ["model", "knn", "ridge", "true", "accuracy"]
     assert sorted(row.split()[0] for row in rows[: len(MODELS)]) == list(MODELS)
-    assert "task apples" in rows[-1]
+    assert "task apples" in rows[len(MODELS)]
+    assert rows[-1].startswith("left out: otce: it needs the source's own features")
 
 
 def test_score_as_json_and_csv(small_zoo: Path, command: Command, tmp_path: Path) -> None:

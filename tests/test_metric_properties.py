@@ -11,56 +11,86 @@ from scipy.special import softmax
 from toy_tasks import blobs, with_columns
 
 from spider_jax.metrics import METRICS
+from spider_jax.metrics.compiled import compiled
 from spider_jax.metrics.h_score import h_score_core
 from spider_jax.metrics.knn import knn_core
 from spider_jax.metrics.logme import logme_core
 from spider_jax.metrics.ridge import ridge_core
-from spider_jax.metrics.statistics import compiled, statistics
+from spider_jax.metrics.statistics import Statistics
 from spider_jax.score_zoo import score_zoo
 from spider_jax.store import FeatureStore
-
-CORES = {"logme": logme_core, "knn": knn_core, "h_score": h_score_core, "ridge": ridge_core}
-
 
 # ---- the cores: padding, jit, vmap ------------------------------------------------------------
 
 
-def padded(F, y, rows=64, classes=8, *, standardize=False):
-    """Statistics of one task, with so many rows and classes."""
-    n = len(F)
-    Y = np.pad(np.eye(y.max() + 1)[y], ((0, rows - n), (0, classes - y.max() - 1)))
-    F = np.pad(F, ((0, rows - n), (0, 0)))
-    return statistics(F, Y, np.arange(rows) < n, F.shape[1], standardize=standardize)
+def fill(array, *shape):
+    """The array in the corner of zeros of a shape."""
+    whole = np.zeros(shape)
+    whole[tuple(slice(n) for n in np.shape(array))] = array
+    return whole
 
 
-def run(core, given, *, batch=False):
+def sheet(F, y, rows=64, classes=8, *, standardize=False):
+    """The arguments of every core for one task, with so many rows, directions and classes."""
+    given = Statistics(F, y, standardize=standardize)
+    n, (s, U), side = np.float64(given.n), given.left_vectors(), given.raw
+    targets, total = fill(given.targets(), rows, classes), fill(given.total, classes)
+    spectrum = fill(given.raw_spectrum.s, rows), fill(given.raw_spectrum.x, rows, classes)
+    gram = F @ F.T if given.tall else side.gram
+    centred = [
+        fill(a, rows, m) for a, m in zip(given.centred, (rows, classes, classes), strict=True)
+    ]
+    scalars = n, np.float64(given.width), np.float64(given.moments.quartic)
+    there = np.arange(rows) < given.n
+    return {
+        "logme": (*spectrum, total, n),
+        "knn": (fill(gram, rows, rows), targets, there, n),
+        "h_score_shrunk": (*centred, total, *scalars),
+        "ridge": (fill(s, rows), fill(U, rows, rows), targets, there, n),
+    }
+
+
+CORES = {
+    "logme": logme_core,
+    "knn": knn_core,
+    "h_score_shrunk": h_score_core,
+    "ridge": ridge_core,
+}
+
+
+def run(name, arguments, *, batch=False):
     with jax.enable_x64(True):
-        return np.asarray(compiled(core, batch=batch)(given))
+        return np.asarray(compiled(CORES[name], batch=batch)(*arguments))
+
+
+@pytest.mark.parametrize("data", [blobs(), blobs(12, 50)])
+@pytest.mark.parametrize("name", CORES)
+def test_a_core_is_its_metric(name, data):
+    expected = METRICS[name].score(*data, **({"standardize": False} if name == "ridge" else {}))
+    assert run(name, sheet(*data)[name]) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", CORES)
 def test_padding_changes_nothing(name):
-    one, another = (run(CORES[name], padded(*blobs(), rows=rows)) for rows in (64, 128))
+    one, another = (run(name, sheet(*blobs(), rows=rows)[name]) for rows in (64, 128))
     np.testing.assert_allclose(one, another, atol=1e-12)
 
 
 @pytest.mark.parametrize("standardize", [False, True])
 @pytest.mark.parametrize("name", CORES)
 def test_a_batch_is_its_tasks_one_by_one(name, standardize):
-    tasks = [blobs(n, 6, c, seed=n) for n, c in ((40, 3), (64, 8), (12, 2))]
-    alone = [padded(*task, standardize=standardize) for task in tasks]
-    F = np.stack([np.pad(F, ((0, 64 - len(F)), (0, 0))) for F, _ in tasks])
-    Y, rows = (np.stack([getattr(one, key) for one in alone]) for key in ("targets", "rows"))
-    together = run(CORES[name], statistics(F, Y, rows, 6, standardize=standardize), batch=True)
-    np.testing.assert_allclose(together, [run(CORES[name], one) for one in alone], atol=1e-12)
+    tasks = [blobs(n, 6, c, seed=n) for n, c in ((40, 3), (64, 8), (12, 2))] + [blobs(12, 50)]
+    alone = [sheet(*task, standardize=standardize)[name] for task in tasks]
+    together = run(name, [np.stack(a) for a in zip(*alone, strict=True)], batch=True)
+    np.testing.assert_allclose(together, [run(name, one) for one in alone], atol=1e-12)
 
 
 @pytest.mark.parametrize("name", CORES)
 def test_jit_changes_nothing(name):
-    given = padded(*blobs())
+    given = sheet(*blobs())[name]
     with jax.enable_x64(True), jax.disable_jit():
-        eager = np.asarray(CORES[name](jax.tree.map(jnp.asarray, given)))
-    np.testing.assert_allclose(run(CORES[name], given), eager, atol=1e-12)
+        eager = np.asarray(CORES[name](*map(jnp.asarray, given)))
+    np.testing.assert_allclose(run(name, given), eager, atol=1e-12)
 
 
 # ---- all metrics x shared properties ----------------------------------------------------------
@@ -68,15 +98,20 @@ def test_jit_changes_nothing(name):
 ALL = sorted(METRICS)
 # The folds of the probe follow the order of rows and classes: other folds, another accuracy.
 SAME = {"linear_probe": 0.15}
+INF = math.inf
 RANGES = {
-    "logme": (-math.inf, math.inf),
+    "logme": (-INF, INF),
     "knn": (0, 1),
+    "h_score": (0, 2),
     "h_score_shrunk": (0, 2),
     "nce": (-math.log(3), 0),
-    "leep": (-math.inf, 0),
+    "leep": (-INF, 0),
     "ridge": (0, 1),
     "linear_probe": (0, 1),
 }
+
+
+RANGES_OF_FIVE = {"h_score": (0, 4), "h_score_shrunk": (0, 4), "nce": (-math.log(5), 0)}
 
 
 def inputs(name, F):
@@ -85,10 +120,11 @@ def inputs(name, F):
 
 
 def score(name, X, y):
-    """The metric called by its kind."""
-    if METRICS[name].needs == "probabilities":
-        return METRICS[name].score(probabilities=X, labels=y)
-    return METRICS[name].score(X, y)
+    """The metric called by its kind: its value, or its parts."""
+    by_name = METRICS[name].needs == "probabilities"
+    metric = METRICS[name].score
+    found = metric(probabilities=X, labels=y) if by_name else metric(X, y)
+    return np.array(found) if METRICS[name].combine else found
 
 
 def test_every_metric_has_a_range():
@@ -129,8 +165,8 @@ def test_the_names_of_classes_do_not_count(name):
     F, y = blobs(noise=1.5)
     X, same = inputs(name, F), SAME.get(name, 1e-12)
     assert score(name, X, np.array([40, -3, 7])[y]) == pytest.approx(score(name, X, y), abs=same)
-    assert score(name, X, np.array([-3, 7, 40])[y]) == score(name, X, y)
-    assert score(name, X, y.astype(np.uint8).tolist()) == score(name, X, y)
+    assert np.array_equal(score(name, X, np.array([-3, 7, 40])[y]), score(name, X, y))
+    assert np.array_equal(score(name, X, y.astype(np.uint8).tolist()), score(name, X, y))
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -169,10 +205,11 @@ def test_at_the_edges_a_score_is_finite_and_in_its_range(name, edge):
     F, y = EDGES[edge]
     low, high = RANGES[name]
     if edge == "every row its own class but one":
-        low, high = {"h_score_shrunk": (0, 4), "nce": (-math.log(5), 0)}.get(name, (low, high))
-    found = score(name, inputs(name, F), y)
-    assert math.isfinite(found)
-    assert low - 1e-12 <= found <= high + 1e-12
+        low, high = RANGES_OF_FIVE.get(name, (low, high))
+    found = np.atleast_1d(score(name, inputs(name, F), y))
+    assert np.isfinite(found).all()
+    assert (low - 1e-12 <= found).all()
+    assert (found <= high + 1e-12).all()
 
 
 @pytest.mark.parametrize("name", ["ridge", "linear_probe"])
@@ -185,8 +222,10 @@ def test_a_probe_does_not_see_a_constant_feature(name):
 @pytest.mark.parametrize("name", ALL)
 def test_features_that_tell_the_classes_apart_score_higher(name):
     (clear, y), (vague, _) = blobs(60, noise=0.3), blobs(60, noise=30.0)
-    clear, vague = (inputs(name, F / F.std()) for F in (clear, vague))
-    assert score(name, clear, y) > score(name, vague, y)
+    found = [score(name, inputs(name, F / F.std()), y) for F in (clear, vague)]
+    combine = METRICS[name].combine
+    clear, vague = found if combine is None else combine(np.stack(found))
+    assert clear > vague
 
 
 @pytest.mark.parametrize("name", ["logme", "knn", "h_score_shrunk", "ridge"])

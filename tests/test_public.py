@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import spider_jax
+from spider_jax import metrics
 
 NAMES = [
     "METRICS",
@@ -96,12 +97,12 @@ SIGNATURES = {
     "knn": "(features, labels, *, k=5, standardize=False)",
     "leep": "(*, probabilities, labels)",
     "linear_probe": "(features, labels, *, seed=0)",
-    "logme": "(features, labels, *, standardize=False)",
+    "logme": "(features, labels, *, standardize=False, compat=None)",
     "nce": "(*, probabilities, labels)",
     "plackett_luce_loss": "(scores, targets, *, where=None)",
     "ridge": "(features, labels, *, standardize=True)",
     "score_zoo": (
-        "(zoo, task, metrics=('logme', 'knn', 'h_score_shrunk', 'nce', 'leep', 'ridge'), *, "
+        "(zoo, task, metrics=('logme', 'knn', 'h_score_shrunk', 'nce', 'leep'), *, cache=True, "
         "show_progress=False)"
     ),
     "task_tokens": "(features, labels)",
@@ -119,6 +120,7 @@ PROPERTIES = {
 METRICS = {
     "logme": ("features", False),
     "knn": ("features", False),
+    "h_score": ("features", False),
     "h_score_shrunk": ("features", False),
     "nce": ("probabilities", False),
     "leep": ("probabilities", False),
@@ -175,7 +177,8 @@ def test_properties() -> None:
 def test_metrics_and_their_signatures() -> None:
     assert {n: (m.needs, m.probe) for n, m in spider_jax.METRICS.items()} == METRICS
     for name, metric in spider_jax.METRICS.items():
-        assert metric.score is getattr(spider_jax, name)
+        assert getattr(metrics, metric.score.__name__) is metric.score
+        assert getattr(spider_jax, name, metric.score) is metric.score
         parameters = inspect.signature(metric.score).parameters
         by_name = [n for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY]
         if metric.needs == "features":  # data by position, options by name

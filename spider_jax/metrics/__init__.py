@@ -1,47 +1,66 @@
 """Training-free transferability metrics: one table, one signature, larger is always better."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from spider_jax.metrics.h_score import h_score_shrunk
-from spider_jax.metrics.knn import knn
+from spider_jax.metrics.h_score import h_score, h_score_of, h_score_shrunk, h_score_shrunk_of
+from spider_jax.metrics.knn import knn, knn_of
 from spider_jax.metrics.leep import leep
 from spider_jax.metrics.linear_probe import linear_probe
-from spider_jax.metrics.logme import logme
+from spider_jax.metrics.logme import LogMEFit, fit_logme, logme, logme_of
 from spider_jax.metrics.nce import nce
-from spider_jax.metrics.ridge import ridge
+from spider_jax.metrics.ridge import ridge, ridge_of
+
+CLASSES = ("classification",)
+ANY_LABELS = ("classification", "regression", "multi-label")
 
 
 class Metric(NamedTuple):
-    """A metric and what it reads.
+    """A metric, what it reads, and how a zoo's scores are made of it.
 
-    `score(features, labels)` where needs is "features", `score(probabilities=..., labels=...)`
-    where it is "probabilities". `probe` marks accuracies of a classifier on the same features:
-    ceilings of the comparison, not competitors in it. `standardize` marks a score whose option of
-    that name is on unless told: it is turned off where features are standardised already.
+    score: `score(features, labels)` where needs is "features", else
+        `score(probabilities=..., labels=...)`.
+    shared: the same from `Statistics`, so that one pass over the features serves many metrics.
+    probe: an accuracy of a classifier on the same features: a ceiling of the comparison, not a
+        competitor in it.
+    standardize: the option of that name is on unless told; off where features are standardised.
+    kinds: of the tasks that it can score.
+    combine: where a model alone has only parts [P], what makes scores [M] of the zoo's [M, P].
+    version: raised when the number changes, so that no cached score outlives it.
     """
 
-    score: Callable[..., float]
+    score: Callable[..., Any]
     needs: str
+    shared: Callable[..., Any] | None = None
     probe: bool = False
     standardize: bool = False
+    kinds: tuple[str, ...] = CLASSES
+    combine: Callable[..., Any] | None = None
+    version: int = 1
 
 
 METRICS: dict[str, Metric] = {
-    "logme": Metric(logme, "features"),
-    "knn": Metric(knn, "features"),
-    "h_score_shrunk": Metric(h_score_shrunk, "features"),
+    "logme": Metric(logme, "features", logme_of, kinds=ANY_LABELS),
+    "knn": Metric(knn, "features", knn_of),
+    "h_score": Metric(h_score, "features", h_score_of),
+    "h_score_shrunk": Metric(h_score_shrunk, "features", h_score_shrunk_of),
     "nce": Metric(nce, "probabilities"),
     "leep": Metric(leep, "probabilities"),
-    "ridge": Metric(ridge, "features", probe=True, standardize=True),
+    "ridge": Metric(ridge, "features", ridge_of, probe=True, standardize=True),
     "linear_probe": Metric(linear_probe, "features", probe=True),
 }
-DEFAULT_METRICS = ("logme", "knn", "h_score_shrunk", "nce", "leep", "ridge")
+# One eigendecomposition, one Cholesky factor, one product of all rows: what is worth its cost.
+DEFAULT_METRICS = ("logme", "knn", "h_score_shrunk", "nce", "leep")
+# Functions of this package that no zoo on disk can feed.
+NOT_IN_A_ZOO = {"otce": "it needs the source's own features and labels: call it as a function"}
 
 __all__ = [
     "DEFAULT_METRICS",
     "METRICS",
+    "LogMEFit",
     "Metric",
+    "fit_logme",
+    "h_score",
     "h_score_shrunk",
     "knn",
     "leep",

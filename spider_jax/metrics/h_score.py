@@ -1,16 +1,46 @@
-"""Shrunk H-Score: between-class covariance against a Ledoit-Wolf covariance."""
+"""H-Score: how much of the features' variance the classes explain, direction by direction."""
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from spider_jax.metrics.statistics import (
-    Statistics,
-    check_features,
-    check_labels,
-    evaluate,
-    one_hot,
-)
+from spider_jax.metrics.compiled import CLASS_BUCKET, ROW_BUCKET, pad, run
+from spider_jax.metrics.inputs import check_features, check_labels
+from spider_jax.metrics.statistics import Statistics
+
+
+def h_score(features: ArrayLike, labels: ArrayLike, *, standardize: bool = False) -> float:
+    """tr(cov(F)^+ cov(E[F|y])) = sum_c |U^T y_c|^2 / n_c, F - mean = U diag(sqrt s) V^T.
+
+    Range: [0, C - 1]; larger is better; its maximum depends on C, so it does not compare tasks.
+    Cost: O(N D min(N, D)). N <= D: pure noise reaches the maximum C - 1, so it says nothing there:
+    use `h_score_shrunk`. A class of one sample: its mean is that sample. A constant feature: no
+    effect. All features constant: 0.
+
+    Args:
+        features: [N, D] numbers. labels: [N] int.
+        standardize: standardise the columns of the features first.
+
+    Returns:
+        The score, a float. Directions whose variance is below 1e-12 of the largest are left out.
+
+    Raises:
+        InputError: shapes that do not match, values that are not finite, one class only.
+
+    References:
+        Bao et al., "An information-theoretic approach to transferability", ICIP 2019. Published
+        code inverts with pinv(rcond=1e-15): in float32 that inverts rounding, and the score
+        exceeds C - 1.
+    """
+    F = check_features(features)
+    return h_score_of(Statistics(F, check_labels(labels, len(F)), standardize=standardize))
+
+
+def h_score_of(given: Statistics) -> float:
+    """H-Score of shared statistics."""
+    return float(((given.centred_spectrum.x**2).sum(0) / given.total).sum())
 
 
 def h_score_shrunk(features: ArrayLike, labels: ArrayLike, *, standardize: bool = False) -> float:
@@ -39,32 +69,55 @@ def h_score_shrunk(features: ArrayLike, labels: ArrayLike, *, standardize: bool 
         and 1/(N - 1), which multiplies the score by N/(N - 1).
     """
     F = check_features(features)
-    Y = one_hot(check_labels(labels, len(F)))
-    return float(evaluate(h_score_core, F, Y, standardize=standardize))
+    return h_score_shrunk_of(Statistics(F, check_labels(labels, len(F)), standardize=standardize))
 
 
-def h_score_core(given: Statistics) -> Float[Array, ""]:
-    """Shrunk H-Score of padded statistics, in the eigenbasis of the covariance."""
-    s, U = given.centred
-    counts = given.targets.sum(0)
-    shrinkage, target = _ledoit_wolf(s, U, given.n, given.width)
-    # V^T (centred mean of class c) = sqrt(s) U^T y_c / n_c
-    means2 = s[:, None] * (U.T @ given.targets) ** 2 / jnp.maximum(counts, 1)[None]
-    between = means2.sum(1) / given.n
-    within = (1 - shrinkage) * s / given.n + shrinkage * target
-    ratio = between / jnp.where(within > 0, within, 1.0)
-    return ((1 - shrinkage) * jnp.where(s > 0, ratio, 0.0)).sum()
+def h_score_shrunk_of(given: Statistics) -> float:
+    """Shrunk H-Score of shared statistics."""
+    gram, left, right = given.centred
+    side = (
+        pad(gram, ROW_BUCKET, ROW_BUCKET),
+        *(pad(a, ROW_BUCKET, CLASS_BUCKET) for a in (left, right)),
+    )
+    scalars = np.float64(given.n), np.float64(given.width), np.float64(given.moments.quartic)
+    return float(run(h_score_core, *side, pad(given.total, CLASS_BUCKET), *scalars))
 
 
-def _ledoit_wolf(
-    s: Float[Array, " k"], U: Float[Array, "N k"], n: Float[Array, ""], width: Float[Array, ""]
+def h_score_core(
+    gram: Float[Array, "k k"],
+    left: Float[Array, "k C"],
+    right: Float[Array, "k C"],
+    counts: Float[Array, " C"],
+    n: Float[Array, ""],
+    width: Float[Array, ""],
+    quartic: Float[Array, ""],
+) -> Float[Array, ""]:
+    """Shrunk H-Score of a padded centred side: one Cholesky factor, no eigenvalues."""
+    shrinkage, target = ledoit_wolf(gram, n, width, quartic)
+    ridge = n * shrinkage * target
+    # rounding must not make a rank-deficient side indefinite where the shrinkage is 0
+    floor = 1e-13 * jnp.trace(gram)
+    ridge = jnp.where(floor > 0, jnp.maximum(ridge, floor), 1.0)
+    shrunk = (1 - shrinkage) * gram + ridge * jnp.eye(len(gram), dtype=gram.dtype)
+    solved = jax.scipy.linalg.cho_solve((jnp.linalg.cholesky(shrunk), True), right)
+    explained = (left * solved).sum(0) / jnp.maximum(counts, 1)
+    return (1 - shrinkage) * explained.sum()
+
+
+def ledoit_wolf(
+    gram: Float[Array, "k k"],
+    n: Float[Array, ""],
+    width: Float[Array, ""],
+    quartic: Float[Array, ""],
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Shrinkage min(b2, d2)/d2 and the target variance tr(S)/D, from the spectrum."""
-    target = s.sum() / n / width
-    norm = (s**2).sum() / n**2  # ||S||_F^2
+    """Shrinkage min(b2, d2)/d2 and the target variance tr(S)/D, from either side's Gram matrix.
+
+    S = gram / n: |S|^2 and tr S are those of both sides; quartic = sum_n |f_n|^4, centred.
+    """
+    target = jnp.trace(gram) / n / width
+    norm = (gram**2).sum() / n**2
     distance = norm - width * target**2
-    lengths = U**2 @ s  # |f_n|^2
-    spread = ((lengths**2).sum() - n * norm) / n**2
+    spread = (quartic - n * norm) / n**2
     flat = distance <= 1e-15 * norm
     shrinkage = jnp.clip(spread / jnp.where(flat, 1.0, distance), 0.0, 1.0)
     return jnp.where(flat, 0.0, shrinkage), target

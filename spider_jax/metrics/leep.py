@@ -3,8 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spider_jax.metrics.nce import check_probabilities
-from spider_jax.metrics.statistics import check_labels, one_hot
+from spider_jax.metrics.inputs import check_labels, check_probabilities, one_hot
 
 
 def leep(*, probabilities: ArrayLike, labels: ArrayLike) -> float:
@@ -26,7 +25,7 @@ def leep(*, probabilities: ArrayLike, labels: ArrayLike) -> float:
     References:
         Nguyen et al., "LEEP: a new measure to evaluate transferability", ICML 2020.
     """
-    P = check_probabilities(probabilities)
+    P = check_probabilities(probabilities).astype(np.float64, copy=False)
     Y = one_hot(check_labels(labels, len(P)))
     total = P.sum(0)
     given = (Y.T @ P) / np.where(total > 0, total, 1.0)

@@ -10,15 +10,9 @@ from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike, NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.metrics.statistics import (
-    CLASS_BUCKET,
-    ROW_BUCKET,
-    bucket,
-    check_features,
-    check_labels,
-    spectrum,
-    standardized,
-)
+from spider_jax.metrics.compiled import CLASS_BUCKET, ROW_BUCKET, pad
+from spider_jax.metrics.inputs import check_features, check_labels
+from spider_jax.metrics.statistics import Statistics
 
 HIGHEST = jax.lax.Precision.HIGHEST
 PENALTIES = tuple(float(p) for p in 10.0 ** np.arange(-3, 2))
@@ -56,17 +50,15 @@ def linear_probe(features: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> fl
     y = check_labels(labels, len(F))
     if len(F) < OUTER_FOLDS:
         raise InputError(f"features must have at least {OUTER_FOLDS} rows, got {len(F)}")
-    n, N = len(F), bucket(len(F), ROW_BUCKET)
-    rows = np.arange(N) < n
-    s, U = spectrum(standardized(np.pad(F, ((0, N - n), (0, 0))), rows))
+    given = Statistics(F, y, standardize=True)
+    everything = min(F.shape)
     # the same inner products in at most N columns; float32 is enough for an accuracy
-    Z = (U * np.sqrt(s)).astype(np.float32)
-    classes = bucket(int(y.max()) + 1, CLASS_BUCKET)
-    Y = np.pad(np.eye(classes, dtype=np.float32)[y], ((0, N - n), (0, 0)))
-    outer, inner = (
-        np.pad(folds, ((0, 0), (0, N - n)), constant_values=-1) for folds in _folds(y, seed)
-    )
-    return float(_probe(Z, s.astype(np.float32), Y, rows, outer[0], inner))
+    Z = pad(given.coordinates(everything).astype(np.float32), ROW_BUCKET, ROW_BUCKET)
+    curvature = pad(given.variances(everything).astype(np.float32), ROW_BUCKET)
+    Y = pad(given.targets().astype(np.float32), ROW_BUCKET, CLASS_BUCKET)
+    outer, inner = (pad(folds + 1, 1, ROW_BUCKET) - 1 for folds in _folds(y, seed))
+    rows = np.arange(len(Z)) < len(F)
+    return float(_probe(Z, curvature, Y, rows, outer[0], inner))
 
 
 def _folds(y: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,29 +1,9 @@
 """NCE: negative conditional entropy of the labels given the source head's hard prediction."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from spider_jax.errors import InputError
-from spider_jax.metrics.statistics import check_labels, one_hot
-
-
-def check_probabilities(probabilities: ArrayLike) -> NDArray[np.float64]:
-    """`probabilities` as float64 [N, Z] with rows that sum to 1.
-
-    Raises:
-        InputError: another rank, values that are not finite or negative, rows off 1 by over 1e-2.
-    """
-    P = np.asarray(probabilities)
-    if P.ndim != 2 or 0 in P.shape or P.dtype.kind not in "fiub":
-        raise InputError(f"probabilities must be numbers [N, Z], got {P.dtype} {P.shape}")
-    P = P.astype(np.float64)
-    off = ~(np.isfinite(P).all(1) & (P.min(1) >= 0) & (np.abs(P.sum(1) - 1) <= 1e-2))
-    if off.any():
-        raise InputError(
-            f"probabilities must be a softmax in every row, {off.sum()} are not. "
-            f"First row: {int(np.flatnonzero(off)[0])}"
-        )
-    return P
+from spider_jax.metrics.inputs import check_labels, check_probabilities
 
 
 def nce(*, probabilities: ArrayLike, labels: ArrayLike) -> float:
@@ -47,9 +27,9 @@ def nce(*, probabilities: ArrayLike, labels: ArrayLike) -> float:
         Copies that add an epsilon to every cell are biased; here 0 ln 0 = 0.
     """
     P = check_probabilities(probabilities)
-    Y = one_hot(check_labels(labels, len(P)))
-    predicted = np.eye(P.shape[1])[P.argmax(1)]
-    joint = Y.T @ predicted / len(P)
+    y = check_labels(labels, len(P))
+    pairs = np.bincount(y * P.shape[1] + P.argmax(1), minlength=(y.max() + 1) * P.shape[1])
+    joint = pairs.reshape(-1, P.shape[1]) / len(P)
     seen = joint > 0
     given = joint / np.where(seen, joint.sum(0), 1.0)
     return float((joint[seen] * np.log(given[seen])).sum())

@@ -2,16 +2,12 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 from numpy.typing import ArrayLike
 
-from spider_jax.metrics.statistics import (
-    Statistics,
-    check_features,
-    check_labels,
-    evaluate,
-    one_hot,
-)
+from spider_jax.metrics.compiled import CLASS_BUCKET, ROW_BUCKET, pad, run
+from spider_jax.metrics.inputs import check_features, check_labels
+from spider_jax.metrics.statistics import Statistics
 
 PENALTIES = tuple(float(p) for p in 10.0 ** np.arange(-3, 2))
 
@@ -42,28 +38,40 @@ def ridge(features: ArrayLike, labels: ArrayLike, *, standardize: bool = True) -
         Hastie, Tibshirani, Friedman, "The elements of statistical learning", section 7.10.
     """
     F = check_features(features)
-    Y = one_hot(check_labels(labels, len(F)))
-    return float(evaluate(ridge_core, F, Y, standardize=standardize))
+    return ridge_of(Statistics(F, check_labels(labels, len(F)), standardize=standardize))
 
 
-def ridge_core(given: Statistics) -> Float[Array, ""]:
-    """Leave-one-out ridge accuracy of padded statistics, at the penalty of least squared error."""
-    s, U = given.centred
-    real = given.rows[:, None].astype(s.dtype)
-    classes = given.targets.sum(0) > 0
-    mean = given.targets.sum(0) / given.n
-    Y = (given.targets - mean[None]) * real
+def ridge_of(given: Statistics) -> float:
+    """Ridge of shared statistics."""
+    s, U = given.left_vectors()
+    U, Y = pad(U, ROW_BUCKET, ROW_BUCKET), pad(given.targets(), ROW_BUCKET, CLASS_BUCKET)
+    rows = np.arange(len(U)) < given.n
+    return float(run(ridge_core, pad(s, ROW_BUCKET), U, Y, rows, np.float64(given.n)))
+
+
+def ridge_core(
+    s: Float[Array, " k"],
+    U: Float[Array, "N k"],
+    targets: Float[Array, "N C"],
+    rows: Bool[Array, " N"],
+    n: Float[Array, ""],
+) -> Float[Array, ""]:
+    """Leave-one-out ridge accuracy from a padded centred spectrum, at the best penalty."""
+    real = rows[:, None].astype(s.dtype)
+    classes = targets.sum(0) > 0
+    mean = targets.sum(0) / n
+    Y = (targets - mean[None]) * real
     x = U.T @ Y
-    scale = s.sum() / given.n
+    scale = s.sum() / n
 
     def left_out(penalty: float) -> tuple[Array, Array]:
         keep = s / (s + jnp.where(scale > 0, penalty * scale, 1.0))
-        leverage = U**2 @ keep + 1 / given.n
+        leverage = U**2 @ keep + 1 / n
         error = (Y - (U * keep[None]) @ x) / (1 - jnp.minimum(leverage, 1 - 1e-9))[:, None] * real
         # the intercept is refitted too: it is row 1/n of the hat matrix
         winner = jnp.where(classes[None], Y - error + mean[None], -jnp.inf).argmax(1)
-        hit = jnp.take_along_axis(given.targets, winner[:, None], axis=1)[:, 0]
-        return (error**2).sum(), jnp.where(given.rows, hit, 0.0).sum() / given.n
+        hit = jnp.take_along_axis(targets, winner[:, None], axis=1)[:, 0]
+        return (error**2).sum(), jnp.where(rows, hit, 0.0).sum() / n
 
     errors, accuracies = map(jnp.stack, zip(*map(left_out, PENALTIES), strict=True))
     return accuracies[errors.argmin()]

@@ -1,205 +1,269 @@
-"""What the metrics from features share: labels as columns, and the spectrum of the features.
+"""What metrics share of one model on one task: one pass over the features, each thing once.
 
-F = U diag(sqrt s) V^T. Every metric here needs only s, U and the labels, never the D x D side, so
-models of any width meet in the same N-dimensional space. Decompositions run on the host in float64
-(batched eigh under XLA on CPU has hung and has corrupted memory: jax-ml/jax issue 39292); what
-follows is jitted. Shapes are padded to buckets (zero rows, zero columns and empty classes change
-nothing), so that another task or model does not recompile.
+Every function of the spectrum needs only the smaller side: F^T F [D, D] where N > D, summed block
+by block from the memmap, else F F^T [N, N]. A `Side` holds it with the labels on that side, so that
+
+    y_c^T F m(F^T F) F^T y_c' = left_c^T m(gram) right_c'      for every function m,
+
+and a metric need not ask which side it is. Gram matrices are summed about a pivot, the first row:
+what is constant becomes exactly 0, and the centred and the raw one follow without cancellation.
+Decompositions run on the host in float64 (batched eigh under XLA on CPU has hung and has corrupted
+memory: jax-ml/jax issue 39292).
 """
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spider_jax.errors import InputError
+from spider_jax.metrics.inputs import Float64, check_features, check_finite_rows, one_hot
+from spider_jax.metrics.principal import leading_eigenpairs
 
-ROW_BUCKET = 64
-CLASS_BUCKET = 8
 # Eigenvalues of a float64 Gram matrix below this share of the largest are rounding.
 RANK_TOLERANCE = 1e-12
+BLOCK_NUMBERS = 1 << 23  # of a block of rows: 64 MB in float64
 
-Float64 = NDArray[np.float64]
+
+class Side(NamedTuple):
+    """The smaller Gram matrix [k, k] and the labels beside it, left and right [k, C].
+
+    N > D: F^T F and twice F^T Y. N <= D: F F^T, Y and F F^T Y.
+    """
+
+    gram: Float64
+    left: Float64
+    right: Float64
 
 
 class Spectrum(NamedTuple):
-    """Eigenvalues s [..., k] of F F^T, 0 where unused, and left singular vectors U [..., N, k]."""
+    """F = U diag(sqrt s) V^T: s [k] ascending, rounding set to 0; x = U^T Y [k, C], 0 where s is.
 
-    s: Any
-    U: Any
-
-
-class Statistics(NamedTuple):
-    """One model on one task, float64, padded; with leading axes, a batch of them.
-
-    gram [N, N] inner products of the rows, targets [N, C] (one column a class or target), rows [N]
-    True where real, n the number of real rows, width the number of feature columns, raw and
-    centred spectra.
+    basis: eigenvectors of the side's gram [k, k]: V where N > D, else U.
     """
 
-    gram: Any
-    targets: Any
-    rows: Any
-    n: Any
-    width: Any
-    raw: Spectrum
-    centred: Spectrum
+    s: Float64
+    x: Float64
+    basis: Float64
 
 
-def spectrum(features: NDArray[np.floating]) -> Spectrum:
-    """s and U of F F^T = U diag(s) U^T, from the smaller side, k = min(N, D) padded.
+class Moments(NamedTuple):
+    """Of one pass: mean [D], centred gram of the smaller side, cross = F_c^T Y [D, C] where N > D,
+    offset = F_c mean [N] where N <= D, quartic = sum_n |f_n - mean|^4."""
 
-    N <= D: eigenvectors of F F^T. N > D: F = Q R, eigenvectors W of R R^T, U = Q W: orthonormal to
-    rounding, which dividing F V by sqrt(s) is not.
-    """
-    N, D = features.shape[-2:]
-    if N <= D:
-        return without_rounding(*np.linalg.eigh(gram(features)))
-    Q, R = np.linalg.qr(np.asarray(features, np.float64))
-    s, W = np.linalg.eigh(gram(R))
-    unused = [(0, 0)] * (features.ndim - 1) + [(0, bucket(D, ROW_BUCKET) - D)]
-    return without_rounding(np.pad(s, unused[1:]), np.pad(Q @ W, unused))
+    mean: Float64
+    gram: Float64
+    cross: Float64
+    offset: Float64
+    quartic: float
 
 
-def without_rounding(s: Float64, U: Float64) -> Spectrum:
-    """The spectrum with what is only rounding set to 0."""
-    kept = s > RANK_TOLERANCE * s.max(-1, keepdims=True)
-    return Spectrum(np.where(kept, s, 0.0), np.where(kept[..., None, :], U, 0.0))
-
-
-def gram(A: NDArray[np.floating]) -> Float64:
-    """A A^T, float64 (the product in the precision of A)."""
-    return np.asarray(A @ np.swapaxes(A, -1, -2), np.float64)
-
-
-def centred(features: NDArray[np.floating], rows: NDArray[np.bool_]) -> NDArray[np.floating]:
-    """F - mean over the real rows; padding stays 0."""
-    real = rows[..., None]
-    n = rows.sum(-1)[..., None, None].astype(features.dtype)
-    return (features - (features * real).sum(-2, keepdims=True) / n) * real
-
-
-def standardized(features: NDArray[np.floating], rows: NDArray[np.bool_]) -> NDArray[np.floating]:
-    """(F - mean) / sd per column over the real rows; constant columns and padding become 0."""
-    F = centred(features, rows)
-    n = rows.sum(-1)[..., None, None].astype(features.dtype)
-    sd = np.sqrt((F**2).sum(-2, keepdims=True) / n)
-    alive = sd > 1e-6 * sd.max(-1, keepdims=True)
-    return np.where(alive, F / np.where(alive, sd, 1), 0).astype(features.dtype)
-
-
-def statistics(
-    features: NDArray[np.floating],
-    targets: Float64,
-    rows: NDArray[np.bool_],
-    width: int,
-    *,
-    standardize: bool = False,
-    centre: bool = False,
-) -> Statistics:
-    """Statistics of padded features [..., N, D], targets [..., N, C] and rows [..., N].
-
-    standardize or centre the features first: one decomposition then serves raw and centred.
-    """
-    n = rows.sum(-1).astype(np.float64)
-    widths = np.full(n.shape, float(width))
-    if standardize or centre:
-        features = (standardized if standardize else centred)(features, rows)
-        raw = about_mean = spectrum(features)
-    else:
-        raw, about_mean = spectrum(features), spectrum(centred(features, rows))
-    return Statistics(gram(features), targets, rows, n, widths, raw, about_mean)
-
-
-def bucket(size: int, step: int) -> int:
-    """The smallest multiple of `step` that is at least `size`.
-
-    >>> bucket(65, 64)
-    128
-    """
-    return -(-size // step) * step
-
-
-def check_features(features: ArrayLike) -> NDArray[np.float64]:
-    """`features` as finite float64 [N, D].
-
-    Raises:
-        InputError: another rank, no row or column, or values that are not finite.
-    """
-    F = np.asarray(features)
-    if F.ndim != 2 or 0 in F.shape or F.dtype.kind not in "fiub":
-        raise InputError(f"features must be numbers [N, D], got {F.dtype} {F.shape}")
-    F = F.astype(np.float64)
-    bad = ~np.isfinite(F).all(1)
-    if bad.any():
-        raise InputError(
-            f"features must be finite, got NaN or infinity in {bad.sum()} rows. "
-            f"First row: {int(np.flatnonzero(bad)[0])}"
-        )
-    return F
-
-
-def check_labels(labels: ArrayLike, n: int) -> NDArray[np.int64]:
-    """`labels` as int [N] re-encoded to 0..C-1 in sorted order.
-
-    Raises:
-        InputError: another length, not integers, or fewer than two classes.
-    """
-    y = np.asarray(labels)
-    if y.ndim != 1 or y.dtype.kind not in "iub":
-        raise InputError(f"labels must be int [N], got {y.dtype} {y.shape}")
-    if len(y) != n:
-        raise InputError(f"labels must have one entry per row of features (N={n}), got {len(y)}")
-    found, encoded = np.unique(y, return_inverse=True)
-    if len(found) < 2:
-        raise InputError(f"labels must have at least two classes, got only {found.tolist()}")
-    return encoded
-
-
-def one_hot(labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """[N] classes 0..C-1 as 0/1 columns [N, C]."""
-    return np.eye(labels.max() + 1)[labels]
-
-
-Core = Callable[..., Any]
-
-
-def evaluate(
-    core: Core,
-    features: NDArray[np.float64],
-    targets: NDArray[np.float64],
-    *,
-    standardize: bool = False,
-    **options: Any,
-) -> Any:
-    """core(statistics, **options) in float64, compiled once per bucket of shapes.
+class Statistics:
+    """Statistics of features [N, D] and labels, each computed when it is first asked for.
 
     Args:
-        core: a function of Statistics, jit-able; its options are static.
-        features: [N, D] float64. targets: [N, C] float64.
-        standardize: use standardised features.
+        features: [N, D] numbers; a memmap is read in blocks of rows, never whole where N > D.
+        labels: int [N] classes 0..C-1, or float64 [N, C] columns of targets.
+        rows: which rows of the features to use, [N], if not all.
+        standardize: standardise the columns first; constant columns become 0.
 
-    Returns:
-        What core returns, as NumPy.
+    Raises:
+        InputError: features that are not numbers [N, D]; in the first pass, not finite ones.
     """
-    n, width = features.shape
-    N, C = bucket(n, ROW_BUCKET), bucket(targets.shape[1], CLASS_BUCKET)
-    F = np.pad(features, ((0, N - n), (0, 0)))
-    Y = np.pad(targets, ((0, N - n), (0, C - targets.shape[1])))
-    given = statistics(F, Y, np.arange(N) < n, width, standardize=standardize)
-    with jax.enable_x64(True):
-        run = compiled(core, tuple(sorted(options.items())))
-        return jax.tree.map(np.asarray, run(given))
 
+    def __init__(
+        self,
+        features: ArrayLike,
+        labels: NDArray[np.int64] | Float64,
+        *,
+        rows: NDArray[np.int64] | None = None,
+        standardize: bool = False,
+    ) -> None:
+        self._features = check_features(features)
+        self._rows = np.arange(len(self._features)) if rows is None else rows
+        self._contiguous = rows is None
+        self.n, self.width = len(self._rows), self._features.shape[1]
+        self.tall = self.n > self.width
+        self.labels = labels
+        self.classes = int(labels.max()) + 1 if labels.ndim == 1 else labels.shape[1]
+        self._standardize = standardize
 
-@lru_cache(maxsize=256)
-def compiled(core: Core, options: tuple[tuple[str, Any], ...] = (), *, batch: bool = False) -> Core:
-    """core(statistics, **options), jitted; over a leading axis of the statistics if `batch`."""
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Of the features as given; everything here is computed in float64."""
+        return self._features.dtype
 
-    def run(given: Statistics) -> Any:
-        return core(given, **dict(options))
+    # ---- labels --------------------------------------------------------------------------------
 
-    return jax.jit(jax.vmap(run) if batch else run)
+    def targets(self, where: slice | NDArray[np.int64] = slice(None)) -> Float64:
+        """Columns of the labels of some rows, float64 [n, C]."""
+        labels: Any = self.labels[where]
+        columns: Float64 = one_hot(labels, self.classes) if labels.ndim == 1 else labels
+        return columns
+
+    @cached_property
+    def total(self) -> Float64:
+        """|y_c|^2 of every column [C]: the counts of classes."""
+        if self.labels.ndim == 1:
+            return np.bincount(self.labels, minlength=self.classes).astype(np.float64)
+        return np.asarray((self.labels**2).sum(0), np.float64)
+
+    # ---- rows ----------------------------------------------------------------------------------
+
+    def take(self, rows: NDArray[np.int64]) -> Float64:
+        """Some of the N rows, float64, standardised if asked for."""
+        return self._scaled(np.asarray(self._features[self._rows[rows]], np.float64))
+
+    def blocks(self) -> Iterator[tuple[slice, Float64]]:
+        """All rows in order, in blocks that fit in memory: where they stand, and they."""
+        for where, block in self._raw_blocks():
+            yield where, self._scaled(block)
+
+    def _raw_blocks(self) -> Iterator[tuple[slice, Float64]]:
+        size = max(1, BLOCK_NUMBERS // self.width)
+        for start in range(0, self.n, size):
+            where = slice(start, min(start + size, self.n))
+            chosen = where if self._contiguous else self._rows[where]
+            block = np.asarray(self._features[chosen], np.float64)
+            check_finite_rows(block, self._rows[where])
+            yield where, block
+
+    def _scaled(self, block: Float64) -> Float64:
+        return (block - self._scale[0]) * self._scale[1] if self._standardize else block
+
+    @cached_property
+    def _scale(self) -> tuple[Float64, Float64]:
+        """Mean and 1/sd of every column; 0 for a constant one. A pass of its own."""
+        pivot = np.asarray(self._features[self._rows[0]], np.float64)
+        first, second = np.zeros(self.width), np.zeros(self.width)
+        for _, block in self._raw_blocks():
+            first += (block - pivot).sum(0)
+            second += ((block - pivot) ** 2).sum(0)
+        sd = np.sqrt(np.maximum(second / self.n - (first / self.n) ** 2, 0))
+        alive = sd > 1e-6 * sd.max()
+        return pivot + first / self.n, np.where(alive, 1 / np.where(alive, sd, 1), 0)
+
+    # ---- one pass ------------------------------------------------------------------------------
+
+    @cached_property
+    def moments(self) -> Moments:
+        """The one pass over the features: 2 N D min(N, D) operations."""
+        return self._tall_moments() if self.tall else self._wide_moments()
+
+    def _tall_moments(self) -> Moments:
+        D = self.width
+        gram, cross, shift, cubic = (np.zeros(s) for s in ((D, D), (self.classes, D), D, D))
+        quartic, columns, pivot = 0.0, np.zeros(self.classes), self.take(np.zeros(1, np.int64))[0]
+        for where, block in self.blocks():
+            B, Y = block - pivot, self.targets(where)
+            lengths = np.einsum("nd,nd->n", B, B)
+            gram += B.T @ B
+            cross += Y.T @ B
+            shift += B.sum(0)
+            cubic += lengths @ B
+            columns += Y.sum(0)
+            quartic += lengths @ lengths
+        square, delta = np.trace(gram), shift / self.n
+        far = delta @ delta
+        # sum |b - delta|^4, expanded; the pivot is no farther out than a row, so little cancels
+        quartic += 4 * delta @ gram @ delta + self.n * far**2 + 2 * far * square
+        quartic -= 4 * delta @ cubic + 4 * far * delta @ shift
+        gram -= self.n * np.outer(delta, delta)
+        cross -= np.outer(columns, delta)
+        return Moments(pivot + delta, gram, cross.T, np.zeros(0), float(quartic))
+
+    def _wide_moments(self) -> Moments:
+        F = np.concatenate([block for _, block in self.blocks()])
+        pivot = F[0].copy()
+        F -= pivot
+        delta = F.mean(0)
+        F -= delta
+        mean, gram = pivot + delta, F @ F.T
+        quartic = float((np.diagonal(gram) ** 2).sum())
+        return Moments(mean, gram, np.zeros((0, 0)), F @ mean, quartic)
+
+    # ---- what follows from it ------------------------------------------------------------------
+
+    @cached_property
+    def centred(self) -> Side:
+        """The smaller side of F - mean."""
+        gram = self.moments.gram
+        if self.tall:
+            return Side(gram, self.moments.cross, self.moments.cross)
+        return Side(gram, self.targets(), gram @ self.targets())
+
+    @cached_property
+    def raw(self) -> Side:
+        """The smaller side of F as it is."""
+        mean, gram, cross, offset, _ = self.moments
+        if self.tall:
+            cross = cross + np.outer(mean, self._column_sums)
+            return Side(gram + self.n * np.outer(mean, mean), cross, cross)
+        gram = gram + (offset[:, None] + offset[None, :] + mean @ mean)
+        return Side(gram, self.targets(), gram @ self.targets())
+
+    @property
+    def _column_sums(self) -> Float64:
+        return self.total if self.labels.ndim == 1 else self.labels.sum(0)
+
+    @cached_property
+    def raw_spectrum(self) -> Spectrum:
+        """Eigenvalues of F F^T, and the labels in its eigenvectors."""
+        return self._spectrum(self.raw)
+
+    @cached_property
+    def centred_spectrum(self) -> Spectrum:
+        """The same of F - mean."""
+        return self._spectrum(self.centred)
+
+    def _spectrum(self, side: Side) -> Spectrum:
+        s, basis = np.linalg.eigh(side.gram)
+        alive = s > RANK_TOLERANCE * s[-1]
+        x = basis.T @ side.left
+        if self.tall:  # V^T F^T Y = sqrt(s) U^T Y
+            x = x / np.sqrt(np.where(alive, s, 1))[:, None]
+        return Spectrum(np.where(alive, s, 0), np.where(alive[:, None], x, 0), basis)
+
+    def left_vectors(self) -> tuple[Float64, Float64]:
+        """s [k] and U [N, k] of the centred features: all N rows in memory, for the probes."""
+        s, _, basis = self.centred_spectrum
+        if not self.tall:
+            return s, np.where(s > 0, basis, 0)
+        inverse = np.where(s > 0, 1 / np.sqrt(np.where(s > 0, s, 1)), 0)
+        return s, self._projected(basis * inverse)
+
+    def _projected(self, directions: Float64) -> Float64:
+        """(F - mean) directions, [N, k]."""
+        Z = np.empty((self.n, directions.shape[1]))
+        for where, block in self.blocks():
+            Z[where] = (block - self.moments.mean) @ directions
+        return Z
+
+    def variances(self, k: int) -> Float64:
+        """The k largest eigenvalues of the centred Gram matrix, descending, without rounding."""
+        return self._leading(k)[0]
+
+    def coordinates(self, k: int) -> Float64:
+        """Principal coordinates [N, k], largest variance first; fewer columns where the rank is.
+
+        Signs: the entry of largest size in every column is positive.
+        """
+        s, basis = self._leading(k)
+        Z = self._projected(basis) if self.tall else basis * np.sqrt(s)
+        if Z.size:
+            Z *= np.sign(np.take_along_axis(Z, np.abs(Z).argmax(0)[None], axis=0))
+        return Z
+
+    def _leading(self, k: int) -> tuple[Float64, Float64]:
+        """At most k leading eigenpairs of the centred side; those of a full spectrum if there."""
+        k = min(k, len(self.centred.gram))
+        if "centred_spectrum" in vars(self) or k > len(self.centred.gram) // 8:
+            s, basis = (
+                self.centred_spectrum.s[::-1][:k],
+                self.centred_spectrum.basis[:, ::-1][:, :k],
+            )
+        else:
+            s, basis = leading_eigenpairs(self.centred.gram, k)
+        rank = int((s > RANK_TOLERANCE * s[0]).sum()) if s[0] > 0 else 0
+        return s[:rank], basis[:, :rank]
