@@ -73,6 +73,7 @@ def score(
     zoo: Where,
     task: Name,
     metrics: tuple[str, ...] = (),
+    cache: bool = True,
     output: Annotated[Output, Flat] = Output(),
     messages: Annotated[Messages, Flat] = Messages(),
 ) -> int:
@@ -81,15 +82,17 @@ def score(
     Args:
         zoo: folder of the zoo.
         task: name of the task.
-        metrics: names of metrics; default: all but the cross-validated linear probe.
+        metrics: names of metrics, or "all"; default: those that are worth their cost.
+        cache: keep scores in the user's cache and take from there what was computed before.
     """
     show = messages.start()
-    from spider_jax.metrics import DEFAULT_METRICS
+    from spider_jax.metrics import DEFAULT_METRICS, METRICS
     from spider_jax.score_zoo import score_zoo
     from spider_jax.store import FeatureStore
 
     store = FeatureStore(zoo)
-    table = score_zoo(store, task, metrics or DEFAULT_METRICS, show_progress=show)
+    chosen = tuple(METRICS) if metrics == ("all",) else metrics or DEFAULT_METRICS
+    table = score_zoo(store, task, chosen, cache=cache, show_progress=show)
     output.write("scores", *table.listing(store.accuracies))
     return _skipped(table.problems)
 

@@ -10,8 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from spider_jax.errors import InputError
 from spider_jax.metrics.compiled import CLASS_BUCKET, ROW_BUCKET, pad, run
-from spider_jax.metrics.inputs import check_features, check_labels
+from spider_jax.metrics.inputs import Float64, check_features, check_labels
 from spider_jax.metrics.statistics import Statistics
+
+ROUNDING = 1e-5  # float32 similarities of unit rows are good to about 1e-6
 
 
 def knn(features: ArrayLike, labels: ArrayLike, *, k: int = 5, standardize: bool = False) -> float:
@@ -21,9 +23,9 @@ def knn(features: ArrayLike, labels: ArrayLike, *, k: int = 5, standardize: bool
     similarity: the smaller row. Equal votes: the larger summed similarity, then the smaller class.
 
     Range: [0, 1]; larger is better; an accuracy, so it compares across tasks as accuracies do.
-    Cost: O(N^2 D), in blocks of rows. N < D: no special case. A class of one sample: that row is
-    always missed. A constant feature: shifts every similarity (standardise to remove it). A zero
-    row: similarity 0.
+    Cost: O(N^2 D), in blocks of rows where N > D. N < D: no special case. A class of one sample:
+    that row is always missed. A constant feature: shifts every similarity (standardise to remove
+    it). A zero row: similarity 0.
 
     Args:
         features: [N, D] numbers. labels: [N] int.
@@ -103,28 +105,52 @@ def _named(
     return jnp.take_along_axis(own, winner[:, None], axis=1)[:, 0]
 
 
-# ---- more rows than fit beside each other ------------------------------------------------------
+# ---- more rows than columns --------------------------------------------------------------------
 
 
 def _hits_in_blocks(given: Statistics, k: int) -> float:
-    """How many rows are named rightly: blocks against blocks, in the features' dtype."""
-    dtype = np.float64 if given.dtype == np.float64 else np.float32
+    """How many rows are named rightly: blocks of rows against blocks, no N x N matrix.
+
+    In float32 first; where two of the first k + 1 neighbours are closer than its rounding, the row
+    is done again in float64.
+    """
     hits = 0.0
-    with jax.enable_x64(True):
-        for mine, block in given.blocks():
-            block = _unit(block).astype(dtype)
-            best = np.full((len(block), k), -np.inf, dtype), np.full((len(block), k), -1)
-            for theirs, other in given.blocks():
-                start = mine.start, theirs.start
-                best = _merge(block, _unit(other).astype(dtype), *start, *best, k=k)
-            near, where = best
-            heard, own = (given.targets(at) for at in (np.asarray(where).ravel(), mine))
-            heard = heard.reshape(*where.shape, -1).astype(dtype)
-            hits += float(_vote(near, heard, own.astype(dtype)))
+    for mine, block in given.blocks():
+        block = _unit(block)
+        itself = np.arange(mine.start, mine.stop)
+        near, where = _neighbours(given, block, itself, k + 1, np.dtype(np.float32))
+        with np.errstate(invalid="ignore"):  # infinity - infinity where fewer than k + 1 are there
+            doubtful = np.flatnonzero((near[:, :-1] - near[:, 1:] < ROUNDING).any(1))
+        near, where = near[:, :k].astype(np.float64), where[:, :k].copy()
+        if len(doubtful):
+            rows = block[doubtful], itself[doubtful]
+            near[doubtful], where[doubtful] = _neighbours(given, *rows, k, np.dtype(np.float64))
+        heard = given.targets(where.ravel()).reshape(*where.shape, -1)
+        with jax.enable_x64(True):
+            hits += float(_vote(near, heard, given.targets(mine)))
     return hits
 
 
-def _unit(block: NDArray[np.float64]) -> NDArray[np.float64]:
+def _neighbours(
+    given: Statistics,
+    block: Float64,
+    itself: NDArray[np.int64],
+    k: int,
+    dtype: np.dtype[np.generic],
+) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
+    """The k rows most similar to every row of a block, itself left out, and their similarity."""
+    rows = pad(block, ROW_BUCKET, 1).astype(dtype)
+    own = pad(itself + 1, ROW_BUCKET) - 1
+    with jax.enable_x64(True):
+        near = jnp.full((len(rows), k), -jnp.inf, dtype)
+        where = jnp.zeros((len(rows), k), jnp.int64)
+        for theirs, other in given.blocks():
+            unit = _unit(other).astype(dtype)
+            near, where = _merge(rows, unit, own, np.int64(theirs.start), near, where, k=k)
+        return np.asarray(near)[: len(block)], np.asarray(where)[: len(block)]
+
+
+def _unit(block: Float64) -> Float64:
     lengths = np.sqrt(np.einsum("nd,nd->n", block, block))
     return block / np.where(lengths > 0, lengths, 1)[:, None]
 
@@ -133,8 +159,8 @@ def _unit(block: NDArray[np.float64]) -> NDArray[np.float64]:
 def _merge(
     mine: Float[Array, "a D"],
     theirs: Float[Array, "b D"],
-    first: Int[Array, ""] | int,
-    other: Int[Array, ""] | int,
+    own: Int[Array, " a"],
+    start: Int[Array, ""],
     near: Float[Array, "a k"],
     where: Int[Array, "a k"],
     *,
@@ -142,10 +168,12 @@ def _merge(
 ) -> tuple[Float[Array, "a k"], Int[Array, "a k"]]:
     """The k nearest so far and those of one more block; earlier rows win ties."""
     similarity = jnp.matmul(mine, theirs.T, precision=jax.lax.Precision.HIGHEST)
-    places = other + jnp.arange(len(theirs))
-    itself = places[None] == (first + jnp.arange(len(mine)))[:, None]
-    values, at = nearest(jnp.where(itself, -jnp.inf, similarity), min(k, len(theirs)))
-    values, at = jnp.concatenate([near, values], 1), jnp.concatenate([where, places[at]], 1)
+    values, at = nearest(similarity, min(k + 1, len(theirs)))
+    places = start + at.astype(
+        start.dtype
+    )  # a row is taken off its k + 1 nearest: cheaper than off all similarities
+    values = jnp.where(places == own[:, None], -jnp.inf, values)
+    values, at = jnp.concatenate([near, values], 1), jnp.concatenate([where, places], 1)
     values, chosen = nearest(values, k)
     return values, jnp.take_along_axis(at, chosen, axis=1)
 
