@@ -1,5 +1,7 @@
 """Shared statistics: in blocks as whole, from a memmap, of chosen rows, on either side."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from toy_tasks import blobs, columns_twice, rank_deficient, standardized, with_columns
@@ -91,6 +93,21 @@ def test_the_first_bad_row_is_named_as_it_stands_in_the_file(refused, small_bloc
     rows = np.arange(4, shape[0])
     with refused("NaN", "First row: 9"):
         _ = Statistics(F, y[rows] % 2, rows=rows).moments
+
+
+@pytest.mark.parametrize("name", ["logme", "h_score", "h_score_shrunk"])
+def test_features_never_stand_in_memory(monkeypatch, tmp_path, name):
+    monkeypatch.setattr(statistics, "BLOCK_NUMBERS", 1 << 16)
+    N, D = 60_000, 64
+    file = np.lib.format.open_memmap(tmp_path / "F.npy", "w+", np.float16, (N, D))
+    file[:] = np.random.default_rng(0).standard_normal((N, D), np.float32)
+    labels = np.arange(N) % 3
+    METRICS[name].shared(Statistics(file[:1000], labels[:1000]))  # what is compiled stays
+    tracemalloc.start()
+    METRICS[name].shared(Statistics(file, labels))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < N * D * 8 / 8  # an eighth of the features in float64
 
 
 # ---- leading eigenpairs ------------------------------------------------------------------------
