@@ -85,7 +85,7 @@ def products(M: int, C: int, K: int, d: int) -> Call:
 def operations(spider: Spider, M: int, C: int) -> tuple[float, float]:
     """Floating-point operations of the form that is run: of the task side, and of the pairs."""
     shared, D = spider.folded.shared, EXTRACTOR
-    K, d = shared.value.shape[1:]
+    K, d = spider.folded.chunks[0].key.shape[-1], shared.head.shape[-1]
     projection = 2.0 * C * D * shared.project.shape[2]
     if spider.description.form == "few":
         return projection, 2.0 * M * (2 * C * K + K * d)
@@ -113,7 +113,7 @@ def cell(
         calls["torch compiled"] = lambda: compiled(given, mask)
     searched = np.ascontiguousarray(tokens[:, :d])
     calls["faiss"] = lambda: forms["faiss"](searched, 100)
-    K = spider.folded.shared.value.shape[1]
+    K = spider.folded.chunks[0].key.shape[-1]
     calls["two products"] = products(M, C, K, d)
     found = milliseconds(calls, run.runs)
     if M <= PUBLISHED_UP_TO:

@@ -122,8 +122,18 @@ METRICS = {
     "knn": ("features", False),
     "h_score": ("features", False),
     "h_score_shrunk": ("features", False),
+    "n_leep": ("features", False),
+    "parc": ("features", False),
+    "gbc": ("features", False),
+    "transrate": ("features", False),
+    "sfda": ("features", False),
+    "lfc": ("features", False),
+    "pactran_gauss": ("features", False),
+    "ncti": ("features", False),
     "nce": ("probabilities", False),
     "leep": ("probabilities", False),
+    "pactran_dirichlet": ("probabilities", False),
+    "pactran_gamma": ("probabilities", False),
     "ridge": ("features", True),
     "linear_probe": ("features", True),
 }
@@ -184,7 +194,8 @@ def test_metrics_and_their_signatures() -> None:
         if metric.needs == "features":  # data by position, options by name
             assert list(parameters) == ["features", "labels", *by_name]
         else:  # two arrays that can be swapped are given by name only
-            assert list(parameters) == by_name == ["probabilities", "labels"]
+            assert list(parameters) == by_name
+            assert by_name[:2] == ["probabilities", "labels"]
 
 
 def test_the_error_is_a_value_error() -> None:

@@ -100,12 +100,13 @@ def test_more_models_than_classes_takes_the_same_sum_in_another_order():
     close(narrow, wide, 1e-6)
 
 
-def test_chunks_score_as_full_attention():
-    w = [weights(CHUNK["many"] + 3, seed) for seed in (0, 1)]
+@pytest.mark.parametrize("form", CHUNK)
+def test_members_and_tasks_together_score_as_full_attention(form):
+    w = [weights(CHUNK[form] + 3, seed) for seed in (0, 1)]
     tokens, mask = pad_tokens([centres(3), centres(7)])
-    found = in_chunks(members(*w), tokens, mask)
-    assert found.shape == (2, 2, CHUNK["many"] + 3)
-    for e, t, m in [(0, 0, 0), (1, 0, CHUNK["many"]), (0, 1, CHUNK["many"] - 1), (1, 1, -1)]:
+    found = in_chunks(members(*w, form=form), tokens, mask)
+    assert found.shape == (2, 2, CHUNK[form] + 3)
+    for e, t, m in [(0, 0, 0), (1, 0, CHUNK[form]), (0, 1, CHUNK[form] - 1), (1, 1, -1)]:
         close(found[e, t, m], expected_score(w[e], m, tokens[t][mask[t]]), 2e-6)
 
 

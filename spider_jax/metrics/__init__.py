@@ -3,13 +3,24 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from spider_jax.metrics.gbc import gbc, gbc_of
 from spider_jax.metrics.h_score import h_score, h_score_of, h_score_shrunk, h_score_shrunk_of
 from spider_jax.metrics.knn import knn, knn_of
 from spider_jax.metrics.leep import leep
+from spider_jax.metrics.lfc import lfc, lfc_of
 from spider_jax.metrics.linear_probe import linear_probe
 from spider_jax.metrics.logme import LogMEFit, fit_logme, logme, logme_of
+from spider_jax.metrics.n_leep import n_leep, n_leep_of
 from spider_jax.metrics.nce import nce
+from spider_jax.metrics.ncti import combine_ncti, ncti_parts, ncti_parts_of
+from spider_jax.metrics.otce import otce
+from spider_jax.metrics.pactran_dirichlet import pactran_dirichlet
+from spider_jax.metrics.pactran_gamma import pactran_gamma
+from spider_jax.metrics.pactran_gauss import pactran_gauss, pactran_gauss_of
+from spider_jax.metrics.parc import parc, parc_of
 from spider_jax.metrics.ridge import ridge, ridge_of
+from spider_jax.metrics.sfda import sfda, sfda_of
+from spider_jax.metrics.transrate import transrate, transrate_of
 
 CLASSES = ("classification",)
 ANY_LABELS = ("classification", "regression", "multi-label")
@@ -44,8 +55,18 @@ METRICS: dict[str, Metric] = {
     "knn": Metric(knn, "features", knn_of),
     "h_score": Metric(h_score, "features", h_score_of),
     "h_score_shrunk": Metric(h_score_shrunk, "features", h_score_shrunk_of),
+    "n_leep": Metric(n_leep, "features", n_leep_of),
+    "parc": Metric(parc, "features", parc_of),
+    "gbc": Metric(gbc, "features", gbc_of),
+    "transrate": Metric(transrate, "features", transrate_of),
+    "sfda": Metric(sfda, "features", sfda_of),
+    "lfc": Metric(lfc, "features", lfc_of),
+    "pactran_gauss": Metric(pactran_gauss, "features", pactran_gauss_of),
+    "ncti": Metric(ncti_parts, "features", ncti_parts_of, combine=combine_ncti),
     "nce": Metric(nce, "probabilities"),
     "leep": Metric(leep, "probabilities"),
+    "pactran_dirichlet": Metric(pactran_dirichlet, "probabilities"),
+    "pactran_gamma": Metric(pactran_gamma, "probabilities"),
     "ridge": Metric(ridge, "features", ridge_of, probe=True, standardize=True),
     "linear_probe": Metric(linear_probe, "features", probe=True),
 }
@@ -59,13 +80,25 @@ __all__ = [
     "METRICS",
     "LogMEFit",
     "Metric",
+    "combine_ncti",
     "fit_logme",
+    "gbc",
     "h_score",
     "h_score_shrunk",
     "knn",
     "leep",
+    "lfc",
     "linear_probe",
     "logme",
+    "n_leep",
     "nce",
+    "ncti_parts",
+    "otce",
+    "pactran_dirichlet",
+    "pactran_gamma",
+    "pactran_gauss",
+    "parc",
     "ridge",
+    "sfda",
+    "transrate",
 ]
