@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from toy_tasks import blobs, columns_twice, rank_deficient, standardized, with_columns
 
-from spider_jax.metrics import METRICS, statistics
+from spider_jax.metrics import METRICS, principal, statistics
 from spider_jax.metrics.principal import leading_eigenpairs
 from spider_jax.metrics.statistics import Statistics
 
@@ -113,11 +113,13 @@ def test_features_never_stand_in_memory(monkeypatch, tmp_path, name):
 # ---- leading eigenpairs ------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("krylov_from", [0, 10_000])
 @pytest.mark.parametrize("decay", [0.0, 0.5, 2.0])
-def test_leading_eigenpairs_are_those_of_the_full_decomposition(decay):
+def test_leading_eigenpairs_are_those_of_the_full_decomposition(monkeypatch, decay, krylov_from):
+    monkeypatch.setattr(principal, "KRYLOV_FROM", krylov_from)
     rng = np.random.default_rng(0)
-    basis = np.linalg.qr(rng.standard_normal((700, 700)))[0]
-    s = (1 + np.arange(700.0)) ** -decay * np.linspace(1, 0.9, 700)
+    basis = np.linalg.qr(rng.standard_normal((300, 300)))[0]
+    s = (1 + np.arange(300.0)) ** -decay * np.linspace(1, 0.9, 300)
     gram = (basis * s) @ basis.T
     values, vectors = leading_eigenpairs(gram, 12)
     np.testing.assert_allclose(values, s[:12], rtol=1e-9)

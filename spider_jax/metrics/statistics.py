@@ -24,6 +24,7 @@ from spider_jax.metrics.principal import leading_eigenpairs
 # Eigenvalues of a float64 Gram matrix below this share of the largest are rounding.
 RANK_TOLERANCE = 1e-12
 BLOCK_NUMBERS = 1 << 23  # of a block of rows: 64 MB in float64
+LEADING = 64  # principal directions found at once: what the metrics ask for
 
 
 class Side(NamedTuple):
@@ -88,6 +89,7 @@ class Statistics:
         self.labels = labels
         self.classes = int(labels.max()) + 1 if labels.ndim == 1 else labels.shape[1]
         self._standardize = standardize
+        self._leading_pairs: tuple[Float64, Float64] = (np.zeros(0), np.zeros((0, 0)))
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -256,14 +258,14 @@ class Statistics:
         return Z
 
     def _leading(self, k: int) -> tuple[Float64, Float64]:
-        """At most k leading eigenpairs of the centred side; those of a full spectrum if there."""
-        k = min(k, len(self.centred.gram))
-        if "centred_spectrum" in vars(self) or k > len(self.centred.gram) // 8:
-            s, basis = (
-                self.centred_spectrum.s[::-1][:k],
-                self.centred_spectrum.basis[:, ::-1][:, :k],
-            )
+        """At most k leading eigenpairs of the centred side, of a full spectrum if there is one."""
+        gram = self.centred.gram
+        k = min(k, len(gram))
+        if "centred_spectrum" in vars(self) or k > len(gram) // 3:
+            s, basis = self.centred_spectrum.s[::-1], self.centred_spectrum.basis[:, ::-1]
         else:
-            s, basis = leading_eigenpairs(self.centred.gram, k)
+            if k > len(self._leading_pairs[0]):
+                self._leading_pairs = leading_eigenpairs(gram, min(max(k, LEADING), len(gram)))
+            s, basis = self._leading_pairs
         rank = int((s > RANK_TOLERANCE * s[0]).sum()) if s[0] > 0 else 0
-        return s[:rank], basis[:, :rank]
+        return s[: min(k, rank)], basis[:, : min(k, rank)]
