@@ -72,8 +72,13 @@ def main(run: Run) -> None:
         for name in comparison.methods
     }
     rows = [dict(zip(Comparison.COLUMNS, row, strict=True)) for row in comparison.rows()]
-    content = {"commit": commit, "rows": rows, "weighted_tau_per_task": per_task}
-    content |= {"noise_ceiling": ceiling, "notes": list(comparison.notes)}
+    content = {
+        "commit": commit,
+        "rows": rows,
+        "weighted_tau_per_task": per_task,
+        "noise_ceiling": ceiling,
+        "notes": list(comparison.notes),
+    }
     write_json(run.out.with_suffix(".json"), "benchmark", content)
     command = f"SPIDER_JAX_DATA=... python bench/bench_metric_quality.py --out {run.out}"
     page = f"# Metrics on the real zoo\n\n`{command}` at commit {commit}\n\n"

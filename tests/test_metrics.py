@@ -17,6 +17,7 @@ from toy_tasks import (
 )
 
 from spider_jax.metrics import h_score_shrunk, knn, leep, logme, nce
+from spider_jax.metrics.inputs import stratified_rows
 
 # ---- LogME ------------------------------------------------------------------------------------
 
@@ -166,6 +167,17 @@ def test_knn_by_hand():
 def test_knn_needs_a_neighbour(refused):
     with refused("k", 0):
         knn(*blobs(), k=0)
+    with refused("samples", 1):
+        knn(*blobs(), samples=1)
+
+
+@pytest.mark.parametrize("width", [6, 200])
+def test_knn_of_a_part_of_the_rows_is_that_of_their_share_of_every_class(width):
+    F, y = blobs(90, width, noise=1.5)
+    rows = stratified_rows(y, 45, seed=3)
+    assert np.bincount(y[rows]).tolist() == [15, 15, 15]
+    assert knn(F, y, samples=45, seed=3) == knn(F[rows], y[rows])
+    assert knn(F, y, samples=90) == knn(F, y)
 
 
 # ---- NCE and LEEP -----------------------------------------------------------------------------

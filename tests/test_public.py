@@ -94,7 +94,7 @@ SIGNATURES = {
     "ZooIndex.top_k_tasks": ("(self, tokens, k, *, tasks=None, mesh=None, show_progress=False)"),
     "ZooIndex.verify": "(self, *, show_progress=False)",
     "h_score_shrunk": "(features, labels, *, standardize=False)",
-    "knn": "(features, labels, *, k=5, standardize=False)",
+    "knn": "(features, labels, *, k=5, samples=20000, seed=0, standardize=False)",
     "leep": "(*, probabilities, labels)",
     "linear_probe": "(features, labels, *, seed=0)",
     "logme": "(features, labels, *, standardize=False, compat=None)",

@@ -105,3 +105,13 @@ def one_hot(labels: NDArray[np.int64], classes: int | None = None) -> Float64:
     columns = np.zeros((len(labels), labels.max() + 1 if classes is None else classes))
     columns[np.arange(len(labels)), labels] = 1
     return columns
+
+
+def stratified_rows(labels: NDArray[np.int64], samples: int, seed: int) -> NDArray[np.int64]:
+    """At most `samples` rows in order, of every class its share rounded up or down."""
+    n = len(labels)
+    if n <= samples:
+        return np.arange(n)
+    shuffled = np.random.default_rng(seed).permutation(n)
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    return np.sort(by_class[np.arange(samples) * n // samples])

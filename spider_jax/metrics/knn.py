@@ -10,46 +10,61 @@ from numpy.typing import ArrayLike, NDArray
 
 from spider_jax.errors import InputError
 from spider_jax.metrics.compiled import CLASS_BUCKET, ROW_BUCKET, pad, run
-from spider_jax.metrics.inputs import Float64, check_features, check_labels
+from spider_jax.metrics.inputs import Float64, check_features, check_labels, stratified_rows
 from spider_jax.metrics.statistics import Statistics
 
 ROUNDING = 1e-5  # float32 similarities of unit rows are good to about 1e-6
 
 
-def knn(features: ArrayLike, labels: ArrayLike, *, k: int = 5, standardize: bool = False) -> float:
+def knn(
+    features: ArrayLike,
+    labels: ArrayLike,
+    *,
+    k: int = 5,
+    samples: int = 20_000,
+    seed: int = 0,
+    standardize: bool = False,
+) -> float:
     """Leave-one-out accuracy of the k nearest neighbours in cosine similarity.
 
     Each row is named by the majority of its k nearest other rows (itself never among them). Equal
     similarity: the smaller row. Equal votes: the larger summed similarity, then the smaller class.
 
     Range: [0, 1]; larger is better; an accuracy, so it compares across tasks as accuracies do.
-    Cost: O(N^2 D), in blocks of rows where N > D. N < D: no special case. A class of one sample:
-    that row is always missed. A constant feature: shifts every similarity (standardise to remove
-    it). A zero row: similarity 0.
+    Cost: O(n^2 D) for n = min(N, samples) rows, in blocks where N > D. N < D: no special case. A
+    class of one sample: that row is always missed. A constant feature: shifts every similarity
+    (standardise to remove it). A zero row: similarity 0.
 
     Args:
         features: [N, D] numbers. labels: [N] int.
         k: neighbours; where k > N - 1 all others vote.
+        samples: rows to compare at most, of every class its share. seed: of their choice.
         standardize: standardise the columns of the features first.
 
     Returns:
         The accuracy, a float.
 
     Raises:
-        InputError: k < 1, shapes that do not match, values that are not finite, one class only.
+        InputError: k < 1, samples < 2, shapes that do not match, values that are not finite, one
+            class only.
 
     References:
         "kNN as a simple and effective estimator of transferability", arXiv 2503.18528. In
         published code (dbolya/parc) a row can be its own neighbour where rows are equal.
     """
+    F = check_features(features)
+    given = Statistics(F, check_labels(labels, len(F)), standardize=standardize)
+    return knn_of(given, k=k, samples=samples, seed=seed)
+
+
+def knn_of(given: Statistics, *, k: int = 5, samples: int = 20_000, seed: int = 0) -> float:
+    """kNN of shared statistics: from the Gram matrix of rows where that is the smaller side."""
     if k < 1:
         raise InputError(f"k must be at least 1, got {k}")
-    F = check_features(features)
-    return knn_of(Statistics(F, check_labels(labels, len(F)), standardize=standardize), k=k)
-
-
-def knn_of(given: Statistics, *, k: int = 5) -> float:
-    """kNN of shared statistics: from the Gram matrix of rows where that is the smaller side."""
+    if samples < 2:
+        raise InputError(f"samples must be at least 2, got {samples}")
+    if given.n > samples:
+        given = given.subset(stratified_rows(np.asarray(given.labels, np.int64), samples, seed))
     k = min(k, given.n - 1)
     if given.tall:
         return float(_hits_in_blocks(given, k) / given.n)

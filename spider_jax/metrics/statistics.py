@@ -24,7 +24,7 @@ from spider_jax.metrics.principal import leading_eigenpairs
 # Eigenvalues of a float64 Gram matrix below this share of the largest are rounding.
 RANK_TOLERANCE = 1e-12
 BLOCK_NUMBERS = 1 << 23  # of a block of rows: 64 MB in float64
-LEADING = 64  # principal directions found at once: what the metrics ask for
+LEADING = 64  # principal directions found at once: what most metrics ask for
 
 
 class Side(NamedTuple):
@@ -95,6 +95,11 @@ class Statistics:
     def dtype(self) -> np.dtype[np.generic]:
         """Of the features as given; everything here is computed in float64."""
         return self._features.dtype
+
+    def subset(self, rows: NDArray[np.int64]) -> "Statistics":
+        """Statistics of some of the rows, standardised among themselves if asked for."""
+        rows_of_file, redo = self._rows[rows], self._standardize
+        return Statistics(self._features, self.labels[rows], rows=rows_of_file, standardize=redo)
 
     # ---- labels --------------------------------------------------------------------------------
 
@@ -251,6 +256,14 @@ class Statistics:
 
         Signs: the entry of largest size in every column is positive.
         """
+        return self._coordinates(k) if k > LEADING else self._few_coordinates[:, :k]
+
+    @cached_property
+    def _few_coordinates(self) -> Float64:
+        """What several metrics ask for is projected once."""
+        return self._coordinates(LEADING)
+
+    def _coordinates(self, k: int) -> Float64:
         s, basis = self._leading(k)
         Z = self._projected(basis) if self.tall else basis * np.sqrt(s)
         if Z.size:
