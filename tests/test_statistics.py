@@ -113,10 +113,10 @@ def test_features_never_stand_in_memory(monkeypatch, tmp_path, name):
 # ---- leading eigenpairs ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("krylov_from", [0, 10_000])
+@pytest.mark.parametrize("lanczos_from", [0, 10_000])
 @pytest.mark.parametrize("decay", [0.0, 0.5, 2.0])
-def test_leading_eigenpairs_are_those_of_the_full_decomposition(monkeypatch, decay, krylov_from):
-    monkeypatch.setattr(principal, "KRYLOV_FROM", krylov_from)
+def test_leading_eigenpairs_are_those_of_the_full_decomposition(monkeypatch, decay, lanczos_from):
+    monkeypatch.setattr(principal, "LANCZOS_FROM", lanczos_from)
     rng = np.random.default_rng(0)
     basis = np.linalg.qr(rng.standard_normal((300, 300)))[0]
     s = (1 + np.arange(300.0)) ** -decay * np.linspace(1, 0.9, 300)
@@ -124,3 +124,10 @@ def test_leading_eigenpairs_are_those_of_the_full_decomposition(monkeypatch, dec
     values, vectors = leading_eigenpairs(gram, 12)
     np.testing.assert_allclose(values, s[:12], rtol=1e-9)
     np.testing.assert_allclose(np.abs(vectors.T @ basis[:, :12]), np.eye(12), atol=1e-5)
+
+
+def test_a_matrix_of_zeros_has_eigenvalues_of_zero(monkeypatch):
+    monkeypatch.setattr(principal, "LANCZOS_FROM", 0)
+    values, vectors = leading_eigenpairs(np.zeros((40, 40)), 3)
+    assert not values.any()
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(3), atol=1e-12)
