@@ -1,5 +1,7 @@
 """LogME, H-Score, kNN, NCE and LEEP against their formulas, by hand or with scikit-learn."""
 
+import sys
+
 import numpy as np
 import pytest
 import reference
@@ -150,6 +152,25 @@ def tied_rows(seed, n=16):
 @pytest.mark.parametrize("data", [blobs(16), blobs(16, 50), *map(tied_rows, range(4))])
 def test_knn_agrees_with_the_definition(data, k):
     assert knn(*data, k=k) == pytest.approx(reference.knn_accuracy(*data, k), abs=1e-15)
+
+
+@pytest.mark.parametrize("kept", [0, 1 << 20])
+@pytest.mark.parametrize("k", [1, 5, 40])
+@pytest.mark.parametrize("data", [blobs(37), blobs(32), *(tied_rows(s, 37) for s in range(4))])
+def test_knn_block_by_block_agrees_with_the_definition(monkeypatch, data, k, kept):
+    module = sys.modules["spider_jax.metrics.knn"]
+    monkeypatch.setattr(module, "BLOCK", 8)
+    monkeypatch.setattr(module, "KEPT", kept)
+    assert knn(*data, k=k) == pytest.approx(reference.knn_accuracy(*data, k), abs=1e-15)
+
+
+def test_knn_block_by_block_where_padding_is_nearer_than_any_row(monkeypatch):
+    monkeypatch.setattr(sys.modules["spider_jax.metrics.knn"], "BLOCK", 8)
+    angles = np.linspace(0, np.pi, 9)[:, None] * [[1.0]]
+    F = np.hstack([np.cos(angles), np.sin(angles), -np.ones((9, 1))])  # a far row sees none near
+    F[8] = -F[:8].sum(0)
+    y = np.arange(9) % 3
+    assert knn(F, y, k=3) == pytest.approx(reference.knn_accuracy(F, y, 3), abs=1e-15)
 
 
 @pytest.mark.parametrize("n", [64, 65])

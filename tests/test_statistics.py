@@ -113,10 +113,10 @@ def test_features_never_stand_in_memory(monkeypatch, tmp_path, name):
 # ---- leading eigenpairs ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lanczos_from", [0, 10_000])
+@pytest.mark.parametrize("whole_below", [0, 10_000])
 @pytest.mark.parametrize("decay", [0.0, 0.5, 2.0])
-def test_leading_eigenpairs_are_those_of_the_full_decomposition(monkeypatch, decay, lanczos_from):
-    monkeypatch.setattr(principal, "LANCZOS_FROM", lanczos_from)
+def test_leading_eigenpairs_are_those_of_the_full_decomposition(monkeypatch, decay, whole_below):
+    monkeypatch.setattr(principal, "WHOLE_BELOW", whole_below)
     rng = np.random.default_rng(0)
     basis = np.linalg.qr(rng.standard_normal((300, 300)))[0]
     s = (1 + np.arange(300.0)) ** -decay * np.linspace(1, 0.9, 300)
@@ -127,7 +127,7 @@ def test_leading_eigenpairs_are_those_of_the_full_decomposition(monkeypatch, dec
 
 
 def test_a_matrix_of_zeros_has_eigenvalues_of_zero(monkeypatch):
-    monkeypatch.setattr(principal, "LANCZOS_FROM", 0)
+    monkeypatch.setattr(principal, "WHOLE_BELOW", 0)
     values, vectors = leading_eigenpairs(np.zeros((40, 40)), 3)
     assert not values.any()
     np.testing.assert_allclose(vectors.T @ vectors, np.eye(3), atol=1e-12)

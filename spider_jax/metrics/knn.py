@@ -1,6 +1,7 @@
 """kNN: leave-one-out accuracy of the k nearest neighbours."""
 
-from functools import partial
+from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,8 @@ from spider_jax.metrics.inputs import Float64, check_features, check_labels, str
 from spider_jax.metrics.statistics import Statistics
 
 ROUNDING = 1e-5  # float32 similarities of unit rows are good to about 1e-6
+BLOCK = 1024  # rows of a block
+KEPT = 1 << 28  # numbers: unit rows up to 1 GB stay in memory, more are read for every block
 
 
 def knn(
@@ -129,40 +132,46 @@ def _hits_in_blocks(given: Statistics, k: int) -> float:
     In float32 first; where two of the first k + 1 neighbours are closer than its rounding, the row
     is done again in float64.
     """
-    hits = 0.0
-    for mine, block in given.blocks():
-        block = _unit(block)
-        itself = np.arange(mine.start, mine.stop)
-        near, where = _neighbours(given, block, itself, k + 1, np.dtype(np.float32))
-        with np.errstate(invalid="ignore"):  # infinity - infinity where fewer than k + 1 are there
-            doubtful = np.flatnonzero((near[:, :-1] - near[:, 1:] < ROUNDING).any(1))
-        near, where = near[:, :k].astype(np.float64), where[:, :k].copy()
-        if len(doubtful):
-            rows = block[doubtful], itself[doubtful]
-            near[doubtful], where[doubtful] = _neighbours(given, *rows, k, np.dtype(np.float64))
-        heard = given.targets(where.ravel()).reshape(*where.shape, -1)
-        with jax.enable_x64(True):
-            hits += float(_vote(near, heard, given.targets(mine)))
+    near, where = _all_neighbours(given, k + 1)
+    with np.errstate(invalid="ignore"):  # infinity - infinity where fewer than k + 1 are there
+        doubtful = np.flatnonzero((near[:, :-1] - near[:, 1:] < ROUNDING).any(1))
+    near, where, hits = near[:, :k].astype(np.float64), where[:, :k], 0.0
+    with jax.enable_x64(True):
+        for start in range(0, len(doubtful), BLOCK):
+            rows = doubtful[start : start + BLOCK]
+            near[rows], where[rows] = _exact_neighbours(given, rows, k)
+        for start in range(0, given.n, BLOCK):
+            mine = slice(start, start + BLOCK)
+            heard = given.targets(where[mine].ravel()).reshape(-1, k, given.classes)
+            hits += float(_vote(near[mine], heard, given.targets(mine)))
     return hits
 
 
-def _neighbours(
-    given: Statistics,
-    block: Float64,
-    itself: NDArray[np.int64],
-    k: int,
-    dtype: np.dtype[np.generic],
-) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
-    """The k rows most similar to every row of a block, itself left out, and their similarity."""
-    rows = pad(block, ROW_BUCKET, 1).astype(dtype)
-    own = pad(itself + 1, ROW_BUCKET) - 1
-    with jax.enable_x64(True):
-        near = jnp.full((len(rows), k), -jnp.inf, dtype)
-        where = jnp.zeros((len(rows), k), jnp.int64)
-        for theirs, other in given.blocks():
-            unit = _unit(other).astype(dtype)
-            near, where = _merge(rows, unit, own, np.int64(theirs.start), near, where, k=k)
-        return np.asarray(near)[: len(block)], np.asarray(where)[: len(block)]
+def _all_neighbours(given: Statistics, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The k nearest of every row, [N, k] each, in float32; a block against itself and later ones.
+
+    One product serves both blocks of a pair. Blocks come in order, so earlier rows win ties.
+    """
+    kept = list(_unit_blocks(given, 0)) if given.n * given.width <= KEPT else None
+    starts = np.arange(0, given.n, BLOCK, dtype=np.int32)
+    nothing = jnp.full((BLOCK, k), -jnp.inf, jnp.float32), jnp.zeros((BLOCK, k), jnp.int32)
+    best = [nothing for _ in starts]
+    for i, first in enumerate(starts):
+        later = _unit_blocks(given, int(first)) if kept is None else iter(kept[i:])
+        mine = next(later)
+        real = given.n - first if i == len(starts) - 1 else None
+        best[i] = _merge(mine, first, best[i], real)
+        for j, theirs in enumerate(later, i + 1):
+            real = given.n - starts[j] if j == len(starts) - 1 else None
+            best[i], best[j] = _merge_both(mine, theirs, first, starts[j], best[i], best[j], real)
+    near, where = (np.concatenate([np.asarray(b[part]) for b in best]) for part in (0, 1))
+    return near[: given.n], where[: given.n].astype(np.int64)
+
+
+def _unit_blocks(given: Statistics, first: int) -> Iterator[Array]:
+    """Unit rows from row `first` on, float32, the last block padded with zeros."""
+    for _, block in given.blocks(BLOCK, first):
+        yield jnp.asarray(pad(_unit(block).astype(np.float32), BLOCK, 1))
 
 
 def _unit(block: Float64) -> Float64:
@@ -170,27 +179,61 @@ def _unit(block: Float64) -> Float64:
     return block / np.where(lengths > 0, lengths, 1)[:, None]
 
 
-@partial(jax.jit, static_argnames="k")
-def _merge(
-    mine: Float[Array, "a D"],
+Best = tuple[Array, Array]  # similarities [b, k] float32, rows [b, k] int32
+
+
+@jax.jit
+def _merge(mine: Float[Array, "b D"], first: Any, best: Best, real: Any) -> Best:
+    """The nearest so far and those of the own block; real: rows that are no padding, if not all."""
+    return _join(_products(mine, mine), first, first, best, real)
+
+
+@jax.jit
+def _merge_both(
+    mine: Float[Array, "b D"],
     theirs: Float[Array, "b D"],
-    own: Int[Array, " a"],
-    start: Int[Array, ""],
-    near: Float[Array, "a k"],
-    where: Int[Array, "a k"],
-    *,
-    k: int,
-) -> tuple[Float[Array, "a k"], Int[Array, "a k"]]:
-    """The k nearest so far and those of one more block; earlier rows win ties."""
-    similarity = jnp.matmul(mine, theirs.T, precision=jax.lax.Precision.HIGHEST)
-    values, at = nearest(similarity, min(k + 1, len(theirs)))
-    places = start + at.astype(
-        start.dtype
-    )  # a row is taken off its k + 1 nearest: cheaper than off all similarities
-    values = jnp.where(places == own[:, None], -jnp.inf, values)
-    values, at = jnp.concatenate([near, values], 1), jnp.concatenate([where, places], 1)
+    first: Any,
+    start: Any,
+    best: Best,
+    their_best: Best,
+    real: Any,
+) -> tuple[Best, Best]:
+    """`_merge` of two blocks with each other."""
+    similarity = _products(mine, theirs)
+    return (
+        _join(similarity, first, start, best, real),
+        _join(similarity.T, start, first, their_best, None),
+    )
+
+
+def _products(mine: Float[Array, "a D"], theirs: Float[Array, "b D"]) -> Float[Array, "a b"]:
+    return jnp.matmul(mine, theirs.T, precision=jax.lax.Precision.HIGHEST)
+
+
+def _join(similarity: Float[Array, "a b"], first: Any, start: Any, best: Best, real: Any) -> Best:
+    """The best so far and those of similarities of rows from `first` with rows from `start`."""
+    k = best[0].shape[1]
+    if real is not None:  # padding has similarity 0, which may be more than a row has
+        there = jnp.arange(similarity.shape[1], dtype=jnp.int32) < real
+        similarity = jnp.where(there[None], similarity, -jnp.inf)
+    values, at = nearest(similarity, min(k + 1, similarity.shape[1]))
+    # a row is taken off its k + 1 nearest: cheaper than off all similarities
+    own = first + jnp.arange(len(similarity), dtype=jnp.int32)
+    values = jnp.where(start + at == own[:, None], -jnp.inf, values)
+    values, places = jnp.hstack([best[0], values]), jnp.hstack([best[1], start + at])
     values, chosen = nearest(values, k)
-    return values, jnp.take_along_axis(at, chosen, axis=1)
+    return values, jnp.take_along_axis(places, chosen, axis=1)
+
+
+def _exact_neighbours(
+    given: Statistics, rows: NDArray[np.int64], k: int
+) -> tuple[Float64, NDArray[np.int64]]:
+    """The k nearest of some rows in float64."""
+    mine = _unit(given.take(rows))
+    similarity = np.concatenate([mine @ _unit(block).T for _, block in given.blocks()], axis=1)
+    similarity[np.arange(len(rows)), rows] = -np.inf
+    order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(similarity, order, axis=1), order
 
 
 @jax.jit

@@ -122,14 +122,16 @@ class Statistics:
         """Some of the N rows, float64, standardised if asked for."""
         return self._scaled(np.asarray(self._features[self._rows[rows]], np.float64))
 
-    def blocks(self) -> Iterator[tuple[slice, Float64]]:
-        """All rows in order, in blocks that fit in memory: where they stand, and they."""
-        for where, block in self._raw_blocks():
+    def blocks(self, size: int | None = None, first: int = 0) -> Iterator[tuple[slice, Float64]]:
+        """Rows from the first one on, in blocks that fit in memory: where they stand, and they."""
+        for where, block in self._raw_blocks(size, first):
             yield where, self._scaled(block)
 
-    def _raw_blocks(self) -> Iterator[tuple[slice, Float64]]:
-        size = max(1, BLOCK_NUMBERS // self.width)
-        for start in range(0, self.n, size):
+    def _raw_blocks(
+        self, size: int | None = None, first: int = 0
+    ) -> Iterator[tuple[slice, Float64]]:
+        size = size or max(1, BLOCK_NUMBERS // self.width)
+        for start in range(first, self.n, size):
             where = slice(start, min(start + size, self.n))
             chosen = where if self._contiguous else self._rows[where]
             block = np.asarray(self._features[chosen], np.float64)
@@ -181,9 +183,9 @@ class Statistics:
         return Moments(pivot + delta, gram, cross.T, np.zeros(0), float(quartic))
 
     def _wide_moments(self) -> Moments:
-        F = np.concatenate([block for _, block in self.blocks()])
-        pivot = F[0].copy()
-        F -= pivot
+        pivot = self.take(np.zeros(1, np.int64))[0]
+        blocks = [block - pivot for _, block in self.blocks()]
+        F = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
         delta = F.mean(0)
         F -= delta
         mean, gram = pivot + delta, F @ F.T
