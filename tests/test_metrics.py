@@ -8,6 +8,8 @@ import reference
 from scipy.optimize import minimize
 from scipy.special import softmax
 from sklearn.covariance import LedoitWolf
+from sklearn.model_selection import LeaveOneOut, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
 from toy_tasks import (
     blobs,
     columns_twice,
@@ -176,6 +178,14 @@ def test_knn_block_by_block_where_padding_is_nearer_than_any_row(monkeypatch):
 @pytest.mark.parametrize("n", [64, 65])
 def test_knn_of_a_full_bucket_and_of_one_row_more(n):
     assert knn(*tied_rows(2, n)) == pytest.approx(reference.knn_accuracy(*tied_rows(2, n), 5))
+
+
+@pytest.mark.parametrize("data", [blobs(40, noise=1.5), blobs(40, 60, noise=1.5)])
+def test_the_nearest_neighbour_is_scikit_learns(data):
+    F, y = data
+    one = KNeighborsClassifier(1, metric="cosine", algorithm="brute")
+    expected = cross_val_score(one, F, y, cv=LeaveOneOut()).mean()
+    assert knn(F, y, k=1) == pytest.approx(expected, abs=1e-12)
 
 
 def test_knn_by_hand():
