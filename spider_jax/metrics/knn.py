@@ -171,12 +171,18 @@ def _all_neighbours(given: Statistics, k: int) -> tuple[NDArray[np.float32], NDA
 def _unit_blocks(given: Statistics, first: int) -> Iterator[Array]:
     """Unit rows from row `first` on, float32, the last block padded with zeros."""
     for _, block in given.blocks(BLOCK, first):
-        yield jnp.asarray(pad(_unit(block).astype(np.float32), BLOCK, 1))
+        rows = np.zeros((BLOCK, given.width), np.float32)
+        np.multiply(block, _inverse_lengths(block), out=rows[: len(block)], casting="same_kind")
+        yield jnp.asarray(rows)
 
 
 def _unit(block: Float64) -> Float64:
+    return block * _inverse_lengths(block)
+
+
+def _inverse_lengths(block: Float64) -> Float64:
     lengths = np.sqrt(np.einsum("nd,nd->n", block, block))
-    return block / np.where(lengths > 0, lengths, 1)[:, None]
+    return np.where(lengths > 0, 1 / np.where(lengths > 0, lengths, 1), 0)[:, None]
 
 
 Best = tuple[Array, Array]  # similarities [b, k] float32, rows [b, k] int32
