@@ -54,7 +54,9 @@ class ScoreTable:
             model = self.models[i]
             scores = [float(v) if np.isfinite(v) else None for v in self.values[i]]
             rows.append([model, *scores, *([accuracies.get((model, self.task))] if truth else [])])
-        text = to_text(columns, rows) + (
+        empty = {name for name, _ in self.left_out}
+        shown = [i for i, column in enumerate(columns) if column not in empty]
+        text = to_text([columns[i] for i in shown], [[row[i] for i in shown] for row in rows]) + (
             f"\ntask {self.task}: best first by the mean z-score of the metrics; "
             "larger is better in every column"
         )
