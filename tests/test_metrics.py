@@ -2,6 +2,7 @@
 
 import sys
 
+import metric_references as references
 import numpy as np
 import pytest
 import reference
@@ -20,7 +21,7 @@ from toy_tasks import (
     with_columns,
 )
 
-from spider_jax.metrics import h_score_shrunk, knn, leep, logme, nce
+from spider_jax.metrics import h_score, h_score_shrunk, knn, leep, logme, nce
 from spider_jax.metrics.inputs import stratified_rows
 
 # ---- LogME ------------------------------------------------------------------------------------
@@ -110,6 +111,23 @@ def test_logme_refuses_targets_that_are_none(refused, targets, mention):
         logme(blobs()[0], targets)
 
 
+@pytest.mark.parametrize(
+    "case", ["more rows than features", "more features than rows", "a full bucket of rows"]
+)
+def test_logme_as_published_is_the_public_fixed_point(case):
+    F, y = LOGME_CASES[case]
+    expected = references.logme_published(F, y)
+    assert logme(F, y, compat="published") == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_published_logme_favours_wide_features():
+    """The known bug: pure noise of 2,048 columns on 100 rows gets +85.7, exact -0.32."""
+    rng = np.random.default_rng(0)
+    F, y = rng.normal(size=(100, 2048)), np.arange(100) % 10
+    assert logme(F, y, compat="published") > 10
+    assert logme(F, y) < 1
+
+
 # ---- H-Score ----------------------------------------------------------------------------------
 
 H_SCORE_CASES = {
@@ -122,6 +140,14 @@ H_SCORE_CASES = {
     "a full bucket of rows": blobs(64),
     "one row over the bucket": blobs(65),
 }
+
+
+@pytest.mark.parametrize("case", H_SCORE_CASES)
+def test_the_plain_h_score_agrees_with_the_formula(case):
+    F, y = H_SCORE_CASES[case]
+    assert h_score(F, y) == pytest.approx(references.h_score(F, y), abs=1e-10)
+    assert h_score(F, y) <= 2 + 1e-12  # C - 1
+    assert h_score(F.astype(np.float32), y) == pytest.approx(h_score(F, y), abs=1e-5)
 
 
 @pytest.mark.parametrize("case", H_SCORE_CASES)

@@ -1,7 +1,7 @@
 """OTCE against a float64 reference written from the equations, and by hand."""
 
+import fit_references as references
 import jax
-import metric_references as references
 import numpy as np
 import pytest
 from toy_tasks import blobs, rank_deficient, with_columns

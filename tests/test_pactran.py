@@ -1,7 +1,7 @@
 """PACTran in its three forms against float64 references written from the equations."""
 
+import fit_references as references
 import jax
-import metric_references as references
 import numpy as np
 import pytest
 from scipy.special import softmax
