@@ -111,7 +111,7 @@ def ledoit_wolf(gram: Any, n: Any, width: Any, quartic: Any, *, xp: Any = jnp) -
     S = gram / n: |S|^2 and tr S are those of both sides; quartic = sum_n |f_n|^4, centred.
     """
     target = xp.trace(gram) / n / width
-    norm = (gram**2).sum() / n**2
+    norm = xp.vdot(gram, gram) / n**2
     distance = norm - width * target**2
     spread = (quartic - n * norm) / n**2
     flat = distance <= 1e-15 * norm

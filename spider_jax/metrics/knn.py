@@ -236,7 +236,9 @@ def _exact_neighbours(
 ) -> tuple[Float64, NDArray[np.int64]]:
     """The k nearest of some rows in float64."""
     mine = _unit(given.take(rows))
-    similarity = np.concatenate([mine @ _unit(block).T for _, block in given.blocks()], axis=1)
+    similarity = np.concatenate(
+        [mine @ block.T * _inverse_lengths(block).T for _, block in given.blocks()], axis=1
+    )
     similarity[np.arange(len(rows)), rows] = -np.inf
     order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(similarity, order, axis=1), order
