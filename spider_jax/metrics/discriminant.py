@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cholesky, solve_triangular
-from scipy.spatial.distance import cdist
 
 from spider_jax.metrics.inputs import Float64
 
@@ -49,6 +47,9 @@ def fit_discriminant(
         shrink: l. width: D, which may exceed k where the rows have no part in the rest.
         size: mean squared length of the rows as they came, to tell rounding from variance.
     """
+    from scipy.linalg import solve_triangular
+    from scipy.spatial.distance import cdist
+
     priors = counts / counts.sum()
     trace, k = float(np.trace(within)), len(within)
     offsets = means - priors @ means
@@ -67,6 +68,8 @@ def fit_discriminant(
 
 def _factor(S: Float64, ridge: float) -> Float64:
     """Lower triangular L of S + ridge I = L L^T, also where rounding has made S indefinite."""
+    from scipy.linalg import cholesky
+
     W = S.copy()
     W[np.diag_indices_from(W)] += ridge
     try:

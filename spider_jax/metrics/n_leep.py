@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
 
 from spider_jax.errors import InputError
 from spider_jax.metrics.compiled import CLASS_BUCKET, ROW_BUCKET, bucket, pad, run
@@ -187,8 +186,10 @@ def _nearest(Z: Float64, centres: Float64) -> NDArray[np.int64]:
     return np.concatenate([(block @ centres.T - half).argmax(1) for block in blocks])
 
 
-def _members(cluster: NDArray[np.int64], K: int | None = None) -> csr_array:
+def _members(cluster: NDArray[np.int64], K: int | None = None) -> Any:
     """One-hot [N, K]."""
+    from scipy.sparse import csr_array
+
     n, K = len(cluster), int(cluster.max()) + 1 if K is None else K
     return csr_array((np.ones(n), cluster, np.arange(n + 1)), shape=(n, K))
 
@@ -196,7 +197,7 @@ def _members(cluster: NDArray[np.int64], K: int | None = None) -> csr_array:
 # ---- the mixture -------------------------------------------------------------------------------
 
 
-def _leep_of_mixture(Z: Float64, y: NDArray[np.int64], R: Float64 | csr_array, steps: int) -> float:
+def _leep_of_mixture(Z: Float64, y: NDArray[np.int64], R: Any, steps: int) -> float:
     """LEEP after so many EM steps from R [N, K]."""
     n, square = len(Z), float((Z**2).mean())
     Z = pad(Z, 1, DIRECTION_BUCKET)

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import solve_triangular
 
 from spider_jax.errors import InputError
 from spider_jax.metrics.discriminant import (
@@ -92,6 +91,8 @@ def ncti_parts_of(given: Statistics, *, components: int = 64) -> NctiParts:
 
 def _seli(fitted: Discriminant, sums: Float64) -> float:
     """Nuclear norm of Z E; Z^T Z = diag(sums), so that of diag(sqrt sums) E."""
+    from scipy.linalg import solve_triangular
+
     C, V = fitted.white.shape[1], len(sums)
     if V == 0:
         return 0.0

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import digamma, gammaln
 
 from spider_jax.errors import InputError
 from spider_jax.metrics.inputs import Float64, check_labels, check_probabilities
@@ -41,6 +40,8 @@ def pactran_dirichlet(
         pretrained models to classification tasks", ECCV 2022. Published code returns the negative,
         divided by N C instead of N, and forms an array [N, C, Z] in every step.
     """
+    from scipy.special import gammaln
+
     P = check_probabilities(probabilities)
     prior, A, divergence, _ = fit_posterior(P, check_labels(labels, len(P)), alpha, steps)
     evidence = P.shape[1] * (gammaln(prior.sum()) - gammaln(prior).sum())
@@ -81,6 +82,8 @@ def fit_posterior(
     Raises:
         InputError: alpha that is not positive and finite, steps below 1.
     """
+    from scipy.special import digamma
+
     if not 0 < alpha < np.inf:
         raise InputError(f"alpha must be a positive number, got {alpha}")
     if steps < 1:

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import gammaln
 
 from spider_jax.metrics.inputs import check_labels, check_probabilities
 from spider_jax.metrics.pactran_dirichlet import fit_posterior
@@ -37,6 +36,8 @@ def pactran_gamma(
         pretrained models to classification tasks", ECCV 2022. Published code returns the negative,
         divided by N C instead of N, plus 1, and forms an array [N, C, Z] in every step.
     """
+    from scipy.special import gammaln
+
     P = check_probabilities(probabilities)
     y = check_labels(labels, len(P))
     prior, A, divergence, source = fit_posterior(P, y, alpha, steps, normalize=False)

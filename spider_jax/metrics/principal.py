@@ -1,9 +1,7 @@
 """The leading eigenpairs of a Gram matrix, without those that nobody asked for."""
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
-from scipy.sparse.linalg import ArpackError, eigsh
 
 Float64 = NDArray[np.float64]
 
@@ -22,6 +20,9 @@ def leading_eigenpairs(gram: Float64, k: int) -> tuple[Float64, Float64]:
     Args:
         gram: symmetric, positive semi-definite, float64 [n, n]. k: at most n.
     """
+    import scipy.linalg
+    from scipy.sparse.linalg import ArpackError, eigsh
+
     n, basis = len(gram), 2 * k + 2
     if n < WHOLE_BELOW:
         s, V = np.linalg.eigh(gram)

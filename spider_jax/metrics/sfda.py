@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse.linalg import eigsh
 
 from spider_jax.metrics.discriminant import (
     LEAST_SHRINKAGE,
@@ -135,6 +134,8 @@ def _wide_rows(given: Statistics) -> _Rows:
 
 def _shrinkage(within: Float64) -> float:
     """max(exp(-5 largest eigenvalue), 1e-10), without it where a bound will do."""
+    from scipy.sparse.linalg import eigsh
+
     bound = np.sqrt(np.einsum("ij,ij->j", within, within).max())  # |S e_j| <= the largest
     if RATE * bound >= -np.log(LEAST_SHRINKAGE):
         return LEAST_SHRINKAGE
