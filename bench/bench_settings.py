@@ -25,8 +25,9 @@ from spider_jax.files import write_json, write_text
 from spider_jax.measures import weighted_tau
 from spider_jax.store import FeatureStore
 from spider_jax.tables import to_markdown
-from spider_jax.train import TrainingSet, fit
+from spider_jax.train import fit
 from spider_jax.train_config import TrainConfig
+from spider_jax.training_set import TrainingSet
 
 PCA: dict[str, Any] = {"scaling": "pca"}
 NO_MEMORY: dict[str, Any] = {**PCA, "memory": 0.0, "learning_rate": 2e-3, "steps": 300}

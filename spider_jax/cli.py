@@ -120,9 +120,9 @@ def train(
     from spider_jax.checkpoint import refuse_foreign
     from spider_jax.config_file import load_config
     from spider_jax.store import FeatureStore
-    from spider_jax.train import source_datasets
     from spider_jax.train import train as train_spider
     from spider_jax.train_config import TrainConfig
+    from spider_jax.training_set import source_datasets
 
     refuse_foreign(out)  # before the work, not after it
     store = FeatureStore(zoo)

@@ -24,8 +24,9 @@ from spider_jax.spider import Spider
 from spider_jax.store import FeatureStore
 from spider_jax.tables import to_markdown, to_text
 from spider_jax.tasks import TaskConfig
-from spider_jax.train import fit, source_datasets, training_set
+from spider_jax.train import fit
 from spider_jax.train_config import TrainConfig
+from spider_jax.training_set import source_datasets, training_set
 
 # The embedded features are standardised and rotated already.
 CONFIG = TrainConfig(tasks=TaskConfig(count=300), scaling="raw", spread=False)

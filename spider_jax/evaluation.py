@@ -23,7 +23,7 @@ from spider_jax.score_zoo import score_zoo
 from spider_jax.store import FeatureStore
 from spider_jax.tables import to_markdown, to_text
 from spider_jax.tasks import load_sources, pad_tokens, task_tokens
-from spider_jax.train import TrainingSet
+from spider_jax.training_set import TrainingSet
 
 RANDOM_ORDERS = 200
 CONSTANT = "constant order"

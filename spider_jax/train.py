@@ -14,44 +14,21 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from spider_jax.aggregate import AGGREGATES
 from spider_jax.errors import InputError
 from spider_jax.memory import Memory, memorize, recall_own
 from spider_jax.optimize import Lesson, optimize
 from spider_jax.scaling import Scaling, apply_scaling, fit_scaling, with_unit_tokens
 from spider_jax.scoring import CHUNK
 from spider_jax.spider import Description, Spider
-from spider_jax.store import FeatureStore, Problem
-from spider_jax.tasks import (
-    MetaTask,
-    class_centres,
-    gather,
-    load_sources,
-    pad_tokens,
-    sample_tasks,
-)
-from spider_jax.teachers import teach
+from spider_jax.store import FeatureStore
+from spider_jax.tasks import MetaTask, load_sources
 from spider_jax.train_config import TrainConfig
+from spider_jax.training_set import TrainingSet, source_datasets, training_set
 
 log = logging.getLogger("spider_jax")
 
 HELD_OUT_TASKS = 48
 CONFIDENCE = 0.8
-
-
-class TrainingSet(NamedTuple):
-    """Meta-tasks with everything training needs.
-
-    models: names [M]. meta: T tasks. tokens [T, C, D], mask [T, C]: raw class centres. targets
-    [T, M]. problems: models that were left out.
-    """
-
-    models: tuple[str, ...]
-    meta: list[MetaTask]
-    tokens: NDArray[np.float32]
-    mask: NDArray[np.bool_]
-    targets: NDArray[np.float32]
-    problems: tuple[Problem, ...]
 
 
 class Split(NamedTuple):
@@ -88,38 +65,6 @@ def train(
     names = source_datasets(zoo) if datasets is None else tuple(datasets)
     given = training_set(zoo, config, names, show_progress=show_progress)
     return fit(zoo, config, names, given, show_progress=show_progress)
-
-
-def source_datasets(zoo: FeatureStore) -> tuple[str, ...]:
-    """The zoo's classification tasks that its manifest does not hold out."""
-    return tuple(
-        task
-        for task in zoo.tasks
-        if zoo.kind(task) == "classification" and not zoo.task_info(task).get("held_out")
-    )
-
-
-def training_set(
-    zoo: FeatureStore,
-    config: TrainConfig,
-    datasets: Sequence[str],
-    *,
-    show_progress: bool = False,
-) -> TrainingSet:
-    """Sample meta-tasks and let the teachers order the models on them (the expensive part)."""
-    extractor = zoo.extractor
-    if extractor is None:
-        raise InputError(
-            f'{zoo.folder} names no general extractor: set "extractor" in manifest.json'
-        )
-    labels = {dataset: zoo.training_labels(dataset) for dataset in datasets}
-    meta = sample_tasks(labels, config.tasks, config.seed)
-    features = load_sources(zoo, extractor, datasets)
-    centres = [class_centres(gather(t, features), t.labels) for t in meta]
-    tokens, mask = pad_tokens(centres, classes=config.tasks.max_classes)
-    models, metrics, problems = teach(zoo, meta, config.teachers, show_progress=show_progress)
-    targets = AGGREGATES[config.aggregate](metrics).astype(np.float32)
-    return TrainingSet(models, meta, tokens, mask, targets, problems)
 
 
 def fit(

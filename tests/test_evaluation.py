@@ -31,8 +31,8 @@ from spider_jax.measures import (
 from spider_jax.metrics import knn
 from spider_jax.store import FeatureStore
 from spider_jax.tasks import TaskConfig, task_tokens
-from spider_jax.train import training_set
 from spider_jax.train_config import TrainConfig
+from spider_jax.training_set import training_set
 
 Refused = Callable[..., AbstractContextManager[None]]
 MODELS = ("middle", "narrow", "psi", "wide")

@@ -24,14 +24,12 @@ from spider_jax.store import FeatureStore
 from spider_jax.tasks import MetaTask, TaskConfig
 from spider_jax.train import (
     Split,
-    TrainingSet,
     _resolution,
     leave_datasets_out,
     lesson_of,
-    source_datasets,
-    training_set,
 )
 from spider_jax.train_config import TrainConfig
+from spider_jax.training_set import TrainingSet, source_datasets, training_set
 
 # ---- training --------------------------------------------------------------------------------
 
