@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,10 @@ log = logging.getLogger("spider_jax")
 BLOCK_BYTES = 1 << 24
 
 
-def default_folder() -> Path:
-    """$XDG_CACHE_HOME/spider_jax/scores, or ~/.cache/spider_jax/scores: the user's own."""
+def default_folder(kind: str = "scores") -> Path:
+    """$XDG_CACHE_HOME/spider_jax/<kind>, or ~/.cache/spider_jax/<kind>: the user's own."""
     home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "spider_jax" / "scores"
+    return (Path(home) if home else Path.home() / ".cache") / "spider_jax" / kind
 
 
 def fingerprint(arrays: Iterable[NDArray[Any]]) -> str:
@@ -49,32 +49,59 @@ class ScoreCache:
 
     def __init__(self, folder: Path | None, key: str) -> None:
         self._path = None if folder is None else folder / key[:2] / f"{key}.json"
-        self._values: dict[str, Any] = {}
-        if self._path is not None and self._path.exists():
-            try:
-                found = read_json(self._path, "score-cache").get("values")
-                self._values = found if isinstance(found, dict) else {}
-            except InputError as error:
-                log.warning("a cached score is not used: %s", error)
+        self._values: dict[str, list[float]] = {}
+        try:
+            if self._path is not None and self._path.exists():
+                self._values = _sound(read_json(self._path, "score-cache").get("values"))
+        except (OSError, InputError) as error:
+            log.warning("a cached score is not used: %s", error)
+        except (ValueError, OverflowError) as error:
+            log.warning("a cached score is not used: %s: %s", self._path, error)
 
-    def get(self, name: str) -> NDArray[np.float64] | None:
-        """The parts of a metric's value, [P], or None."""
+    def get(self, name: str, size: int | None = None) -> NDArray[np.float64] | None:
+        """The parts of a metric's value, [P], or None; size: P, where it is known."""
         found = self._values.get(name)
-        if not isinstance(found, list) or not all(isinstance(v, int | float) for v in found):
+        if found is not None and size not in (None, len(found)):
+            log.warning(
+                "a cached score is not used: %s holds %d values, not %s",
+                self._path,
+                len(found),
+                size,
+            )
             return None
-        return np.array(found, np.float64)
+        return None if found is None else np.array(found, np.float64)
 
     def put(self, name: str, parts: NDArray[np.float64]) -> None:
         """Keep the parts of a metric's value, [P] finite numbers."""
-        if self._path is None or not np.isfinite(parts).all():
+        self.put_all({name: parts})
+
+    def put_all(self, values: Mapping[str, NDArray[np.float64]]) -> None:
+        """Keep values by name in one write; those that are not finite are left out."""
+        finite = {name: v.tolist() for name, v in values.items() if np.isfinite(v).all()}
+        if self._path is None or not finite:
             return
-        self._values[name] = parts.tolist()
+        self._values |= finite
         try:
             self._path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_json(self._path, "score-cache", {"values": self._values})
         except (OSError, InputError) as error:
             log.warning("scores are not cached: %s", " ".join(str(error).split()))
             self._path = None
+
+
+def _sound(values: Any) -> dict[str, list[float]]:
+    """Values by name as a file holds them.
+
+    Raises:
+        ValueError: something else than lists of finite numbers.
+    """
+    if not isinstance(values, dict):
+        raise ValueError("values must be an object")
+    for name, parts in values.items():
+        numbers = isinstance(parts, list) and all(type(v) in (int, float) for v in parts)
+        if not numbers or not np.isfinite(np.array(parts, np.float64)).all():
+            raise ValueError(f"{name} must be finite numbers")
+    return values
 
 
 def entry(metric: str, version: int, options: dict[str, Any]) -> str:

@@ -91,7 +91,8 @@ class TaskConfig:
     count: tasks. single: share of tasks whose classes come from one source, as a user's do; the
     others mix two to max_datasets sources. min_classes, max_classes:
     classes of a task (fewer where the sources hold fewer). rows: about so many samples a task,
-    min_per_class to max_per_class of each class.
+    min_per_class to max_per_class of each class. resamples: variants of every task, of the same
+    classes with other rows; they share its target.
     """
 
     count: int = 1000
@@ -102,10 +103,13 @@ class TaskConfig:
     rows: int = 192
     min_per_class: int = 8
     max_per_class: int = 32
+    resamples: int = 1
 
     def __post_init__(self) -> None:
         if self.count < 1 or self.max_datasets < 1:
             raise InputError("tasks: count and max_datasets must be at least 1")
+        if self.resamples < 1:
+            raise InputError(f"tasks: resamples must be at least 1, got {self.resamples}")
         if not 0 <= self.single <= 1:
             raise InputError(f"tasks: single must be in [0, 1], got {self.single}")
         if not 2 <= self.min_classes <= self.max_classes:
@@ -115,7 +119,7 @@ class TaskConfig:
 
     @property
     def max_rows(self) -> int:
-        """No task has more rows than this."""
+        """No task that is sampled has more rows than this."""
         return max(self.rows, self.min_per_class * self.max_classes)
 
 
@@ -129,15 +133,37 @@ def sample_tasks(
         config: sizes. seed: the same seed draws the same tasks.
 
     Returns:
-        config.count tasks.
+        config.count groups of config.resamples tasks: one as drawn, then its variants.
 
     Raises:
         InputError: no dataset.
     """
+    _some(labels)
+    rng = np.random.default_rng(seed)
+    drawn = [_sample(labels, config, rng) for _ in range(config.count)]
+    return _with_variants(drawn, labels, config.resamples, seed)
+
+
+def whole_tasks(
+    labels: dict[str, NDArray[np.int32]], config: TaskConfig, seed: int
+) -> list[MetaTask]:
+    """Tasks of all classes of one source each, the sources in turn; only their rows are drawn.
+
+    Arguments, result and errors as `sample_tasks`; the number of classes has no bound.
+    """
+    rng, names = np.random.default_rng(seed), _some(labels)
+    drawn = []
+    for name in (names[i % len(names)] for i in range(config.count)):
+        classes = [(name, c) for c in range(int(labels[name].max()) + 1)]
+        rows = _rows_per_class(config, len(classes))
+        drawn.append(_of_classes(classes, names, labels, rows, rng))
+    return _with_variants(drawn, labels, config.resamples, seed)
+
+
+def _some(labels: dict[str, NDArray[np.int32]]) -> list[str]:
     if not labels:
         raise InputError("tasks to train on must name at least one dataset, got none")
-    rng = np.random.default_rng(seed)
-    return [_sample(labels, config, rng) for _ in range(config.count)]
+    return list(labels)
 
 
 def _sample(
@@ -150,8 +176,18 @@ def _sample(
     union = [(d, c) for d in drawn for c in range(int(labels[d].max()) + 1)]
     size = min(int(rng.integers(config.min_classes, config.max_classes + 1)), len(union))
     classes = [union[i] for i in rng.permutation(len(union))[:size]]
-    datasets = tuple(d for d in drawn if d in {d for d, _ in classes})
-    per_class = int(np.clip(config.rows // size, config.min_per_class, config.max_per_class))
+    return _of_classes(classes, drawn, labels, _rows_per_class(config, size), rng)
+
+
+def _of_classes(
+    classes: Sequence[tuple[str, int]],
+    order: Sequence[str],
+    labels: dict[str, NDArray[np.int32]],
+    per_class: int,
+    rng: np.random.Generator,
+) -> MetaTask:
+    """Some rows of every (dataset, class); order: of the datasets."""
+    datasets = tuple(name for name in order if name in {d for d, _ in classes})
     chosen = [rng.permutation(np.flatnonzero(labels[d] == c))[:per_class] for d, c in classes]
     sizes = [len(rows) for rows in chosen]
     source = [datasets.index(d) for d, _ in classes]
@@ -159,18 +195,35 @@ def _sample(
         datasets,
         np.repeat(np.array(source, np.int32), sizes),
         np.concatenate(chosen),
-        np.repeat(np.arange(size, dtype=np.int32), sizes),
+        np.repeat(np.arange(len(classes), dtype=np.int32), sizes),
     )
 
 
-def gather(task: MetaTask, features: dict[str, NDArray[np.floating]]) -> NDArray[np.float32]:
-    """Rows [N, D] of a meta-task from the features of its datasets."""
-    width = features[task.datasets[0]].shape[1]
-    out = np.empty((len(task.rows), width), np.float32)
-    for i, dataset in enumerate(task.datasets):
-        here = task.source == i
-        out[here] = features[dataset][task.rows[here]]
-    return out
+def _rows_per_class(config: TaskConfig, classes: int) -> int:
+    return int(np.clip(config.rows // classes, config.min_per_class, config.max_per_class))
+
+
+def _with_variants(
+    drawn: Sequence[MetaTask], labels: dict[str, NDArray[np.int32]], resamples: int, seed: int
+) -> list[MetaTask]:
+    """Every task followed by its variants, whose rows come from a generator of their own."""
+    found = []
+    for position, task in enumerate(drawn):
+        # the last entry tells it from the generator of the tasks: [seed, 0] would be seed again
+        rng = np.random.default_rng([seed, position, 1])
+        found += [task, *(_resampled(task, labels, rng) for _ in range(resamples - 1))]
+    return found
+
+
+def _resampled(
+    task: MetaTask, labels: dict[str, NDArray[np.int32]], rng: np.random.Generator
+) -> MetaTask:
+    """The classes of a task with as many rows of each, drawn again."""
+    first = np.unique(task.labels, return_index=True)[1]
+    names = [task.datasets[source] for source in task.source[first]]
+    classes = [(d, int(labels[d][row])) for d, row in zip(names, task.rows[first], strict=True)]
+    per_class = int(np.bincount(task.labels).max())
+    return _of_classes(classes, task.datasets, labels, per_class, rng)
 
 
 def load_sources(

@@ -4,9 +4,14 @@ Features are centred within each task, and standardised unless the zoo's already
 again would undo a projection). One decomposition then serves all metrics.
 """
 
+import hashlib
+import json
 import logging
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from spider_jax.blas_threads import one_blas_thread
 from spider_jax.errors import InputError
+from spider_jax.meta_tasks import datasets_of, gather, rows_of_files
+from spider_jax.metrics import METRICS
 from spider_jax.metrics.compiled import CLASS_BUCKET, ROW_BUCKET, Core, bucket, compiled
 from spider_jax.metrics.h_score import h_score_core
 from spider_jax.metrics.knn import knn_core
@@ -22,8 +30,9 @@ from spider_jax.metrics.logme import logme_core
 from spider_jax.metrics.ridge import ridge_core
 from spider_jax.metrics.statistics import Side, Statistics
 from spider_jax.progress import progress
+from spider_jax.score_cache import ScoreCache, default_folder, entry, fingerprint
 from spider_jax.store import FeatureStore, Problem
-from spider_jax.tasks import MetaTask, gather, load_sources
+from spider_jax.tasks import MetaTask
 
 log = logging.getLogger("spider_jax")
 
@@ -52,6 +61,8 @@ TEACHERS: dict[str, Callable[[Sheet], jax.Array]] = {
     "ridge": lambda a: ridge_core(a.s, a.U, a.targets, a.rows, a.n),
 }
 BATCH = 16
+WORKERS = min(8, os.cpu_count() or 1)
+LABELS = 1  # raised when a sheet changes, so that no cached label outlives it
 
 
 def teach(
@@ -59,19 +70,25 @@ def teach(
     tasks: Sequence[MetaTask],
     metrics: Sequence[str],
     *,
+    only: NDArray[np.int64] | None = None,
+    cache: str | Path | bool = True,
     show_progress: bool = False,
 ) -> tuple[tuple[str, ...], NDArray[np.float64], tuple[Problem, ...]]:
     """Metrics of all models on all meta-tasks.
 
     Args:
-        zoo: features of the tasks' datasets.
+        zoo: features of the tasks' datasets; a batch's rows at a time are read.
         tasks: T meta-tasks.
         metrics: K names in TEACHERS.
+        only: positions of the tasks to score, [t]; None for all. Models are left out as if it were
+            all, so that processes which share the tasks out keep the same models.
+        cache: a folder for labels, True for the user's own, False for none. A label is found again
+            by the content of features and tasks, so an interrupted run does what is missing.
         show_progress: a bar on stderr.
 
     Returns:
-        names of the M models that could be read on every dataset, their metrics [T, K, M], and
-        the models that were left out, with the reason.
+        names of the M models that could be read on every dataset, their metrics [T, K, M] (or
+        [t, K, M]), and the models that were left out, with the reason.
 
     Raises:
         InputError: an unknown metric, or no model that can be read.
@@ -79,45 +96,118 @@ def teach(
     unknown = [name for name in metrics if name not in TEACHERS]
     if unknown:
         raise InputError(f"unknown teacher {unknown[0]!r}: known are {', '.join(TEACHERS)}")
-    datasets = sorted({dataset for task in tasks for dataset in task.datasets})
+    lesson = _lesson(zoo, tasks, only, metrics, cache)
     found: dict[str, NDArray[np.float64]] = {}
     problems: list[Problem] = []
 
     for model in progress(zoo.models, "teachers", show_progress):
         try:
-            found[model] = _teach_model(zoo, model, tasks, tuple(metrics), datasets)
+            found[model] = _taught(zoo, model, lesson)
         except InputError as error:
             problems.append(Problem(model, None, str(error)))
             log.warning("left out of training: %s", problems[-1])
     if len(found) < 2:
-        raise InputError(f"fewer than two models of {zoo.folder} can be read on {datasets}")
+        raise InputError(
+            f"fewer than two models of {zoo.folder} can be read on {list(lesson.datasets)}"
+        )
     return tuple(found), np.stack(list(found.values()), axis=-1), tuple(problems)
 
 
-def _teach_model(
+# ---- one model, from the cache where it knows ---------------------------------------------------
+
+
+class _Lesson(NamedTuple):
+    """What every model is taught: tasks, rows counted in the files, and where labels are kept."""
+
+    datasets: Sequence[str]
+    tasks: Sequence[MetaTask]
+    metrics: tuple[str, ...]
+    folder: Path | None
+    fingerprint: str
+
+
+def _lesson(
     zoo: FeatureStore,
-    model: str,
+    tasks: Sequence[MetaTask],
+    only: NDArray[np.int64] | None,
+    metrics: Sequence[str],
+    cache: str | Path | bool,
+) -> _Lesson:
+    names = datasets_of(tasks)
+    asked = rows_of_files(zoo, tasks if only is None else [tasks[i] for i in only])
+    folder = default_folder("labels") if cache is True else Path(cache) if cache else None
+    parts = (part for task in asked for part in _content(task, names))
+    content = "" if folder is None else fingerprint(parts)
+    return _Lesson(names, asked, tuple(metrics), folder, content)
+
+
+def _content(task: MetaTask, names: Sequence[str]) -> tuple[NDArray[np.integer], ...]:
+    """What a task is, by the places of its datasets among `names`: names are not content."""
+    source = np.array([names.index(name) for name in task.datasets])[task.source]
+    return source, task.rows, task.labels
+
+
+def _taught(zoo: FeatureStore, model: str, lesson: _Lesson) -> NDArray[np.float64]:
+    """[T, K] metrics of one model; those that the cache lacks are computed and kept."""
+    features = {name: zoo.features(model, name) for name in lesson.datasets}
+    T, standardize = len(lesson.tasks), not zoo.standardized
+    kept = ScoreCache(lesson.folder, _key(features, lesson, standardize))
+    entries = {n: entry(n, METRICS[n].version, {"labels": LABELS}) for n in lesson.metrics}
+    cached = {name: kept.get(key, T) for name, key in entries.items()}
+    found = {name: values for name, values in cached.items() if values is not None}
+    missing = tuple(name for name in lesson.metrics if name not in found)
+    if missing:
+        computed = _teach_model(features, lesson.tasks, missing, standardize=standardize)
+        new = dict(zip(missing, computed.T, strict=True))
+        kept.put_all({entries[name]: values for name, values in new.items()})
+        found |= new
+    return np.stack([found[name] for name in lesson.metrics], axis=-1)
+
+
+def _key(features: Mapping[str, NDArray[Any]], lesson: _Lesson, standardize: bool) -> str:
+    if lesson.folder is None:
+        return ""
+    content = json.dumps([fingerprint(features.values()), lesson.fingerprint, standardize])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+# ---- batches -----------------------------------------------------------------------------------
+
+
+def _teach_model(
+    features: Mapping[str, NDArray[Any]],
     tasks: Sequence[MetaTask],
     metrics: tuple[str, ...],
-    datasets: Sequence[str],
+    *,
+    standardize: bool,
 ) -> NDArray[np.float64]:
     """[T, K] metrics of one model; tasks are padded to one shape and run BATCH at a time."""
-    features = load_sources(zoo, model, datasets)
+    if not tasks:
+        return np.zeros((0, len(metrics)))
     N = bucket(max(len(task.rows) for task in tasks), ROW_BUCKET)
     C = bucket(max(int(task.labels.max()) + 1 for task in tasks), CLASS_BUCKET)
-    sizes = N, C, bucket(min(N, zoo.width(model)), ROW_BUCKET)
-    out = []
-    for start in range(0, len(tasks), BATCH):
-        batch = tasks[start : start + BATCH]
-        sheets = [
-            _sheet(gather(task, features), task.labels, sizes, standardize=not zoo.standardized)
-            for task in batch
-        ]
-        sheets += sheets[:1] * (BATCH - len(batch))  # a short last batch repeats a task
-        with jax.enable_x64(True):  # dispatched: the host decomposes the next batch meanwhile
-            stacked = jax.tree.map(lambda *a: np.stack(a), *sheets)
-            out.append(compiled(_all_of(metrics), batch=True)(stacked))
+    width = next(iter(features.values())).shape[1]
+    sizes = N, C, bucket(min(N, width), ROW_BUCKET)
+
+    def sheet(task: MetaTask) -> Sheet:
+        return _sheet(gather(task, features), task.labels, sizes, standardize=standardize)
+
+    out: list[Any] = []
+    with one_blas_thread(), ThreadPoolExecutor(WORKERS) as pool:
+        for start in range(0, len(tasks), BATCH):
+            sheets = list(pool.map(sheet, tasks[start : start + BATCH]))
+            sheets += sheets[:1] * (BATCH - len(sheets))  # a short last batch repeats a task
+            out[-1:] = [np.asarray(scores) for scores in out[-1:]]  # one batch at a time waits
+            out.append(_dispatch(sheets, metrics))
     return np.concatenate([np.asarray(scores) for scores in out])[: len(tasks)]
+
+
+def _dispatch(sheets: Sequence[Sheet], metrics: tuple[str, ...]) -> jax.Array:
+    """[BATCH, K], perhaps not there yet: the host decomposes the next batch meanwhile."""
+    with jax.enable_x64(True):
+        stacked = jax.tree.map(lambda *a: np.stack(a), *sheets)
+        scores: jax.Array = compiled(_all_of(metrics), batch=True)(stacked)
+    return scores
 
 
 def _sheet(

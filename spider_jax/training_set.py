@@ -1,6 +1,8 @@
 """What a spider learns from: meta-tasks of the source datasets, their tokens and target orders."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -8,24 +10,24 @@ from numpy.typing import NDArray
 
 from spider_jax.aggregate import AGGREGATES
 from spider_jax.errors import InputError
+from spider_jax.meta_tasks import centres_of_tasks
 from spider_jax.store import FeatureStore, Problem
-from spider_jax.tasks import (
-    MetaTask,
-    class_centres,
-    gather,
-    load_sources,
-    pad_tokens,
-    sample_tasks,
-)
+from spider_jax.tasks import MetaTask, TaskConfig, class_bucket, sample_tasks, whole_tasks
 from spider_jax.teachers import teach
 from spider_jax.train_config import TrainConfig
+
+log = logging.getLogger("spider_jax")
+
+Sampler = Callable[[dict[str, NDArray[np.int32]], TaskConfig, int], list[MetaTask]]
+SAMPLERS: Mapping[str, Sampler] = {"teachers": sample_tasks, "accuracies": whole_tasks}
 
 
 class TrainingSet(NamedTuple):
     """Meta-tasks with everything training needs.
 
-    models: names [M]. meta: T tasks. tokens [T, C, D], mask [T, C]: raw class centres. targets
-    [T, M]. problems: models that were left out.
+    models: names [M]. meta: T tasks; with TaskConfig.resamples = r, groups of r variants that have
+    one target. tokens [T, C, D], mask [T, C]: raw class centres. targets [T, M]. problems: models
+    that were left out.
     """
 
     models: tuple[str, ...]
@@ -50,19 +52,112 @@ def training_set(
     config: TrainConfig,
     datasets: Sequence[str],
     *,
+    only: NDArray[np.int64] | None = None,
+    cache: str | Path | bool = True,
     show_progress: bool = False,
 ) -> TrainingSet:
-    """Sample meta-tasks and let the teachers order the models on them (the expensive part)."""
-    extractor = zoo.extractor
-    if extractor is None:
+    """Sample meta-tasks and let the teachers order the models on them (the expensive part).
+
+    With config.targets "accuracies" the meta-tasks are the source datasets, all classes of one
+    each, and the order is that of the true accuracies.
+
+    Args:
+        zoo: with a general extractor. datasets: names of the sources.
+        config: see TrainConfig.
+        only: positions of the meta-tasks that this process computes, [t]; None for all. Tokens and
+            targets of the others are 0; models, meta, mask and problems are the same in every
+            process that reads the same files.
+        cache: a folder for the teachers' values, True for the user's own, False for none.
+        show_progress: a bar on stderr.
+
+    Returns:
+        The training set.
+
+    Raises:
+        InputError: no extractor in the zoo, an unknown dataset, fewer than two usable models, or
+            accuracies asked for that the zoo lacks.
+    """
+    if zoo.extractor is None:
         raise InputError(
             f'{zoo.folder} names no general extractor: set "extractor" in manifest.json'
         )
     labels = {dataset: zoo.training_labels(dataset) for dataset in datasets}
-    meta = sample_tasks(labels, config.tasks, config.seed)
-    features = load_sources(zoo, extractor, datasets)
-    centres = [class_centres(gather(t, features), t.labels) for t in meta]
-    tokens, mask = pad_tokens(centres, classes=config.tasks.max_classes)
-    models, metrics, problems = teach(zoo, meta, config.teachers, show_progress=show_progress)
-    targets = AGGREGATES[config.aggregate](metrics).astype(np.float32)
+    meta = SAMPLERS[config.targets](labels, config.tasks, config.seed)
+    mine = np.arange(len(meta)) if only is None else only
+    tokens, mask = _tokens(zoo, zoo.extractor, meta, mine, config.tasks.max_classes)
+    if config.targets == "accuracies":
+        models, orders, problems = _true_orders(zoo, [meta[i] for i in mine], datasets)
+    else:
+        models, orders, problems = _taught_orders(
+            zoo, config, meta, mine, cache=cache, show_progress=show_progress
+        )
+    targets = np.zeros((len(meta), len(models)), np.float32)
+    targets[mine] = orders
     return TrainingSet(models, meta, tokens, mask, targets, problems)
+
+
+def _tokens(
+    zoo: FeatureStore,
+    extractor: str,
+    meta: Sequence[MetaTask],
+    mine: NDArray[np.int64],
+    classes: int,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Class centres [T, C, D] of some tasks, C at least `classes`, and the mask [T, C] of all."""
+    sizes = np.array([int(task.labels.max()) + 1 for task in meta])
+    C = classes if sizes.max() <= classes else class_bucket(int(sizes.max()))
+    mask = np.arange(C)[None] < sizes[:, None]
+    tokens = np.zeros((len(meta), C, zoo.width(extractor)), np.float32)
+    centres = centres_of_tasks(zoo, extractor, [meta[i] for i in mine])
+    for i, found in zip(mine, centres, strict=True):
+        tokens[i, : len(found)] = found
+    return tokens, mask
+
+
+Orders = tuple[tuple[str, ...], NDArray[np.float64], tuple[Problem, ...]]
+
+
+def _taught_orders(
+    zoo: FeatureStore,
+    config: TrainConfig,
+    meta: Sequence[MetaTask],
+    mine: NDArray[np.int64],
+    *,
+    cache: str | Path | bool,
+    show_progress: bool,
+) -> Orders:
+    """Models [M], targets [t, M] and problems: variants have what their first is taught."""
+    groups, place = np.unique(mine // config.tasks.resamples, return_inverse=True)
+    models, metrics, problems = teach(
+        zoo,
+        meta[:: config.tasks.resamples],
+        config.teachers,
+        only=groups,
+        cache=cache,
+        show_progress=show_progress,
+    )
+    return models, AGGREGATES[config.aggregate](metrics)[place], problems
+
+
+def _true_orders(zoo: FeatureStore, meta: Sequence[MetaTask], datasets: Sequence[str]) -> Orders:
+    """Models [M], targets [t, M] and problems: accuracies of the one dataset of every task."""
+    if not zoo.accuracies:
+        raise InputError(
+            f'targets = "accuracies" needs accuracies.csv with rows in {zoo.folder}, it has none'
+        )
+    missing = {m: [d for d in datasets if (m, d) not in zoo.accuracies] for m in zoo.models}
+    models = tuple(model for model, lacks in missing.items() if not lacks)
+    problems = tuple(
+        Problem(model, lacks[0], "no accuracy in accuracies.csv")
+        for model, lacks in missing.items()
+        if lacks
+    )
+    for problem in problems:
+        log.warning("left out of training: %s", problem)
+    if len(models) < 2:
+        raise InputError(
+            f"fewer than two models of {zoo.folder} have an accuracy on all of {list(datasets)}"
+        )
+    table = {d: [zoo.accuracies[model, d] for model in models] for d in datasets}
+    orders = [table[task.datasets[0]] for task in meta]
+    return models, np.array(orders, np.float64).reshape(-1, len(models)), problems

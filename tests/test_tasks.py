@@ -1,19 +1,19 @@
 """Tokens and sampled tasks against their definitions."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from spider_jax.tasks import (
-    MetaTask,
     TaskConfig,
     class_bucket,
     class_buckets,
-    gather,
     pad_tokens,
     sample_tasks,
     task_tokens,
+    whole_tasks,
 )
 
 
@@ -179,6 +179,7 @@ def test_a_single_source_is_enough_and_none_is_not(refused):
         {"min_classes": 9, "max_classes": 8},
         {"min_per_class": 0},
         {"min_per_class": 9, "max_per_class": 8},
+        {"resamples": 0},
     ],
 )
 def test_settings_out_of_range_are_named(refused, settings):
@@ -186,18 +187,66 @@ def test_settings_out_of_range_are_named(refused, settings):
         TaskConfig(**settings)
 
 
-def test_gather_reads_every_row_from_its_own_source():
-    rng = np.random.default_rng(0)
-    features = {name: rng.normal(size=(len(y), 3)) for name, y in SOURCES.items()}
-    for task in sample_tasks(SOURCES, TaskConfig(count=10), 0):
-        expected = [
-            features[task.datasets[source]][row]
-            for source, row in zip(task.source, task.rows, strict=True)
-        ]
-        np.testing.assert_array_equal(gather(task, features), np.float32(expected))
+# ---- variants, whole sources --------------------------------------------------------------------
 
 
-def test_gather_by_hand():
-    task = MetaTask(("b", "a"), np.int32([1, 0]), np.int64([1, 0]), np.int32([0, 1]))
-    features = {"a": np.float32([[1, 2], [3, 4]]), "b": np.float32([[5, 6]])}
-    assert gather(task, features).tolist() == [[3, 4], [5, 6]]
+def classes_of(task, labels):
+    """(dataset, class there, rows of it) of every label 0..C-1."""
+    found = []
+    for label in range(int(task.labels.max()) + 1):
+        here = np.flatnonzero(task.labels == label)
+        name = task.datasets[task.source[here[0]]]
+        assert {task.datasets[source] for source in task.source[here]} == {name}
+        (original,) = {int(labels[name][row]) for row in task.rows[here]}
+        assert len(set(task.rows[here].tolist())) == len(here)
+        found.append((name, original, len(here)))
+    return found
+
+
+@pytest.mark.parametrize("sample", [sample_tasks, whole_tasks])
+@pytest.mark.parametrize("resamples", [1, 2, 5])
+def test_variants_follow_the_task_that_they_vary(sample, resamples):
+    config = TaskConfig(count=30, max_classes=6, min_per_class=2, rows=24)
+    plain = sample(SOURCES, config, 3)
+    found = sample(SOURCES, replace(config, resamples=resamples), 3)
+    assert len(found) == 30 * resamples
+    assert as_bytes(found[::resamples]) == as_bytes(plain)
+    for group in range(30):
+        first, *variants = found[group * resamples : (group + 1) * resamples]
+        for variant in variants:
+            assert variant.datasets == first.datasets
+            assert classes_of(variant, SOURCES) == classes_of(first, SOURCES)
+
+
+def test_every_variant_has_rows_of_its_own():
+    labels = {"one": np.repeat(np.arange(3, dtype=np.int32), 100)}
+    found = whole_tasks(labels, TaskConfig(count=4, resamples=3, rows=30), 0)
+    assert len({task.rows.tobytes() for task in found}) == 12
+    # a class of at most as many rows as are asked for is always there whole
+    few = whole_tasks(labels, TaskConfig(count=1, resamples=3, rows=900, max_per_class=300), 0)
+    assert {tuple(sorted(task.rows.tolist())) for task in few} == {tuple(range(300))}
+
+
+def test_the_seed_decides_the_variants():
+    config = TaskConfig(count=5, resamples=3)
+    drawn = as_bytes(sample_tasks(SOURCES, config, 0))
+    assert as_bytes(sample_tasks(SOURCES, config, 0)) == drawn
+    assert set(as_bytes(sample_tasks(SOURCES, config, 1))).isdisjoint(drawn)
+
+
+@pytest.mark.parametrize("rows", [16, 60, 400])
+def test_a_whole_task_has_all_classes_of_one_source(rows):
+    config = TaskConfig(count=10, max_classes=3, rows=rows, min_per_class=4)
+    tasks = whole_tasks(SOURCES, config, 0)
+    assert [task.datasets for task in tasks] == [(name,) for name in [*SOURCES] * 3][:10]
+    for task in tasks:
+        labels = SOURCES[task.datasets[0]]
+        size = len(set(labels.tolist()))
+        most = min(max(rows // size, 4), 32)
+        there = [min(most, int((labels == c).sum())) for c in range(size)]
+        assert classes_of(task, SOURCES) == [(task.datasets[0], c, there[c]) for c in range(size)]
+
+
+def test_whole_tasks_need_a_source(refused):
+    with refused("at least one dataset"):
+        whole_tasks({}, TaskConfig(), 0)
