@@ -30,14 +30,14 @@ from spider_jax.train_config import TrainConfig
 from spider_jax.training_set import TrainingSet
 
 PCA: dict[str, Any] = {"scaling": "pca"}
-NO_MEMORY: dict[str, Any] = {**PCA, "memory": 0.0, "learning_rate": 2e-3, "steps": 300}
+NO_MEMORY: dict[str, Any] = {**PCA, "memory": 0.0, "learning_rate": 2e-3, "epochs": 18}
 CHOICES: tuple[dict[str, Any], ...] = (
     NO_MEMORY,
     {**NO_MEMORY, "token_noise": 0.3, "token_dropout": 0.2, "dropout": 0.2, "spread": True},
-    {**PCA, "memory": 4.0, "learning_rate": 2e-3, "steps": 300},
-    {**PCA, "memory": 4.0, "learning_rate": 3e-4, "steps": 100},
-    {**PCA, "memory": 8.0, "learning_rate": 3e-4, "steps": 100},
-    {"scaling": "standardize", "memory": 8.0, "learning_rate": 3e-4, "steps": 100},
+    {**PCA, "memory": 4.0, "learning_rate": 2e-3, "epochs": 18},
+    {**PCA, "memory": 4.0, "learning_rate": 3e-4, "epochs": 6},
+    {**PCA, "memory": 8.0, "learning_rate": 3e-4, "epochs": 6},
+    {"scaling": "standardize", "memory": 8.0, "learning_rate": 3e-4, "epochs": 6},
 )
 Rank = Callable[[TrainingSet, list[str], list[str]], NDArray[np.floating]]
 

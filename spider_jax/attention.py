@@ -1,7 +1,7 @@
 """The attention block of the spider in the form that training differentiates.
 
-Only the row of the model token is read after attention, so the products of weights fold per model
-or per task, and a pair costs C logits, one average over C tokens and a read-out:
+Only the row of the model token is read after attention, so a pair costs C logits, one average over
+C tokens and a read-out; all else is a product per model or per task:
 
     score(m, t) = head(LN(LN(theta_m + b_o + sum_j a_j W_o W_v x_j))),
     a = softmax_j(<key_m, x_j>), key_m = W_k^T W_q theta_m / sqrt(d), x_0 = theta_m, x_j = U mu_j.
@@ -14,10 +14,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 HIGHEST = jax.lax.Precision.HIGHEST
 LAYER_NORM_EPSILON = 1e-5
+PAIR_ELEMENTS = 1 << 23  # tasks x models x d of one chunk: 32 MB of float32 a saved array
+
+Map = Callable[[Array], Array]
+Regularize = Callable[[Float[Array, "T m d"], Int[Array, " m"]], Float[Array, "T m d"]]
 
 
 class Weights(NamedTuple):
@@ -39,111 +43,120 @@ class Weights(NamedTuple):
     head_bias: Float[Array, ""]
 
 
-class ModelRows(NamedTuple):
-    """What is folded per model; a row depends on that model's token and the shared weights only."""
+def score_tasks(
+    w: Weights,
+    tokens: Float[Array, "T C D"],
+    mask: Bool[Array, "T C"],
+    regularize: Regularize = lambda attended, rows: attended,
+    *,
+    pair_elements: int = PAIR_ELEMENTS,
+) -> Float[Array, "T M"]:
+    """Scores of all models on all tasks.
 
-    key: Float[Array, "M d"]
-    self_logit: Float[Array, " M"]
-    self_value: Float[Array, "M d"]
-    base: Float[Array, "M d"]
+    Many models go by in chunks that the backward pass computes again, so that memory does not grow
+    with T M d but with T M.
 
+    Args:
+        w: of one member. tokens: [T, C, D] scaled, padded. mask: [T, C] True where real.
+        regularize: applied to the attention outputs [T, m, d] of these rows of theta [m] (dropout
+            while training).
+        pair_elements: T m d of a chunk of m models.
 
-class Shared(NamedTuple):
-    """What all models share when scoring."""
+    Returns:
+        float32 [T, M].
+    """
+    M, d = w.theta.shape
+    of_models = (_of_raw if tokens.shape[1] >= M else _of_projected)(w, tokens, mask)
 
-    project: Float[Array, "D d"]
-    project_bias: Float[Array, " d"]
-    output_value: Float[Array, "d d"]
-    norm_scale: Float[Array, " d"]
-    norm_bias: Float[Array, " d"]
-    head_norm_scale: Float[Array, " d"]
-    head_norm_bias: Float[Array, " d"]
-    head: Float[Array, " d"]
-    head_bias: Float[Array, ""]
+    def score(theta: Array, rows: Array) -> Array:
+        return read_out(w, theta, regularize(of_models(theta), rows))
 
-
-class Folded(NamedTuple):
-    """A checkpoint ready to score."""
-
-    models: ModelRows
-    shared: Shared
-
-
-def _dot(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, precision=HIGHEST)
-
-
-def fold(w: Weights) -> Folded:
-    """Fold the weights per model: O(M d^2), once per checkpoint."""
-    key = _dot(_dot(w.theta, w.query), w.key.T) / w.theta.shape[-1] ** 0.5
-    output_value = _dot(w.value, w.output)
-    return Folded(
-        ModelRows(
-            key=key,
-            self_logit=(key * w.theta).sum(-1),
-            self_value=_dot(w.theta, output_value),
-            base=w.theta + w.output_bias[None],
-        ),
-        Shared(
-            project=w.project,
-            project_bias=w.project_bias,
-            output_value=output_value,
-            norm_scale=w.norm_scale,
-            norm_bias=w.norm_bias,
-            head_norm_scale=w.head_norm_scale,
-            head_norm_bias=w.head_norm_bias,
-            head=w.head,
-            head_bias=w.head_bias,
-        ),
-    )
+    chunks = -(-len(tokens) * M * d // pair_elements)
+    if chunks <= 1:
+        return score(w.theta, jnp.arange(M))
+    size = -(-M // chunks)
+    theta = jnp.pad(w.theta, ((0, chunks * size - M), (0, 0))).reshape(chunks, size, d)
+    rows = jnp.arange(chunks * size).reshape(chunks, size)
+    again = jax.checkpoint(score)
+    _, scores = jax.lax.scan(lambda _, chunk: (None, again(*chunk)), None, (theta, rows))
+    return jnp.moveaxis(scores, 0, 1).reshape(len(tokens), -1)[:, :M]
 
 
-def attend(
-    folded: Folded, tokens: Float[Array, "C D"], mask: Bool[Array, " C"]
-) -> Float[Array, "M d"]:
-    """sum_j a_j W_o W_v x_j of every model on one task: the attention output without its bias."""
-    models, shared = folded
-    X = _dot(tokens, shared.project) + shared.project_bias[None]
-    logits = jnp.where(mask[None], _dot(models.key, X.T), -jnp.inf)
-    top = jnp.maximum(logits.max(-1), models.self_logit)
-    weights = jnp.exp(logits - top[:, None])
-    self_weight = jnp.exp(models.self_logit - top)
-    total = weights.sum(-1) + self_weight
-    if len(models.key) > len(tokens):  # apply W_o W_v on the smaller side
-        attended = _dot(weights, _dot(X, shared.output_value))
-    else:
-        attended = _dot(_dot(weights, X), shared.output_value)
-    return (attended + self_weight[:, None] * models.self_value) / total[:, None]
+def _of_projected(w: Weights, tokens: Array, mask: Array) -> Map:
+    """theta [m, d] -> sum_j a_j W_o W_v x_j [T, m, d], from tokens projected once: many models."""
+    T, C, _ = tokens.shape
+    X = _dot(tokens.reshape(T * C, -1), w.project) + w.project_bias[None]
+    apply_value = _compose(w.value, w.output, T * C + len(w.theta))
+    values = apply_value(X).reshape(T, C, -1)
+    apply_key = _compose(w.query, w.key.T, len(w.theta))
+
+    def attend(theta: Array) -> Array:
+        key = apply_key(theta) / theta.shape[-1] ** 0.5
+        logits = _dot(key, X.T).reshape(-1, T, C).swapaxes(0, 1)
+        share, own = _softmax(logits, (key * theta).sum(-1), mask)
+        return _dot(share, values) + own[..., None] * apply_value(theta)[None]
+
+    return attend
 
 
-def read_out(folded: Folded, attended: Float[Array, "M d"]) -> Float[Array, " M"]:
-    """head(LN(LN(base + attended))): two layer norms in a row, as published."""
-    models, shared = folded
-    h = _layer_norm(models.base + attended, shared.norm_scale, shared.norm_bias)
-    h = _layer_norm(h, shared.head_norm_scale, shared.head_norm_bias)
-    return _dot(h, shared.head) + shared.head_bias
+def _of_raw(w: Weights, tokens: Array, mask: Array) -> Map:
+    """The same from averages of raw tokens, which are then projected: few models, many classes.
+
+    <key, U mu + b> = <U^T key, mu> + <key, b>, and sum_j a_j x_j = U sum_j a_j mu_j + (1 - a_0) b
+    + a_0 theta.
+    """
+    T, C, D = tokens.shape
+    flat = tokens.reshape(T * C, D)
+    apply_value = _compose(w.value, w.output, T * len(w.theta))
+
+    def attend(theta: Array) -> Array:
+        m, d = theta.shape
+        key = _dot(_dot(theta, w.query), w.key.T) / d**0.5
+        logits = _dot(_dot(key, w.project.T), flat.T).reshape(m, T, C).swapaxes(0, 1)
+        offset = _dot(key, w.project_bias)
+        share, own = _softmax(logits + offset[None, :, None], (key * theta).sum(-1), mask)
+        seen = _dot(_dot(share, tokens).reshape(T * m, D), w.project).reshape(T, m, d)
+        own = own[..., None]
+        mixed = seen + (1 - own) * w.project_bias[None, None] + own * theta[None]
+        return apply_value(mixed.reshape(T * m, d)).reshape(T, m, d)
+
+    return attend
+
+
+def _softmax(logits: Array, self_logit: Array, mask: Array) -> tuple[Array, Array]:
+    """Attention over the classes [T, m, C] and over the model itself [T, m]; they sum to 1."""
+    logits = jnp.where(mask[:, None], logits, -jnp.inf)
+    top = jax.lax.stop_gradient(jnp.maximum(logits.max(-1), self_logit[None]))
+    share = jnp.exp(logits - top[..., None])
+    own = jnp.exp(self_logit[None] - top)
+    total = share.sum(-1) + own
+    return share / total[..., None], own / total
+
+
+def _compose(first: Array, second: Array, rows: int) -> Map:
+    """x -> x first second for so many rows x; the matrices first where that is less work."""
+    if rows <= len(first):
+        return lambda x: _dot(_dot(x, first), second)
+    both = _dot(first, second)
+    return lambda x: _dot(x, both)
+
+
+def read_out(
+    w: Weights, theta: Float[Array, "m d"], attended: Float[Array, "T m d"]
+) -> Float[Array, "T m"]:
+    """head(LN(LN(theta + b_o + attended))): two layer norms in a row, as published."""
+    h = theta[None] + w.output_bias[None, None] + attended
+    h = _layer_norm(h, w.norm_scale, w.norm_bias)
+    h = _layer_norm(h, w.head_norm_scale, w.head_norm_bias)
+    return _dot(h, w.head) + w.head_bias
 
 
 def _layer_norm(x: Array, scale: Array, bias: Array) -> Array:
     centred = x - x.mean(-1, keepdims=True)
     variance = (centred**2).mean(-1, keepdims=True)
-    return centred * jax.lax.rsqrt(variance + LAYER_NORM_EPSILON) * scale[None] + bias[None]
+    normed = centred * jax.lax.rsqrt(variance + LAYER_NORM_EPSILON)
+    return normed * scale[None, None] + bias[None, None]
 
 
-def score_tasks(
-    folded: Folded,
-    tokens: Float[Array, "T C D"],
-    mask: Bool[Array, "T C"],
-    regularize: Callable[[Array], Array] = lambda attended: attended,
-) -> Float[Array, "T M"]:
-    """Scores of all models on all tasks.
-
-    Args:
-        folded: of one member. tokens: [T, C, D] scaled, padded. mask: [T, C] True where real.
-        regularize: applied to the attention outputs [T, M, d] (dropout while training).
-
-    Returns:
-        float32 [T, M].
-    """
-    attended = jax.vmap(attend, (None, 0, 0))(folded, tokens, mask)
-    return jax.vmap(read_out, (None, 0))(folded, regularize(attended))
+def _dot(a: Array, b: Array) -> Array:
+    return jnp.matmul(a, b, precision=HIGHEST)

@@ -43,7 +43,7 @@ def save(spider: Spider, folder: Path) -> None:
     content = asdict(spider.description) | {"scaling": scaling, "memory": remembered}
     resolution = spider.description.resolution
     content["resolution"] = resolution if math.isfinite(resolution) else None
-    with atomic_folder(folder) as temporary, _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
+    with atomic_folder(folder) as temporary, quiet(), ocp.PyTreeCheckpointer() as checkpointer:
         write_json(temporary / DESCRIPTION, "spider", content)
         checkpointer.save(temporary.absolute() / ARRAYS, _arrays(spider))
         write_json(temporary / CHECKSUMS, "checksums", {"files": digests(temporary / ARRAYS)})
@@ -140,7 +140,7 @@ def _restore(folder: Path, shapes: dict[str, Any]) -> dict[str, Any]:
     shapes_of: Any = {"is_leaf": lambda node: isinstance(node, tuple)}
     wanted = jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray, np.float32), shapes, **shapes_of)
     try:
-        with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
+        with quiet(), ocp.PyTreeCheckpointer() as checkpointer:
             arrays: dict[str, Any] = checkpointer.restore(folder.absolute(), restore_args=wanted)
     except Exception as error:  # orbax has no one error for damage
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
@@ -152,7 +152,7 @@ def _restore(folder: Path, shapes: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Orbax logs every save and restore through absl at INFO and WARNING: not our user's news."""
     logger = logging.getLogger("absl")
     level = logger.level

@@ -103,9 +103,16 @@ def train(
     config: Path | None = None,
     hold_out: tuple[str, ...] = (),
     seed: int | None = None,
+    run: Path | None = None,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
     messages: Annotated[Messages, Flat] = Messages(),
 ) -> int:
-    """Train a spider on a zoo.
+    """Train a spider on a zoo; run it again after an interruption, it goes on.
+
+    Several processes train together where each is given --coordinator, --processes and --process,
+    or where SLURM started them.
 
     Args:
         zoo: folder of the zoo.
@@ -113,26 +120,40 @@ def train(
         config: a TOML page, see configs/; default: TrainConfig().
         hold_out: tasks to leave out of training, besides those the manifest holds out.
         seed: instead of the configuration's.
+        run: folder for checkpoints and metrics.jsonl; default: beside OUT, with ".run" at its end.
+        coordinator: host:port of process 0, which listens there; on trusted networks only.
+        processes: how many there are.
+        process: number of this one, from 0.
     """
     show = messages.start()
     from dataclasses import replace
 
+    from spider_jax import distributed
     from spider_jax.checkpoint import refuse_foreign
     from spider_jax.config_file import load_config
     from spider_jax.store import FeatureStore
     from spider_jax.train import train as train_spider
     from spider_jax.train_config import TrainConfig
+    from spider_jax.training_run import remove_checkpoints
     from spider_jax.training_set import source_datasets
 
     refuse_foreign(out)  # before the work, not after it
+    where = distributed.place(coordinator, processes, process, os.environ)
+    if where is not None:
+        distributed.connect(where)
+        show = show and where.process == 0
     store = FeatureStore(zoo)
     settings = load_config(config) if config else TrainConfig()
     settings = settings if seed is None else replace(settings, seed=seed)
     for name in hold_out:
         store.kind(name)  # an unknown name is an error, not ignored
     datasets = [task for task in source_datasets(store) if task not in hold_out]
-    spider = train_spider(store, settings, datasets=datasets, show_progress=show)
+    run = run or out.with_name(out.name + ".run")
+    spider = train_spider(store, settings, datasets=datasets, run=run, show_progress=show)
+    if where is not None and where.process > 0:
+        return DONE
     spider.save(out)
+    remove_checkpoints(run)
     training = spider.description.training
     taus = [h["held_out_tau"] for h in training["history"] if h["held_out_tau"] is not None]
     tau = f"{max(taus):.3f} against the teachers" if taus else "not known (no task to judge by)"

@@ -60,9 +60,10 @@ def _as(wanted: Any, value: Any, what: str) -> Any:
     if wanted is float and type(value) is int:
         return float(value)
     if typing.get_origin(wanted) is tuple:
-        if isinstance(value, list) and all(isinstance(entry, str) for entry in value):
-            return tuple(value)
-        raise InputError(f"{what} must be a list of names, got {value!r}")
+        kind = typing.get_args(wanted)[0]
+        if isinstance(value, list):
+            return tuple(_as(kind, entry, f"{what}, entry {i}") for i, entry in enumerate(value))
+        raise InputError(f"{what} must be a list of {kind.__name__}, got {value!r}")
     if type(value) is not wanted:
         raise InputError(f"{what} must be {wanted.__name__}, got {value!r}")
     if wanted is float and not math.isfinite(value):

@@ -29,7 +29,7 @@ from spider_jax.train_config import TrainConfig
 from spider_jax.training_set import source_datasets, training_set
 
 # The embedded features are standardised and rotated already.
-CONFIG = TrainConfig(tasks=TaskConfig(count=300), scaling="raw", spread=False)
+CONFIG = TrainConfig(tasks=TaskConfig(count=300), scaling="raw", spread=False, epochs=10)
 Result = TypeVar("Result")
 METRICS = ("logme", "knn", "h_score_shrunk", "ridge")
 NOTES = (

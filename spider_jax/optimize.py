@@ -1,45 +1,48 @@
-"""The optimisation of an ensemble: all members at once, blocks of steps compiled as one call."""
+"""The optimisation of an ensemble: epochs of compiled calls, held-out tasks, checkpoints."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 from jaxtyping import Array
 from numpy.typing import NDArray
 
-from spider_jax.attention import Weights, fold, score_tasks
-from spider_jax.losses import plackett_luce_loss
+from spider_jax.attention import Weights, score_tasks
+from spider_jax.errors import InputError
 from spider_jax.measures import weighted_tau
-from spider_jax.progress import progress
+from spider_jax.parallel import Runner, pad_rows, runner
+from spider_jax.progress import task_bar
 from spider_jax.spider import SpiderNet
+from spider_jax.step import Lanes, Members, State, direction
 from spider_jax.train_config import TrainConfig
+from spider_jax.training_run import Saved, TrainingRun
 
 log = logging.getLogger("spider_jax")
 
-WARM_UP = 20
+SPEED = "tasks_per_second"
 
 
 class Lesson(NamedTuple):
-    """What members learn from.
+    """What members learn from, on the host.
 
     tokens [T, C, p], mask [T, C]: scaled. targets [T, M]. prior [E, T, M]: what the score of every
-    member begins with. chance [E, T]: with which a member draws a task. held [E, V]: tasks that
-    each is judged on.
+    member begins with, or None. inside [E, T]: tasks that a member trains on. held [E, V]: tasks
+    that each is judged on.
     """
 
-    tokens: Any
-    mask: Any
-    targets: Any
-    prior: Any
-    chance: Any
-    held: Any
+    tokens: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    targets: NDArray[np.float32]
+    prior: NDArray[np.float32] | None
+    inside: NDArray[np.bool_]
+    held: NDArray[np.int64]
 
 
 class Learned(NamedTuple):
@@ -50,129 +53,309 @@ class Learned(NamedTuple):
     held: NDArray[np.float32]
 
 
-class _State(NamedTuple):
-    """One member while it trains."""
+class Held(NamedTuple):
+    """The tasks that members are judged on: tokens [E, V, C, p], mask, prior [E, V, M] or None."""
 
-    parameters: Any
-    optimizer: optax.OptState
-
-
-def optimize(config: TrainConfig, lesson: Lesson, *, show_progress: bool = False) -> Learned:
-    """Train all members; the step with the best held-out tau counts."""
-    models, token_width = lesson.targets.shape[1], lesson.tokens.shape[2]
-    # one compilation serves every seed
-    start, run, weights_of = _compile(replace(config, seed=0), models, token_width)
-    keys = jax.random.split(jax.random.key(config.seed), config.members)
-    state, given = start(keys), jax.tree.map(jnp.asarray, lesson)
-    best: tuple[float, Any, Any] = (-np.inf, None, None)
-    history = []
-    for block in progress(range(config.evaluations), "training", show_progress, unit="block"):
-        state, loss = run(state, keys, given, block)
-        weights = weights_of(state)
-        scores = np.asarray(_held_out_scores(weights, given))
-        tau = _mean_tau(lesson.targets[lesson.held], scores)
-        step = (block + 1) * _block_steps(config)
-        history.append({"step": step, "loss": float(loss), "held_out_tau": tau})
-        log.info("step %d: loss %.4f, held-out tau %.4f", step, loss, tau)
-        if not tau <= best[0]:
-            best = (tau, weights, scores)
-    return Learned(best[1], [_json_safe(entry) for entry in history], best[2])
+    tokens: Any
+    mask: Any
+    prior: Any
 
 
-@jax.jit
-def _held_out_scores(weights: Weights, given: Lesson) -> Array:
-    """[E, V, M] scores of every member on its own held-out tasks."""
+def optimize(
+    config: TrainConfig,
+    lesson: Lesson,
+    *,
+    run: TrainingRun | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    show_progress: bool = False,
+) -> Learned:
+    """Train all members; the epoch with the best held-out tau counts.
 
-    def of_member(w: Weights, prior: Array, rows: Array) -> Array:
-        return score_tasks(fold(w), given.tokens[rows], given.mask[rows]) + prior[rows]
+    Args:
+        config: of the training. lesson: its tasks.
+        run: where checkpoints are kept; the training goes on from the newest.
+        devices: to train on; default: all.
+        show_progress: a bar on stderr.
+    """
+    training = _Training(config, lesson, run, None if devices is None else tuple(devices))
+    try:
+        with task_bar(training.tasks, "training", show_progress, done=training.done) as bar:
+            while not training.over:
+                training.advance()
+                bar.update(training.done - bar.n)
+                bar.set_postfix_str(training.figures())
+    finally:
+        if run is not None:
+            run.close()
+    best = jax.tree.map(lambda a: jnp.asarray(whole(a)), training.best)
+    return Learned(best, training.history, training.best_scores)
 
-    return jax.vmap(of_member)(weights, given.prior, given.held)
+
+class _Training:
+    """Where a training stands: on the devices its state, here the best so far and the history."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        lesson: Lesson,
+        run: TrainingRun | None,
+        devices: tuple[jax.Device, ...] | None,
+    ) -> None:
+        self.config, self.lesson, self.disk = config, lesson, run
+        self.models = lesson.targets.shape[1]
+        self.epoch_steps = -(-len(lesson.targets) // config.batch)
+        # seeds, rates and what is on disk are no part of what is compiled
+        plain = replace(
+            config, seed=0, learning_rate=1.0, learning_rates=(), checkpoint_every=1, patience=0
+        )
+        self.run: Runner = _runner(plain, self.models, self.epoch_steps * config.epochs, devices)
+        self.epoch, self.first, self.stale, self.loss = 0, 0, 0, 0.0
+        self.lines: list[dict[str, Any]] = []
+        self.best_tau = -np.inf
+        self.best_scores = np.zeros((*lesson.held.shape, self.models), np.float32)
+        self.best: Any = None
+        self.seconds, self.trained = 0.0, 0
+        keys = jax.random.split(jax.random.key(config.seed), config.members)
+        state = _start(config.width, self.models, lesson.tokens.shape[2], plain)(keys)
+        saved = run.restore() if run is not None else None
+        if saved is not None:
+            state = self._resume(saved, state)
+        state = pad_state(state, self.run.rows)
+        lanes = deal(lesson, config, self.run.lanes)
+        members = Members(jax.random.key_data(keys), jnp.asarray(rates(config)))
+        self.state, self.lanes, self.members = self.run.place(state, lanes, members)
+        self.held = jax.tree.map(jnp.asarray, held_tasks(lesson))
+
+    @property
+    def over(self) -> bool:
+        """Whether the last epoch is done, or the held-out tasks have not improved for long."""
+        impatient = 0 < self.config.patience <= self.stale
+        return self.epoch == self.config.epochs or (impatient and self.first == 0)
+
+    @property
+    def tasks(self) -> int:
+        """Tasks of the whole training, as often as they are drawn."""
+        return self.epoch_steps * self.config.epochs * self.config.batch
+
+    @property
+    def done(self) -> int:
+        """Tasks drawn so far."""
+        return self.step * self.config.batch
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.epoch * self.epoch_steps + self.first
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The lines without what differs from run to run."""
+        return [{n: v for n, v in line.items() if n != SPEED} for line in self.lines]
+
+    def figures(self) -> str:
+        """Loss and held-out tau of the last epoch, for the bar."""
+        if not self.lines:
+            return ""
+        last = self.lines[-1]
+        tau = "-" if last["held_out_tau"] is None else f"{last['held_out_tau']:.3f}"
+        return f"loss {last['loss']:.3f}, held-out tau {tau}"
+
+    def advance(self) -> None:
+        """One compiled call, at most to the end of the epoch; then look and save.
+
+        A call is half of what may be lost: while it runs, the one before is still being written.
+        """
+        count = min(-(-self.config.checkpoint_every // 2), self.epoch_steps - self.first)
+        begun = perf_counter()
+        window = (self.epoch, self.first, count)
+        self.state, loss = self.run.run(self.state, self.lanes, self.members, window)
+        if self.disk is not None:
+            self.disk.wait()
+        mean = float(np.mean(jax.device_get(loss)))
+        if not np.isfinite(mean):
+            raise InputError(
+                f"the training diverged, its loss is {mean} after step {self.step + count}: "
+                "choose a smaller learning_rate"
+            )
+        self.loss += mean * count / self.epoch_steps
+        self.seconds += perf_counter() - begun
+        self.trained += count * self.config.batch
+        self.first += count
+        if self.first == self.epoch_steps:
+            self._end_epoch()
+        if self.disk is not None:
+            self.disk.save(self.step, self._arrays(), self._progress())
+            if self.config.checkpoint_every == 1:
+                self.disk.wait()
+
+    def _end_epoch(self) -> None:
+        """Judge all members on their held-out tasks; the best weights so far are kept."""
+        weights = self.run.state_of(self.state).weights
+        scores = self._held_out_scores(weights)
+        tau = _mean_tau(self.lesson.targets[self.lesson.held], scores)
+        self.epoch, self.first = self.epoch + 1, 0
+        line = {"epoch": self.epoch, "step": self.step, "loss": self.loss, "held_out_tau": tau}
+        speed = round(self.trained / max(self.seconds, 1e-9), 1)
+        self.lines.append(_json_safe(line | {SPEED: speed}))
+        log.info("step %d: loss %.4f, held-out tau %.4f", self.step, self.loss, tau)
+        self.stale, self.loss = self.stale + 1, 0.0
+        if not tau <= self.best_tau:
+            self.best_tau, self.best_scores, self.stale = tau, scores, 0
+            self.best = jax.tree.map(jnp.copy, _without_padding(weights, self.models))
+        if self.disk is not None:
+            self.disk.log(self.lines)
+
+    def _held_out_scores(self, weights: Weights) -> NDArray[np.float32]:
+        """[E, V, M] on the host."""
+        if self.lesson.held.shape[1] == 0:
+            return np.zeros((*self.lesson.held.shape, self.models), np.float32)
+        return whole(_held_out_scores(weights, self.held))[..., : self.models]
+
+    # ---- checkpoints -------------------------------------------------------------------------
+
+    def _arrays(self) -> dict[str, Any]:
+        arrays = named("state", self.run.state_of(self.state)) | {"targets": self.lesson.targets}
+        if self.best is not None:
+            arrays |= named("best", self.best)
+        if self.best_scores.size:  # orbax saves no empty array
+            arrays["best_scores"] = self.best_scores
+        return arrays
+
+    def _progress(self) -> dict[str, Any]:
+        tau = self.best_tau if np.isfinite(self.best_tau) else None
+        place = {"epoch": self.epoch, "first": self.first, "stale": self.stale, "loss": self.loss}
+        return place | {"lines": self.lines, "best_tau": tau, "has_best": self.best is not None}
+
+    def _resume(self, saved: Saved, state: State) -> State:
+        """Stand where the checkpoint stands; the state that it holds."""
+        place, targets = saved.progress, saved.arrays["targets"]
+        same = targets.shape == self.lesson.targets.shape
+        if not same or not np.allclose(targets, self.lesson.targets, rtol=0, atol=1e-3):
+            raise InputError(
+                "the training was begun with other targets (features of the zoo have changed): "
+                "remove its folder to begin again"
+            )
+        self.epoch, self.first = place["epoch"], place["first"]
+        self.stale, self.loss, self.lines = place["stale"], place["loss"], place["lines"]
+        self.best_scores = saved.arrays.get("best_scores", self.best_scores)
+        if place["has_best"]:
+            self.best = unnamed("best", state.weights, saved.arrays)
+            self.best_tau = np.nan if place["best_tau"] is None else place["best_tau"]
+        log.info("going on from step %d", self.step)
+        return cut_state(unnamed("state", state, saved.arrays), self.models)
 
 
 @lru_cache(maxsize=8)
-def _compile(
-    config: TrainConfig, models: int, token_width: int
-) -> tuple[Callable[..., _State], Callable[..., tuple[_State, Array]], Callable[..., Weights]]:
-    """Start, a block of steps, and weights of all members, compiled."""
-
-    def build(key: Array) -> SpiderNet:
-        return SpiderNet(models, token_width, config.width, nnx.Rngs(key))
-
-    graph = nnx.split(nnx.eval_shape(lambda: build(jax.random.key(0))))[0]
-    optimizer = _optimizer(config)
-    block_steps = _block_steps(config)
-
-    def start(key: Array) -> _State:
-        parameters = nnx.split(build(key))[1]
-        return _State(parameters, optimizer.init(parameters))
-
-    def weights_of(state: _State) -> Weights:
-        return nnx.merge(graph, state.parameters).weights()
-
-    def member(
-        state: _State, key: Array, prior: Array, chance: Array, given: Lesson, block: Array
-    ) -> tuple[_State, Array]:
-        bounds = jnp.cumsum(chance)
-
-        def step(state: _State, i: Array) -> tuple[_State, Array]:
-            pick, noise = jax.random.split(jax.random.fold_in(key, i))
-            drawn = jnp.searchsorted(bounds, jax.random.uniform(pick, (config.batch,)) * bounds[-1])
-
-            def loss(parameters: Any) -> Array:
-                weights = nnx.merge(graph, parameters).weights()
-                tokens, mask = given.tokens[drawn], given.mask[drawn]
-                scores = _noisy_scores(config, weights, tokens, mask, noise) + prior[drawn]
-                return plackett_luce_loss(scores, given.targets[drawn]).mean()
-
-            value, gradient = jax.value_and_grad(loss)(state.parameters)
-            updates, inner = optimizer.update(gradient, state.optimizer, state.parameters)
-            return _State(optax.apply_updates(state.parameters, updates), inner), value
-
-        state, losses = jax.lax.scan(step, state, block * block_steps + jnp.arange(block_steps))
-        return state, losses.mean()
-
-    over_members = jax.vmap(member, (0, 0, 0, 0, None, None))
-
-    def run(state: _State, keys: Array, given: Lesson, block: Array) -> tuple[_State, Array]:
-        state, loss = over_members(state, keys, given.prior, given.chance, given, block)
-        return state, loss.mean()
-
-    return jax.jit(jax.vmap(start)), jax.jit(run, donate_argnums=0), jax.jit(jax.vmap(weights_of))
+def _runner(
+    config: TrainConfig, models: int, steps: int, devices: tuple[jax.Device, ...] | None
+) -> Runner:
+    """One compilation serves every seed."""
+    return runner(config, models, steps, devices)
 
 
-def _block_steps(config: TrainConfig) -> int:
-    """Steps between two looks at the held-out tasks."""
-    return max(1, config.steps // config.evaluations)
+@lru_cache(maxsize=8)
+def _start(
+    width: int, models: int, token_width: int, config: TrainConfig
+) -> Callable[[Array], State]:
+    """keys [E] -> the state of all members before the first step."""
+    optimizer = direction(config)
+
+    def start(key: Array) -> State:
+        weights = SpiderNet(models, token_width, width, nnx.Rngs(key)).weights()
+        return State(weights, optimizer.init(weights), jnp.int32(0))
+
+    def of_all(keys: Array) -> State:
+        return jax.vmap(start)(keys)._replace(step=jnp.int32(0))
+
+    return jax.jit(of_all)
 
 
-def _optimizer(config: TrainConfig) -> optax.GradientTransformation:
-    steps = max(config.steps, WARM_UP + 1)
-    rate = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, WARM_UP, steps, config.learning_rate * 0.02
+def rates(config: TrainConfig) -> NDArray[np.float32]:
+    """[E] learning rates."""
+    return np.array(config.learning_rates or (config.learning_rate,) * config.members, np.float32)
+
+
+def deal(lesson: Lesson, config: TrainConfig, multiple: int) -> Lanes:
+    """Deal the tasks, shuffled once, into as many lanes as a batch has places.
+
+    Lanes without tasks are added up to a multiple: nothing is drawn from them.
+    """
+    T, B = len(lesson.targets), config.batch
+    order = np.random.default_rng([config.seed, 1]).permutation(T)
+    lanes, places = B + (-B % multiple), -(-T // B)
+    position = np.full((lanes, places), -1)
+    position[:B] = np.append(order, np.full(places * B - T, -1)).reshape(places, B).T
+    real, position = position >= 0, np.maximum(position, 0)
+    prior = None if lesson.prior is None else np.moveaxis(lesson.prior, 0, 1)[position]
+    return Lanes(
+        tokens=lesson.tokens[position],
+        mask=lesson.mask[position],
+        targets=lesson.targets[position],
+        prior=prior,
+        inside=np.moveaxis(lesson.inside, 0, 1)[position] & real[..., None],
     )
 
-    def matrices(parameters: Any) -> Any:
-        return jax.tree.map(lambda p: p.ndim > 1, parameters)
 
-    decayed = optax.adamw(rate, weight_decay=config.weight_decay, mask=matrices)
-    return optax.chain(optax.clip_by_global_norm(1.0), decayed)
+def held_tasks(lesson: Lesson) -> Held:
+    """Every member's own held-out tasks."""
+    rows = lesson.held
+    prior = None
+    if lesson.prior is not None:
+        prior = np.take_along_axis(lesson.prior, rows[..., None], axis=1)
+    return Held(lesson.tokens[rows], lesson.mask[rows], prior)
 
 
-def _noisy_scores(
-    config: TrainConfig, weights: Weights, tokens: Array, mask: Array, key: Array
-) -> Array:
-    """Scores with dropped classes, shifted tokens and dropout, against fitting the few sources."""
-    drop_class, shift, drop_output = jax.random.split(key, 3)
-    mask = mask & jax.random.bernoulli(drop_class, 1 - config.token_dropout, mask.shape)
-    shape = (len(tokens), 1, tokens.shape[2])
-    tokens = tokens + config.token_noise * jax.random.normal(shift, shape)
+@jax.jit
+def _held_out_scores(weights: Weights, held: Held) -> Array:
+    """[E, V, M] scores of every member on its own held-out tasks."""
+    scores = jax.vmap(score_tasks)(weights, held.tokens, held.mask)
+    if held.prior is None:
+        return scores
+    return scores[..., : held.prior.shape[-1]] + held.prior
 
-    def regularize(attended: Array) -> Array:
-        keep = 1 - config.dropout
-        kept = jax.random.bernoulli(drop_output, keep, attended.shape)
-        return jnp.where(kept, attended / keep, 0.0)
 
-    return score_tasks(fold(weights), tokens, mask, regularize)
+def whole(array: Array) -> NDArray[Any]:
+    """An array on the host, also where devices of other processes hold parts of it."""
+    if array.is_fully_addressable or array.is_fully_replicated:
+        return np.asarray(array)
+    from jax.experimental.multihost_utils import process_allgather
+
+    return np.asarray(process_allgather(array, tiled=True))
+
+
+def _without_padding(weights: Weights, models: int) -> Weights:
+    return weights._replace(theta=weights.theta[:, :models])
+
+
+def pad_state(state: State, multiple: int) -> State:
+    """Zero rows below theta and its moments, up to a multiple."""
+    return _on_weights(lambda w: pad_rows(w, multiple), state)
+
+
+def cut_state(state: State, models: int) -> State:
+    """The inverse of `pad_state`."""
+    return _on_weights(lambda w: _without_padding(w, models), state)
+
+
+def _on_weights(change: Callable[[Weights], Weights], state: State) -> State:
+    def of(part: Any) -> Any:
+        return change(part) if isinstance(part, Weights) else part
+
+    changed: State = jax.tree.map(of, state, is_leaf=lambda part: isinstance(part, Weights))
+    return changed
+
+
+def named(prefix: str, tree: Any) -> dict[str, Any]:
+    """The leaves of a tree under plain names."""
+    leaves, _ = jax.tree.flatten_with_path(tree)
+    return {prefix + jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def unnamed(prefix: str, like: Any, arrays: dict[str, NDArray[Any]]) -> Any:
+    """The inverse of `named`, for a tree of the same structure."""
+    paths, structure = jax.tree.flatten_with_path(like)
+    leaves = [jnp.asarray(arrays[prefix + jax.tree_util.keystr(path)]) for path, _ in paths]
+    return jax.tree.unflatten(structure, leaves)
 
 
 def _mean_tau(targets: NDArray[np.float32], scores: NDArray[np.float32]) -> float:

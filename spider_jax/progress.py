@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from tqdm import tqdm
 
@@ -24,6 +24,19 @@ def progress(items: Iterable[Item], phase: str, show: bool, unit: str = "model")
         return items
     bar: Iterable[Item] = tqdm(items, desc=phase, unit=unit, disable=None, dynamic_ncols=True)
     return bar
+
+
+def task_bar(tasks: int, phase: str, show: bool, *, done: int = 0) -> "tqdm[Any]":
+    """A bar that counts tasks, shows tasks a second and figures beside them."""
+    return tqdm(
+        total=tasks,
+        initial=done,
+        desc=phase,
+        unit="task",
+        unit_scale=True,
+        dynamic_ncols=True,
+        disable=None if show else True,
+    )
 
 
 @contextmanager

@@ -8,12 +8,14 @@ dataset is lost to all members.
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from spider_jax.distributed import gather, share
 from spider_jax.errors import InputError
 from spider_jax.memory import Memory, memorize, recall_own
 from spider_jax.optimize import Lesson, optimize
@@ -23,10 +25,12 @@ from spider_jax.spider import Description, Spider
 from spider_jax.store import FeatureStore
 from spider_jax.tasks import MetaTask, load_sources
 from spider_jax.train_config import TrainConfig
+from spider_jax.training_run import TrainingRun
 from spider_jax.training_set import TrainingSet, source_datasets, training_set
 
 log = logging.getLogger("spider_jax")
 
+HOW_IT_RUNS = ("parallel", "model_shards", "checkpoint_every")  # and not what comes of it
 HELD_OUT_TASKS = 48
 CONFIDENCE = 0.8
 
@@ -44,15 +48,21 @@ def train(
     config: TrainConfig | None = None,
     *,
     datasets: Sequence[str] | None = None,
+    run: str | Path | None = None,
     show_progress: bool = False,
 ) -> Spider:
     """Train a spider on a zoo.
+
+    Under `jax.distributed` every process reads and teaches its share of the meta-tasks, and all
+    return the same spider.
 
     Args:
         zoo: features of all models and of the general extractor, labels of the source datasets.
         config: see TrainConfig.
         datasets: names of the source datasets; default: every classification task whose manifest
             entry does not say "held_out".
+        run: folder for checkpoints and figures; the same call goes on where it was interrupted.
+            None: nothing is written, and an interrupted training begins again.
         show_progress: bars on stderr.
 
     Returns:
@@ -63,8 +73,35 @@ def train(
     """
     config = config or TrainConfig()
     names = source_datasets(zoo) if datasets is None else tuple(datasets)
-    given = training_set(zoo, config, names, show_progress=show_progress)
-    return fit(zoo, config, names, given, show_progress=show_progress)
+    disk = None if run is None else TrainingRun(Path(run), _identity(zoo, config, names))
+    given = shared_training_set(zoo, config, names, show_progress=show_progress)
+    return fit(zoo, config, names, given, run=disk, show_progress=show_progress)
+
+
+def shared_training_set(
+    zoo: FeatureStore,
+    config: TrainConfig,
+    datasets: Sequence[str],
+    *,
+    show_progress: bool = False,
+) -> TrainingSet:
+    """`training_set`, of which every process computes its share."""
+    groups, size = config.tasks.count, config.tasks.resamples
+    mine = share(groups, size)
+    given = training_set(zoo, config, datasets, only=mine, show_progress=show_progress)
+    return given._replace(
+        tokens=gather(given.tokens, groups, size), targets=gather(given.targets, groups, size)
+    )
+
+
+def _identity(zoo: FeatureStore, config: TrainConfig, datasets: Sequence[str]) -> dict[str, Any]:
+    """What must be the same for a training to go on; the number of devices need not."""
+    return {**_config_of(config), "datasets": list(datasets), "zoo": zoo.fingerprint()}
+
+
+def _config_of(config: TrainConfig) -> dict[str, Any]:
+    """The configuration without what does not change the spider."""
+    return {name: value for name, value in asdict(config).items() if name not in HOW_IT_RUNS}
 
 
 def fit(
@@ -73,6 +110,7 @@ def fit(
     datasets: Sequence[str],
     given: TrainingSet,
     *,
+    run: TrainingRun | None = None,
     show_progress: bool = False,
 ) -> Spider:
     """Train on a prepared training set: the part that runs on the device."""
@@ -88,7 +126,7 @@ def fit(
     split = leave_datasets_out(given.meta, datasets, config)
     lesson, memory = lesson_of(config, scaling, given, split)
     with jax.numpy_dtype_promotion("standard"):  # optax mixes int counts with float rates
-        learned = optimize(config, lesson, show_progress=show_progress)
+        learned = optimize(config, lesson, run=run, show_progress=show_progress)
     description = Description(
         models=given.models,
         widths={model: zoo.width(model) for model in given.models},
@@ -99,7 +137,7 @@ def fit(
         resolution=_resolution(learned.held, given.targets, split),
         form="few" if len(given.models) <= CHUNK["few"] else "many",
         training={
-            "config": asdict(config),
+            "config": _config_of(config),
             "datasets": list(datasets),
             "held_out": split.datasets,
             "zoo": zoo.fingerprint(),
@@ -120,18 +158,15 @@ def lesson_of(
         tokens=tokens,
         mask=given.mask,
         targets=given.targets,
-        prior=_prior(memory, given, split),
-        chance=split.weight / split.weight.sum(1, keepdims=True),
+        prior=None if memory is None else _prior(memory, given, split),
+        inside=split.weight > 0,
         held=split.held,
     )
     return lesson, memory
 
 
-def _prior(memory: Memory | None, given: TrainingSet, split: Split) -> NDArray[np.float32]:
+def _prior(memory: Memory, given: TrainingSet, split: Split) -> NDArray[np.float32]:
     """[E, T, M]: what every member's memory, of the tasks it trains on, says of all tasks."""
-    shape = (len(split.weight), *given.targets.shape)
-    if memory is None:
-        return np.zeros(shape, np.float32)
     return np.stack([recall_own(memory, given.meta, inside > 0) for inside in split.weight])
 
 

@@ -44,7 +44,7 @@ def broken_manifest(zoo: Path) -> None:
 
 
 def wrong_config(zoo: Path) -> None:
-    (zoo / "page.toml").write_text("stepz = 3")
+    (zoo / "page.toml").write_text("epochz = 3")
 
 
 def folder_in_the_way(zoo: Path) -> None:
@@ -88,7 +88,7 @@ SCORE = ("score", "{zoo}", "apples", "--metrics", "knn")
         (
             wrong_config,
             ("train", "{zoo}", "--out", "{zoo}/s", "--config", "{zoo}/page.toml"),
-            ("page.toml", "unknown key 'stepz'", "'steps'"),
+            ("page.toml", "unknown key 'epochz'", "'epochs'"),
         ),
     ],
 )

@@ -13,9 +13,8 @@ from spider_jax.store import FeatureStore
 CONFIG = """
 width = 8
 members = 2
-steps = 12
+epochs = 2
 batch = 4
-evaluations = 2
 held_out = 1
 components = 4
 teachers = ["knn"]
@@ -66,7 +65,7 @@ def test_train_leaves_a_broken_model_out_and_lists_it(trained: tuple[Result, Pat
     assert "Traceback" not in found.err
     described = json.loads((folder / "spider.json").read_text())
     assert described["models"] == ["middle", "narrow", "psi"]
-    assert described["training"]["config"]["steps"] == 12
+    assert described["training"]["config"]["epochs"] == 2
 
 
 def test_rank_as_json_in_a_process(trained: tuple[Result, Path], small_zoo: Path) -> None:

@@ -21,19 +21,28 @@ width = 16
 members = 3
 teachers = ["knn", "ridge"]
 aggregate = "borda"
+targets = "accuracies"
 scaling = "raw"
 components = 5
 spread = true
 held_out = 2
-steps = 50
+epochs = 50
 batch = 4
+accumulate = 2
+loss = "listnet"
+optimizer = "sgd"
 learning_rate = 1
+learning_rates = [0.5, 1, 2.0]
 weight_decay = 0.25
 dropout = 0.5
 token_dropout = 0.125
 token_noise = 0.0
 memory = 1.5
-evaluations = 7
+clip = 0.0
+patience = 4
+parallel = "pmap"
+model_shards = 2
+checkpoint_every = 7
 
 [tasks]
 count = 9
@@ -44,6 +53,7 @@ max_classes = 6
 rows = 64
 min_per_class = 3
 max_per_class = 12
+resamples = 2
 """
 
 
@@ -92,7 +102,7 @@ def test_pages_ship() -> None:
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_a_page_loads_and_names_its_command(path: Path) -> None:
-    assert load_config(path).steps > 0
+    assert load_config(path).epochs > 0
     header = re.match(r"(#.*\n)+", path.read_text())
     assert header
     assert f"--config configs/{path.name}" in header[0]
@@ -112,7 +122,7 @@ def test_the_real_zoos_page_writes_the_defaults_out() -> None:
 @pytest.mark.parametrize(
     ("text", "mentions"),
     [
-        ("stepz = 3", ("unknown key 'stepz'", "'steps'")),
+        ("epochz = 3", ("unknown key 'epochz'", "'epochs'")),
         ("qqqqq = 3", ("unknown key 'qqqqq'", "did you mean")),
         ("[tasks]\ncounts = 3", ("[tasks]", "unknown key 'counts'", "'count'")),
         ("[tusks]\ncount = 3", ("unknown key 'tusks'", "'tasks'")),
@@ -124,14 +134,15 @@ def test_the_real_zoos_page_writes_the_defaults_out() -> None:
         ("learning_rate = nan", ("learning_rate must be finite", "nan")),
         ("token_noise = inf", ("token_noise must be finite", "inf")),
         ('teachers = "knn"', ("teachers must be a list", "'knn'")),
-        ("teachers = [1]", ("teachers must be a list", "[1]")),
+        ("teachers = [1]", ("teachers, entry 0 must be str", "1")),
+        ('learning_rates = [1.0, "x"]', ("learning_rates, entry 1 must be float", "'x'")),
         ('teachers = ["knm"]', ("teachers must be", "knm")),
         ('aggregate = "mean"', ("aggregate must be", "'mean'")),
         ("tasks = 3", ("tasks must be a table",)),
         ("[tasks]\nsingle = 2", ("single must be in [0, 1]", "2")),
-        ("steps = 0", ("steps must be at least 1", "0")),
-        ("steps = ", ("not valid TOML",)),
-        ("steps = 1\nsteps = 2", ("not valid TOML",)),
+        ("epochs = 0", ("epochs must be at least 1", "0")),
+        ("epochs = ", ("not valid TOML",)),
+        ("epochs = 1\nepochs = 2", ("not valid TOML",)),
     ],
 )
 def test_a_wrong_page_is_refused(

@@ -76,13 +76,15 @@ SIGNATURES = {
     "Spider.scores": "(self, tasks)",
     "TaskConfig": (
         "(count=1000, single=0.6, max_datasets=3, min_classes=3, max_classes=20, rows=192, "
-        "min_per_class=8, max_per_class=32)"
+        "min_per_class=8, max_per_class=32, resamples=1)"
     ),
     "TrainConfig": (
         "(seed=0, width=128, members=4, teachers=('logme', 'knn', 'ridge'), "
-        "aggregate='mean_z', tasks=<factory>, scaling='standardize', components=32, spread=False, "
-        "held_out=3, steps=100, batch=32, learning_rate=0.0003, weight_decay=0.1, dropout=0.0, "
-        "token_dropout=0.5, token_noise=1.0, memory=8.0, evaluations=5)"
+        "aggregate='mean_z', targets='teachers', tasks=<factory>, scaling='standardize', "
+        "components=32, spread=False, held_out=3, epochs=6, batch=32, accumulate=1, "
+        "loss='plackett_luce', optimizer='adamw', learning_rate=0.0003, learning_rates=(), "
+        "weight_decay=0.1, dropout=0.0, token_dropout=0.5, token_noise=1.0, memory=8.0, clip=1.0, "
+        "patience=0, parallel='mesh', model_shards=1, checkpoint_every=100)"
     ),
     "ZooIndex": "(folder, about, blocks, scaling, shared, embeddings)",
     "ZooIndex.append": "(self, spider, models=None, *, show_progress=False)",
@@ -106,7 +108,7 @@ SIGNATURES = {
         "show_progress=False)"
     ),
     "task_tokens": "(features, labels)",
-    "train": "(zoo, config=None, *, datasets=None, show_progress=False)",
+    "train": "(zoo, config=None, *, datasets=None, run=None, show_progress=False)",
     "weighted_tau": "(truth, scores, *, rank=True)",
 }
 PROPERTIES = {

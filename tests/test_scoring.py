@@ -8,7 +8,7 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spider_jax.attention import Weights, fold, score_tasks
+from spider_jax.attention import Weights, score_tasks
 from spider_jax.scoring import CHUNK, fold_checkpoint, score_chunk, score_pairs, task_side
 from spider_jax.tasks import class_bucket, pad_tokens
 
@@ -55,7 +55,7 @@ def expected_score(w, model, tokens):
     return reference.full_attention_score(params, w.theta[model], tokens)
 
 
-score = jax.jit(lambda w, tokens, mask: score_tasks(fold(w), tokens, mask))
+score = jax.jit(score_tasks)
 
 
 def with_padding(tokens, classes):

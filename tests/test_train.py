@@ -28,7 +28,7 @@ from spider_jax.train import (
     leave_datasets_out,
     lesson_of,
 )
-from spider_jax.train_config import TrainConfig
+from spider_jax.train_config import AT_LEAST_1, TrainConfig
 from spider_jax.training_set import TrainingSet, source_datasets, training_set
 
 # ---- training --------------------------------------------------------------------------------
@@ -36,7 +36,8 @@ from spider_jax.training_set import TrainingSet, source_datasets, training_set
 
 def test_the_loss_falls_and_the_history_is_whole(spider: Spider) -> None:
     history = spider.description.training["history"]
-    assert [entry["step"] for entry in history] == [30, 60, 90, 120]
+    steps = CONFIG.tasks.count // CONFIG.batch
+    assert [entry["step"] for entry in history] == [steps * (i + 1) for i in range(CONFIG.epochs)]
     losses = [entry["loss"] for entry in history]
     assert losses[-1] < losses[0]
     # Without any knowledge every order of M models is as likely: ln M! / (M - 1).
@@ -236,10 +237,7 @@ def test_resolution_of_scores_that_are_always_right() -> None:
 @pytest.mark.parametrize(
     ("changes", "mentions"),
     [
-        *(
-            ({name: 0}, (f"{name} must be at least 1", 0))
-            for name in ("width", "members", "steps", "batch", "evaluations", "components")
-        ),
+        *(({name: 0}, (f"{name} must be at least 1", 0)) for name in AT_LEAST_1),
         *(
             ({name: value}, (f"{name} must be at least 0", value))
             for name in ("weight_decay", "token_noise")
@@ -249,6 +247,13 @@ def test_resolution_of_scores_that_are_always_right() -> None:
         ({"held_out": -1}, ("held_out must be at least 0", -1)),
         ({"learning_rate": 0.0}, ("learning_rate must be positive", 0.0)),
         ({"learning_rate": math.nan}, ("learning_rate", "nan")),
+        ({"learning_rates": (0.1,)}, ("learning_rates must be one a member (4)", 1)),
+        ({"learning_rates": (0.1, 0.0, 1.0, 1.0)}, ("learning_rate", 0.0)),
+        ({"loss": "hinge"}, ("loss", "plackett_luce", "'hinge'")),
+        ({"optimizer": "adam"}, ("optimizer", "adamw", "'adam'")),
+        ({"parallel": "none"}, ("parallel", "pmap", "'none'")),
+        ({"targets": "guesses"}, ("targets", "accuracies", "'guesses'")),
+        ({"clip": -1.0}, ("clip must be at least 0", -1.0)),
         ({"scaling": "whiten"}, ("scaling", "pca", "'whiten'")),
         ({"dropout": 1.0}, ("dropout must be in [0, 1)", 1.0)),
         ({"dropout": -0.1}, ("dropout", -0.1)),

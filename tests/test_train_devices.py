@@ -1,0 +1,91 @@
+"""Training on 1, 2 and 4 devices, by mesh and by pmap, of one process and of two: one result."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import train_devices
+from numpy.typing import NDArray
+from train_devices import CONFIG, FORMS, PROCESSES, flat, trained
+
+Found = dict[str, NDArray[np.float64]]
+TIMEOUT = 240  # a process that waits for ever is killed after so many seconds
+
+
+def run(folder: Path, *others: list[str]) -> Found:
+    """Run processes with these arguments on four devices together; what the first has found."""
+    flags = f"--xla_force_host_platform_device_count={4 // len(others)}"
+    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    outs = [folder / f"{i} of {len(others)}.npz" for i in range(len(others))]
+    logs = [out.with_suffix(".log") for out in outs]
+    running = []
+    for out, log, more in zip(outs, logs, others, strict=True):
+        command = [sys.executable, train_devices.__file__, str(out), *more]
+        with log.open("wb") as file:
+            running.append(subprocess.Popen(command, stdout=file, stderr=file, env=environment))
+    try:
+        codes = [process.wait(TIMEOUT) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+    assert codes == [0] * len(others), "\n".join(log.read_text() for log in logs)
+    with np.load(outs[0], allow_pickle=False) as found:
+        return dict(found)
+
+
+@pytest.fixture(scope="module")
+def alone() -> NDArray[np.float64]:
+    """Weights after 20 steps of SGD on one device."""
+    return flat(trained("1 device"))
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    return run(tmp_path_factory.mktemp("devices"), [])
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    return run(tmp_path_factory.mktemp("processes"), [port, "0"], [port, "1"])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_devices_do_not_change_the_weights(
+    together: Found, alone: NDArray[np.float64], form: str
+) -> None:
+    assert np.ptp(alone) > 1
+    np.testing.assert_allclose(together[form], alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", PROCESSES)
+def test_processes_do_not_change_the_weights(
+    processes: Found, alone: NDArray[np.float64], form: str
+) -> None:
+    np.testing.assert_allclose(processes[form], alone, rtol=0, atol=1e-6)
+
+
+def test_the_steps_do_change_the_weights(alone: NDArray[np.float64]) -> None:
+    fewer = flat(trained("1 device", replace(CONFIG, epochs=CONFIG.epochs - 1)))
+    assert np.abs(fewer - alone).max() > 1e-3
+
+
+def test_devices_that_do_not_divide_are_refused(
+    refused: Callable[..., AbstractContextManager[None]],
+) -> None:
+    FORMS["3 shards of 1"] = ({"model_shards": 3}, 1)
+    FORMS["pmap of shards"] = ({"model_shards": 2, "parallel": "pmap"}, 1)
+    with refused("model_shards must divide the number of devices (1)", 3):
+        trained("3 shards of 1")
+    with refused('"pmap"', '"mesh"'):
+        trained("pmap of shards")

@@ -1,0 +1,83 @@
+"""Run as a program, OUT [PORT PROCESS]: the same lesson trained in every parallel form.
+
+With a PORT, one of two processes that have two of the devices each.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from small_training import for_training
+
+from spider_jax.optimize import Learned, Lesson, optimize
+from spider_jax.train_config import TrainConfig
+
+TASKS, MODELS, CLASSES, WIDTH = 30, 7, 5, 6
+# 20 steps of plain SGD, of which no optimiser hides a factor; 6 places do not divide by 4 devices
+CONFIG = TrainConfig(
+    width=8, members=2, epochs=4, batch=6, optimizer="sgd", learning_rate=0.05, clip=0.0
+)
+# Changes of the configuration, and the number of devices.
+FORMS: dict[str, tuple[dict[str, Any], int]] = {
+    "1 device": ({}, 1),
+    "2 devices": ({}, 2),
+    "4 devices": ({}, 4),
+    "models over 2": ({"model_shards": 2}, 2),
+    "2 x 2": ({"model_shards": 2}, 4),
+    "models over 4": ({"model_shards": 4}, 4),
+    "2 parts": ({"accumulate": 2}, 1),
+    "2 parts on 4 devices": ({"accumulate": 2}, 4),
+    "pmap on 1": ({"parallel": "pmap"}, 1),
+    "pmap on 4": ({"parallel": "pmap"}, 4),
+    "pmap, 2 parts": ({"parallel": "pmap", "accumulate": 2}, 2),
+}
+PROCESSES = ("4 devices", "2 x 2", "models over 4")
+
+
+def lesson(held: int = 0, tasks: int = TASKS, models: int = MODELS) -> Lesson:
+    """Targets that follow the tokens; every member leaves out some tasks.
+
+    With none held to judge it by, the last step counts and not the best.
+    """
+    rng = np.random.default_rng(0)
+    tokens = rng.normal(size=(tasks, CLASSES, WIDTH)).astype(np.float32)
+    mask = np.arange(CLASSES)[None] < rng.integers(2, CLASSES + 1, tasks)[:, None]
+    tokens *= mask[..., None]
+    targets = (tokens.sum(1) @ rng.normal(size=(WIDTH, models))).astype(np.float32)
+    inside = np.ones((CONFIG.members, tasks), bool)
+    out = np.stack([rng.permutation(tasks)[:4] for _ in inside])
+    np.put_along_axis(inside, out, False, axis=1)
+    prior = rng.normal(size=(CONFIG.members, tasks, models)).astype(np.float32)
+    return Lesson(tokens, mask, targets, prior, inside, out[:, :held])
+
+
+def trained(
+    form: str, config: TrainConfig = CONFIG, given: Lesson | None = None, **options: Any
+) -> Learned:
+    changes, devices = FORMS[form]
+    options["devices"] = jax.devices()[:devices]
+    with for_training():
+        return optimize(replace(config, **changes), given or lesson(), **options)
+
+
+def flat(learned: Learned) -> np.ndarray:
+    """All weights and held-out scores as one vector."""
+    leaves = [*jax.tree.leaves(learned.weights), learned.held]
+    return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in leaves])
+
+
+def main(out: str, port: str = "", process: str = "0") -> None:
+    forms = tuple(FORMS)
+    if port:
+        address, forms = f"127.0.0.1:{port}", PROCESSES
+        jax.distributed.initialize(address, 2, int(process))
+    found = {form: flat(trained(form)) for form in forms}
+    if process == "0":
+        np.savez(Path(out), allow_pickle=False, **found)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
