@@ -89,10 +89,10 @@ def operations(name: str, N: int, D: int, C: int, Z: int) -> tuple[float, float]
         ),
         # argmax, a step per row, three passes over the table; ours the same without the loop
         "nce": (N * (Z + 1) + 3.0 * C * Z, N * Z + 3.0 * C * Z),
-        # sums by class, predictions of every class; ours: Y^T P, then one product per row
-        "leep_gather": (N * Z * (1 + 2.0 * C), 2.0 * N * Z * (C + 1)),
+        # sums by class, predictions of every class; ours: a row into its class, one product per row
+        "leep_gather": (N * Z * (1 + 2.0 * C), 3.0 * N * Z),
         # N x Z x C products, their mean, predictions; ours as above
-        "leep_einsum": (4.0 * N * Z * C, 2.0 * N * Z * (C + 1)),
+        "leep_einsum": (4.0 * N * Z * C, 3.0 * N * Z),
         # ten steps: N x C x Z products and sums, Y times digammas, seven passes; ours: Y^T q
         "pactran_dirichlet": (10.0 * N * Z * (4 * C + 7), 10.0 * N * Z * (2 * C + 7)),
         # the same and the rates, P times a vector; ours needs them in the last step only

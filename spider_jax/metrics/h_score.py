@@ -100,7 +100,11 @@ def h_score_core(
     # rounding must not make a rank-deficient side singular where the shrinkage is 0
     floor = 1e-13 * xp.trace(gram)
     ridge = xp.where(floor > 0, xp.maximum(ridge, floor), 1.0)
-    shrunk = (1 - shrinkage) * gram + ridge * xp.eye(len(gram), dtype=gram.dtype)
+    shrunk = (1 - shrinkage) * gram
+    if xp is np:
+        shrunk.flat[:: len(gram) + 1] += ridge  # of one model: no more matrices of that size
+    else:
+        shrunk += ridge * xp.eye(len(gram), dtype=gram.dtype)
     explained = (left * xp.linalg.solve(shrunk, right)).sum(0) / xp.maximum(counts, 1)
     return (1 - shrinkage) * explained.sum()
 

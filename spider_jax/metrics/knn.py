@@ -1,22 +1,30 @@
 """kNN: leave-one-out accuracy of the k nearest neighbours."""
 
 from collections.abc import Iterator
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import ArrayLike, NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.metrics.compiled import CLASS_BUCKET, ROW_BUCKET, pad, run
-from spider_jax.metrics.inputs import Float64, check_features, check_labels, stratified_rows
+from spider_jax.metrics.inputs import (
+    CACHED_NUMBERS,
+    Float64,
+    check_features,
+    check_labels,
+    stratified_rows,
+)
 from spider_jax.metrics.statistics import Statistics
 
 ROUNDING = 1e-5  # float32 similarities of unit rows are good to about 1e-6
 BLOCK = 1024  # rows of a block
+MANY = 100  # neighbours: more are found by sorting
 KEPT = 1 << 28  # numbers: unit rows up to 1 GB stay in memory, more are read for every block
+
+
+Floats = NDArray[np.floating]
+Neighbours = tuple[Floats, NDArray[np.int64]]  # similarities [N, k], largest first, and rows [N, k]
 
 
 def knn(
@@ -69,12 +77,8 @@ def knn_of(given: Statistics, *, k: int = 5, samples: int = 20_000, seed: int = 
     if given.n > samples:
         given = given.subset(stratified_rows(np.asarray(given.labels, np.int64), samples, seed))
     k = min(k, given.n - 1)
-    if given.tall:
-        return float(_hits_in_blocks(given, k) / given.n)
-    gram = pad(given.raw.gram, ROW_BUCKET, ROW_BUCKET)
-    targets = pad(given.targets(), ROW_BUCKET, CLASS_BUCKET)
-    rows = np.arange(len(gram)) < given.n
-    return float(run(knn_core, gram, targets, rows, np.float64(given.n), k=k))
+    near, where = _near_by_blocks(given, k) if given.tall else _near_by_gram(given.raw.gram, k)
+    return float(_named_rightly(near, where, np.asarray(given.labels), given.classes).mean())
 
 
 def knn_core(
@@ -90,17 +94,15 @@ def knn_core(
     lengths = jnp.where(lengths > 0, lengths, 1.0)
     similarity = gram / (lengths[:, None] * lengths[None])
     itself = jnp.eye(len(lengths), dtype=bool)
-    near, where = nearest(jnp.where(rows[None] & ~itself, similarity, -jnp.inf), k)
+    near, where = _nearest_of_each(jnp.where(rows[None] & ~itself, similarity, -jnp.inf), k)
     hit = _named(near, targets[where], targets)
     return jnp.where(rows, hit, 0.0).sum() / n
 
 
-def nearest(
-    similarity: Float[Array, "b N"], k: int
-) -> tuple[Float[Array, "b k"], Int[Array, "b k"]]:
-    """The k largest of every row and where they stand; of equals, the first."""
-    if similarity.dtype == jnp.float32:  # in float64 XLA's top_k sorts every row: 6 x k passes
-        return tuple(jax.lax.top_k(similarity, k))  # type: ignore[return-value]
+def _nearest_of_each(
+    similarity: Float[Array, "N N"], k: int
+) -> tuple[Float[Array, "N k"], Int[Array, "N k"]]:
+    """`nearest` in XLA, whose own top_k sorts every row in float64: 6 x k passes."""
     values, where = [], []
     places = jnp.arange(similarity.shape[1])
     for _ in range(k):
@@ -123,61 +125,110 @@ def _named(
     return jnp.take_along_axis(own, winner[:, None], axis=1)[:, 0]
 
 
-# ---- more rows than columns --------------------------------------------------------------------
+# ---- on the host: NumPy alone, as XLA's threads and those of NumPy's BLAS are in each other's way
 
 
-def _hits_in_blocks(given: Statistics, k: int) -> float:
-    """How many rows are named rightly: blocks of rows against blocks, no N x N matrix.
+def nearest(similarity: Floats, k: int) -> Neighbours:
+    """The k largest of every row and where they stand; of equals, the first. Overwrites its input.
+
+    A pass for each of a few neighbours is a tenth of a sort.
+    """
+    if k > MANY:
+        order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(similarity, order, axis=1), order
+    rows = np.arange(len(similarity))
+    near, where = np.empty((k, len(rows)), similarity.dtype), np.empty((k, len(rows)), np.int64)
+    for i in range(k):
+        where[i] = similarity.argmax(1)
+        near[i] = similarity[rows, where[i]]
+        similarity[rows, where[i]] = -np.inf
+    return near.T, where.T
+
+
+def _named_rightly(
+    near: Floats, where: NDArray[np.int64], labels: NDArray[np.int64], classes: int
+) -> NDArray[np.bool_]:
+    """Whether the vote of the neighbours names the own class, [N]."""
+    n = len(where)
+    ballot = (np.arange(n)[:, None] * classes + labels[where]).ravel()
+    votes = np.bincount(ballot, minlength=n * classes).reshape(n, classes)
+    weight = np.bincount(ballot, near.ravel(), n * classes).reshape(n, classes)
+    most = votes == votes.max(1, keepdims=True)
+    return np.where(most, weight, -np.inf).argmax(1) == labels
+
+
+def _near_by_gram(gram: Float64, k: int) -> Neighbours:
+    """The k nearest of every row from inner products of rows, in blocks that stay in the cache."""
+    n, size = len(gram), max(1, CACHED_NUMBERS // len(gram))
+    lengths = np.sqrt(np.diagonal(gram))
+    lengths = np.where(lengths > 0, lengths, 1.0)
+    near, where = np.empty((n, k)), np.empty((n, k), np.int64)
+    for start in range(0, n, size):
+        mine = slice(start, start + size)
+        similarity = gram[mine] / (lengths[mine, None] * lengths)
+        _leave_out_itself(similarity, start)
+        near[mine], where[mine] = nearest(similarity, k)
+    return near, where
+
+
+def _leave_out_itself(similarity: Floats, first: int) -> None:
+    rows = np.arange(len(similarity))
+    similarity[rows, first + rows] = -np.inf
+
+
+def _near_by_blocks(given: Statistics, k: int) -> Neighbours:
+    """The k nearest of every row, no N x N matrix.
 
     In float32 first; where two of the first k + 1 neighbours are closer than its rounding, the row
     is done again in float64.
     """
-    near, where = _all_neighbours(given, k + 1)
+    near, where = _near_in_float32(given, k + 1)
     with np.errstate(invalid="ignore"):  # infinity - infinity where fewer than k + 1 are there
         doubtful = np.flatnonzero((near[:, :-1] - near[:, 1:] < ROUNDING).any(1))
-    near, where, hits = near[:, :k].astype(np.float64), where[:, :k], 0.0
-    with jax.enable_x64(True):
-        for start in range(0, len(doubtful), BLOCK):
-            rows = doubtful[start : start + BLOCK]
-            near[rows], where[rows] = _exact_neighbours(given, rows, k)
-        for start in range(0, given.n, BLOCK):
-            mine = slice(start, start + BLOCK)
-            heard = given.targets(where[mine].ravel()).reshape(-1, k, given.classes)
-            hits += float(_vote(near[mine], heard, given.targets(mine)))
-    return hits
+    near, where = near[:, :k].astype(np.float64), where[:, :k]
+    for start in range(0, len(doubtful), BLOCK):
+        rows = doubtful[start : start + BLOCK]
+        near[rows], where[rows] = _exact_neighbours(given, rows, k)
+    return near, where
 
 
-def _all_neighbours(given: Statistics, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The k nearest of every row, [N, k] each, in float32; a block against itself and later ones.
+def _near_in_float32(given: Statistics, k: int) -> Neighbours:
+    """The k nearest of every row, [N, k] each; a block against itself and later ones.
 
     One product serves both blocks of a pair. Blocks come in order, so earlier rows win ties.
     """
     kept = list(_unit_blocks(given, 0)) if given.n * given.width <= KEPT else None
-    starts = np.arange(0, given.n, BLOCK, dtype=np.int32)
-    nothing = jnp.full((BLOCK, k), -jnp.inf, jnp.float32), jnp.zeros((BLOCK, k), jnp.int32)
-    best = [nothing for _ in starts]
-    for i, first in enumerate(starts):
-        later = _unit_blocks(given, int(first)) if kept is None else iter(kept[i:])
+    best = np.full((given.n, k), -np.inf, np.float32), np.zeros((given.n, k), np.int64)
+    for i, first in enumerate(range(0, given.n, BLOCK)):
+        later = _unit_blocks(given, first) if kept is None else iter(kept[i:])
         mine = next(later)
-        real = given.n - first if i == len(starts) - 1 else None
-        best[i] = _merge(mine, first, best[i], real)
-        for j, theirs in enumerate(later, i + 1):
-            real = given.n - starts[j] if j == len(starts) - 1 else None
-            best[i], best[j] = _merge_both(mine, theirs, first, starts[j], best[i], best[j], real)
-    near, where = (np.concatenate([np.asarray(b[part]) for b in best]) for part in (0, 1))
-    return near[: given.n], where[: given.n].astype(np.int64)
+        similarity = mine @ mine.T
+        _leave_out_itself(similarity, 0)
+        _join(similarity, first, first, best)
+        for j, theirs in enumerate(later, 1):
+            similarity = mine @ theirs.T
+            across = similarity.T.copy()
+            _join(similarity, first, first + j * BLOCK, best)
+            _join(across, first + j * BLOCK, first, best)
+    return best
 
 
-def _unit_blocks(given: Statistics, first: int) -> Iterator[Array]:
-    """Unit rows from row `first` on, float32, the last block padded with zeros."""
+def _join(similarity: Floats, first: int, start: int, best: Neighbours) -> None:
+    """Take the similarities of rows from `first` with rows from `start` into the best so far."""
+    near, where = (part[first : first + len(similarity)] for part in best)
+    k = near.shape[1]
+    values, at = nearest(similarity, min(k, similarity.shape[1]))
+    values, places = np.hstack([near, values]), np.hstack([where, start + at])
+    near[:], chosen = nearest(values, k)
+    where[:] = np.take_along_axis(places, chosen, axis=1)
+
+
+def _unit_blocks(given: Statistics, first: int) -> Iterator[NDArray[np.float32]]:
+    """Unit rows from row `first` on."""
     for _, block in given.blocks(BLOCK, first):
-        rows = np.zeros((BLOCK, given.width), np.float32)
-        np.multiply(block, _inverse_lengths(block), out=rows[: len(block)], casting="same_kind")
-        yield jnp.asarray(rows)
-
-
-def _unit(block: Float64) -> Float64:
-    return block * _inverse_lengths(block)
+        rows = np.empty(block.shape, np.float32)
+        np.multiply(block, _inverse_lengths(block), out=rows, casting="same_kind")
+        yield rows
 
 
 def _inverse_lengths(block: Float64) -> Float64:
@@ -185,67 +236,12 @@ def _inverse_lengths(block: Float64) -> Float64:
     return np.where(lengths > 0, 1 / np.where(lengths > 0, lengths, 1), 0)[:, None]
 
 
-Best = tuple[Array, Array]  # similarities [b, k] float32, rows [b, k] int32
-
-
-@jax.jit
-def _merge(mine: Float[Array, "b D"], first: Any, best: Best, real: Any) -> Best:
-    """The nearest so far and those of the own block; real: rows that are no padding, if not all."""
-    return _join(_products(mine, mine), first, first, best, real)
-
-
-@jax.jit
-def _merge_both(
-    mine: Float[Array, "b D"],
-    theirs: Float[Array, "b D"],
-    first: Any,
-    start: Any,
-    best: Best,
-    their_best: Best,
-    real: Any,
-) -> tuple[Best, Best]:
-    """`_merge` of two blocks with each other."""
-    similarity = _products(mine, theirs)
-    return (
-        _join(similarity, first, start, best, real),
-        _join(similarity.T, start, first, their_best, None),
-    )
-
-
-def _products(mine: Float[Array, "a D"], theirs: Float[Array, "b D"]) -> Float[Array, "a b"]:
-    return jnp.matmul(mine, theirs.T, precision=jax.lax.Precision.HIGHEST)
-
-
-def _join(similarity: Float[Array, "a b"], first: Any, start: Any, best: Best, real: Any) -> Best:
-    """The best so far and those of similarities of rows from `first` with rows from `start`."""
-    k = best[0].shape[1]
-    if real is not None:  # padding has similarity 0, which may be more than a row has
-        there = jnp.arange(similarity.shape[1], dtype=jnp.int32) < real
-        similarity = jnp.where(there[None], similarity, -jnp.inf)
-    values, at = nearest(similarity, min(k + 1, similarity.shape[1]))
-    # a row is taken off its k + 1 nearest: cheaper than off all similarities
-    own = first + jnp.arange(len(similarity), dtype=jnp.int32)
-    values = jnp.where(start + at == own[:, None], -jnp.inf, values)
-    values, places = jnp.hstack([best[0], values]), jnp.hstack([best[1], start + at])
-    values, chosen = nearest(values, k)
-    return values, jnp.take_along_axis(places, chosen, axis=1)
-
-
-def _exact_neighbours(
-    given: Statistics, rows: NDArray[np.int64], k: int
-) -> tuple[Float64, NDArray[np.int64]]:
+def _exact_neighbours(given: Statistics, rows: NDArray[np.int64], k: int) -> Neighbours:
     """The k nearest of some rows in float64."""
-    mine = _unit(given.take(rows))
+    mine = given.take(rows)
+    mine *= _inverse_lengths(mine)
     similarity = np.concatenate(
         [mine @ block.T * _inverse_lengths(block).T for _, block in given.blocks()], axis=1
     )
     similarity[np.arange(len(rows)), rows] = -np.inf
-    order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(similarity, order, axis=1), order
-
-
-@jax.jit
-def _vote(
-    near: Float[Array, "b k"], heard: Float[Array, "b k C"], own: Float[Array, "b C"]
-) -> Float[Array, ""]:
-    return _named(near, heard, own).sum()
+    return nearest(similarity, k)

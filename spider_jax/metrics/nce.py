@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from spider_jax.metrics.inputs import check_labels, check_probabilities
+from spider_jax.metrics.inputs import check_labels, probability_blocks, probability_matrix
 
 
 def nce(*, probabilities: ArrayLike, labels: ArrayLike) -> float:
@@ -26,10 +26,10 @@ def nce(*, probabilities: ArrayLike, labels: ArrayLike) -> float:
         Tran et al., "Transferability and hardness of supervised classification tasks", ICCV 2019.
         Copies that add an epsilon to every cell are biased; here 0 ln 0 = 0.
     """
-    P = check_probabilities(probabilities)
+    P = probability_matrix(probabilities)
     y = check_labels(labels, len(P))
-    pairs = np.bincount(y * P.shape[1] + P.argmax(1), minlength=(y.max() + 1) * P.shape[1])
-    joint = pairs.reshape(-1, P.shape[1]) / len(P)
-    seen = joint > 0
-    given = joint / np.where(seen, joint.sum(0), 1.0)
-    return float((joint[seen] * np.log(given[seen])).sum())
+    z = np.concatenate([block.argmax(1) for _, block in probability_blocks(P)])
+    pair = y * P.shape[1] + z
+    # a row of label c and prediction z adds ln p(c|z), p(c|z) = rows of both / rows of z
+    given = np.bincount(pair)[pair] / np.bincount(z)[z]
+    return float(np.log(given).mean())

@@ -7,6 +7,7 @@ by block from the memmap, else F F^T [N, N]. A `Side` holds it with the labels o
 
 and a metric need not ask which side it is. Gram matrices are summed about a pivot, the first row:
 what is constant becomes exactly 0, and the centred and the raw one follow without cancellation.
+(Wide features whose mean is not large against their spread need no pivot, and no copy for it.)
 Decompositions run on the host in float64 (batched eigh under XLA on CPU has hung and has corrupted
 memory: jax-ml/jax issue 39292).
 """
@@ -24,6 +25,7 @@ from spider_jax.metrics.principal import leading_eigenpairs
 # Eigenvalues of a float64 Gram matrix below this share of the largest are rounding.
 RANK_TOLERANCE = 1e-12
 BLOCK_NUMBERS = 1 << 23  # of a block of rows: 64 MB in float64
+FAR = 0.01  # variance over squared mean below which rows are summed about a row, not about 0
 LEADING = 64  # principal directions found at once: what most metrics ask for
 
 
@@ -178,19 +180,17 @@ class Statistics:
         # sum |b - delta|^4, expanded; the pivot is no farther out than a row, so little cancels
         quartic += 4 * delta @ gram @ delta + self.n * far**2 + 2 * far * square
         quartic -= 4 * delta @ cubic + 4 * far * delta @ shift
-        gram -= self.n * np.outer(delta, delta)
+        gram -= np.outer(self.n * delta, delta)
         cross -= np.outer(columns, delta)
         return Moments(pivot + delta, gram, cross.T, np.zeros(0), float(quartic))
 
     def _wide_moments(self) -> Moments:
-        pivot = self.take(np.zeros(1, np.int64))[0]
-        blocks = [block - pivot for _, block in self.blocks()]
+        blocks = [block for _, block in self.blocks()]
         F = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-        delta = F.mean(0)
-        F -= delta
-        mean, gram = pivot + delta, F @ F.T
-        quartic = float((np.diagonal(gram) ** 2).sum())
-        return Moments(mean, gram, np.zeros((0, 0)), F @ mean, quartic)
+        found = _of_rows(F)
+        if np.trace(found.gram) < FAR * self.n * (found.mean @ found.mean):
+            found = _of_rows(F - F[0], F[0])
+        return found
 
     # ---- what follows from it ------------------------------------------------------------------
 
@@ -208,8 +208,12 @@ class Statistics:
         mean, gram, cross, offset, _ = self.moments
         if self.tall:
             cross = cross + np.outer(mean, self._column_sums)
-            return Side(gram + self.n * np.outer(mean, mean), cross, cross)
-        gram = gram + (offset[:, None] + offset[None, :] + mean @ mean)
+            moved = np.outer(self.n * mean, mean)
+            moved += gram
+            return Side(moved, cross, cross)
+        shift = offset + mean @ mean / 2
+        gram = gram + shift
+        gram += shift[:, None]
         return Side(gram, self.targets(), gram @ self.targets())
 
     @property
@@ -284,3 +288,17 @@ class Statistics:
             s, basis = self._leading_pairs
         rank = int((s > RANK_TOLERANCE * s[0]).sum()) if s[0] > 0 else 0
         return s[: min(k, rank)], basis[:, : min(k, rank)]
+
+
+def _of_rows(F: Float64, pivot: Float64 | None = None) -> Moments:
+    """Moments of F + pivot, wide. The Gram matrix is centred, not the rows: no copy of them."""
+    delta, gram = np.ones(len(F)) @ F / len(F), F @ F.T
+    along = gram.mean(1)  # F delta
+    far = along.mean()
+    gram -= along - far / 2
+    gram -= along[:, None] - far / 2
+    mean, offset = delta, along - far
+    if pivot is not None:
+        mean, offset = pivot + delta, offset + F @ pivot - delta @ pivot
+    quartic = float((np.diagonal(gram) ** 2).sum())
+    return Moments(mean, gram, np.zeros((0, 0)), offset, quartic)
