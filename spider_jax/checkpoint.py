@@ -34,8 +34,6 @@ def save(spider: Spider, folder: Path) -> None:
     Raises:
         InputError: see `refuse_foreign`.
     """
-    import orbax.checkpoint as ocp
-
     refuse_foreign(folder)
     diagonal = spider.scaling.matrix.ndim == 1
     scaling = {"diagonal": diagonal, "spread": spider.scaling.spread}
@@ -43,9 +41,10 @@ def save(spider: Spider, folder: Path) -> None:
     content = asdict(spider.description) | {"scaling": scaling, "memory": remembered}
     resolution = spider.description.resolution
     content["resolution"] = resolution if math.isfinite(resolution) else None
-    with atomic_folder(folder) as temporary, quiet(), ocp.PyTreeCheckpointer() as checkpointer:
+    with atomic_folder(folder) as temporary, quiet(), _checkpointer() as checkpointer:
         write_json(temporary / DESCRIPTION, "spider", content)
-        checkpointer.save(temporary.absolute() / ARRAYS, _arrays(spider))
+        arrays = jax.tree.map(np.asarray, _arrays(spider))  # on devices they would be everyone's
+        checkpointer.save(temporary.absolute() / ARRAYS, arrays)
         write_json(temporary / CHECKSUMS, "checksums", {"files": digests(temporary / ARRAYS)})
 
 
@@ -140,7 +139,7 @@ def _restore(folder: Path, shapes: dict[str, Any]) -> dict[str, Any]:
     shapes_of: Any = {"is_leaf": lambda node: isinstance(node, tuple)}
     wanted = jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray, np.float32), shapes, **shapes_of)
     try:
-        with quiet(), ocp.PyTreeCheckpointer() as checkpointer:
+        with quiet(), _checkpointer() as checkpointer:
             arrays: dict[str, Any] = checkpointer.restore(folder.absolute(), restore_args=wanted)
     except Exception as error:  # orbax has no one error for damage
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
@@ -149,6 +148,18 @@ def _restore(folder: Path, shapes: dict[str, Any]) -> dict[str, Any]:
     if found != shapes:
         raise InputError(f"{folder} does not fit the sizes in {DESCRIPTION}: copy the spider again")
     return arrays
+
+
+def _checkpointer() -> Any:
+    """Of this process alone: orbax would wait until all processes write."""
+    import orbax.checkpoint as ocp
+
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
+    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from spider_jax.errors import InputError
 class Place(NamedTuple):
     """Where a process stands: host:port of process 0, the number of processes, its own number.
 
-    local: its number on its machine, whose device it then uses; None for all devices.
+    local: its number on its machine, whose GPU it then uses; None for all devices.
     """
 
     coordinator: str
@@ -52,8 +52,6 @@ def place(
 
 def connect(where: Place) -> None:
     """Wait for the other processes; afterwards `jax.devices()` are those of all."""
-    if jax.default_backend() == "cpu" and where.local is not None:
-        where = where._replace(local=None)  # a CPU is one device, or as many as asked for
     jax.distributed.initialize(
         where.coordinator,
         where.processes,
