@@ -27,6 +27,8 @@ from spider_jax.evaluation import (
     baselines,
     kernel_method,
     metric_methods,
+    ridge_method,
+    target_deviations,
     target_tokens,
     truth_of,
 )
@@ -48,6 +50,8 @@ FOLDS = (
 )
 METRICS = ("logme", "knn", "h_score_shrunk", "ridge")
 PROBE_SEEDS = (0, 1)
+KEPT = ("tokens", "mask", "deviations", "targets")
+UNTRAINED = {"task ridge": ridge_method, "task kernel": kernel_method}
 
 
 @dataclass(frozen=True)
@@ -87,19 +91,17 @@ def taught(zoo: FeatureStore, config: TrainConfig, cache: Path | None) -> Traini
 
     def make() -> dict[str, NDArray[np.generic]]:
         given = training_set(zoo, config, zoo.tasks, show_progress=True)
-        return {"tokens": given.tokens, "mask": given.mask, "targets": given.targets}
+        return {name: getattr(given, name) for name in KEPT}
 
     kept = cached(cache, f"tasks_{config.tasks.count}", make)
-    return TrainingSet(zoo.models, meta, kept["tokens"], kept["mask"], kept["targets"], ())  # type: ignore[arg-type]
+    return TrainingSet(models=zoo.models, meta=meta, problems=(), **kept)  # type: ignore[arg-type]
 
 
 def only(given: TrainingSet, sources: Sequence[str]) -> TrainingSet:
     """The meta-tasks that touch no other dataset than these."""
     keep = [i for i, task in enumerate(given.meta) if set(task.datasets) <= set(sources)]
     meta: list[MetaTask] = [given.meta[i] for i in keep]
-    return TrainingSet(
-        given.models, meta, given.tokens[keep], given.mask[keep], given.targets[keep], ()
-    )
+    return given._replace(meta=meta, **{name: getattr(given, name)[keep] for name in KEPT})
 
 
 def probes(zoo: FeatureStore, cache: Path | None) -> NDArray[np.float64]:
@@ -123,21 +125,24 @@ def probes(zoo: FeatureStore, cache: Path | None) -> NDArray[np.float64]:
 
 def by_fold(
     zoo: FeatureStore, given: TrainingSet, run: Run
-) -> tuple[NDArray[np.float64], NDArray[np.float64], list[float]]:
-    """Spider scores [seed, T, M] and kernel scores [T, M], every task ranked by others' spiders."""
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]], list[float]]:
+    """Spider scores [seed, T, M], baselines' scores [T, M], every task ranked without its fold."""
     shape = (len(zoo.tasks), len(zoo.models))
-    spiders, kernel, seconds = np.zeros((run.seeds, *shape)), np.zeros(shape), []
+    spiders, seconds = np.zeros((run.seeds, *shape)), []
+    untrained = {name: np.zeros(shape) for name in UNTRAINED}
     for fold in FOLDS:
         sources = [task for task in zoo.tasks if task not in fold]
         place = [zoo.tasks.index(task) for task in fold]
         training = only(given, sources)
-        kernel[place] = kernel_method(zoo, sources, fold, training)
+        for name, method in UNTRAINED.items():
+            untrained[name][place] = method(zoo, sources, fold, training)
         tokens = [target_tokens(zoo, task) for task in fold]
+        deviations = [target_deviations(zoo, task) for task in fold]
         for seed in range(run.seeds):
             start = time.perf_counter()
             spider = fit(zoo, replace(run.train, seed=seed), sources, training)
             seconds.append(time.perf_counter() - start)
-            spiders[seed, place] = spider.scores(tokens)
+            spiders[seed, place] = spider.scores(tokens, deviations)
         done = np.mean(
             [
                 weighted_tau([zoo.accuracies[m, zoo.tasks[p]] for m in zoo.models], spiders[s, p])
@@ -146,7 +151,7 @@ def by_fold(
             ]
         )
         print(f"fold {fold}: spider {done:.3f}", flush=True)
-    return spiders, kernel, seconds
+    return spiders, untrained, seconds
 
 
 def compare(zoo: FeatureStore, run: Run) -> tuple[Comparison, dict[str, object]]:
@@ -154,11 +159,11 @@ def compare(zoo: FeatureStore, run: Run) -> tuple[Comparison, dict[str, object]]
     config = replace(run.train, tasks=replace(run.train.tasks, count=run.tasks))
     probe = probes(zoo, run.cache)
     given = taught(zoo, config, run.cache)
-    spiders, kernel, seconds = by_fold(zoo, given, run)
+    spiders, untrained, seconds = by_fold(zoo, given, run)
     ceiling = float(np.mean([weighted_tau(a, b) for a, b in zip(*probe, strict=True)]))
     methods = {
         f"spider (k = 0), {run.seeds} seeds": Method(spiders, "extractor"),
-        "task kernel": Method(kernel[None], "extractor"),
+        **{name: Method(scores[None], "extractor") for name, scores in untrained.items()},
         **baselines(zoo, zoo.tasks, zoo.models),
         **metric_methods(zoo, zoo.tasks, zoo.models, METRICS, show_progress=True),
         "linear_probe": Method(probe[:1], "all models (probe)"),

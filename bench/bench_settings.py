@@ -20,7 +20,13 @@ import tyro
 from bench_real_zoo import FOLDS, only, taught
 from numpy.typing import NDArray
 
-from spider_jax.evaluation import kernel_method, target_tokens, truth_of
+from spider_jax.evaluation import (
+    kernel_method,
+    ridge_method,
+    target_deviations,
+    target_tokens,
+    truth_of,
+)
 from spider_jax.files import write_json, write_text
 from spider_jax.measures import weighted_tau
 from spider_jax.store import FeatureStore
@@ -79,13 +85,16 @@ def main(run: Run) -> None:
     add(
         "task kernel", lambda training, sources, asked: kernel_method(zoo, sources, asked, training)
     )
+    add("task ridge", lambda training, sources, asked: ridge_method(zoo, sources, asked, training))
     for choice in CHOICES:
         config = replace(default, **choice)
 
         def rank(
             training: TrainingSet, sources: list[str], asked: list[str], c: TrainConfig = config
         ) -> NDArray[np.floating]:
-            return fit(zoo, c, sources, training).scores([target_tokens(zoo, t) for t in asked])
+            tokens = [target_tokens(zoo, task) for task in asked]
+            deviations = [target_deviations(zoo, task) for task in asked]
+            return fit(zoo, c, sources, training).scores(tokens, deviations)
 
         add(", ".join(f"{name} {value}" for name, value in choice.items()), rank)
     columns = ("settings", "weighted tau", *(f"without fold {i + 1}" for i in range(len(FOLDS))))

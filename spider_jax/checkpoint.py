@@ -21,9 +21,10 @@ import numpy as np
 from spider_jax.attention import Weights
 from spider_jax.errors import InputError
 from spider_jax.files import atomic_folder, damaged_file, digests, read_json, write_json
-from spider_jax.memory import Memory
+from spider_jax.memory import Memory, Recall
 from spider_jax.scaling import Scaling
 from spider_jax.spider import Description, Spider
+from spider_jax.task_ridge import TaskRidge
 
 DESCRIPTION, CHECKSUMS, ARRAYS = "spider.json", "checksums.json", "arrays"
 
@@ -38,7 +39,9 @@ def save(spider: Spider, folder: Path) -> None:
     diagonal = spider.scaling.matrix.ndim == 1
     scaling = {"diagonal": diagonal, "spread": spider.scaling.spread}
     remembered = 0 if spider.memory is None else len(spider.memory.targets)
+    ridge = spider.memory is not None and spider.memory.recall.ridge is not None
     content = asdict(spider.description) | {"scaling": scaling, "memory": remembered}
+    content["memory_ridge"] = ridge
     resolution = spider.description.resolution
     content["resolution"] = resolution if math.isfinite(resolution) else None
     with atomic_folder(folder) as temporary, quiet(), _checkpointer() as checkpointer:
@@ -63,7 +66,7 @@ def load(folder: Path) -> Spider:
     arrays = _restore(folder / ARRAYS, shapes)
     scaling = Scaling(arrays["mean"], arrays["matrix"], content["scaling"]["spread"])
     weights = {name: jnp.asarray(array) for name, array in arrays["weights"].items()}
-    memory = Memory(**arrays["memory"]) if content["memory"] else None
+    memory = _memory(arrays["memory"]) if content["memory"] else None
     return Spider(description, scaling, Weights(**weights), memory)
 
 
@@ -88,8 +91,14 @@ def _arrays(spider: Spider) -> dict[str, Any]:
         "weights": spider.weights._asdict(),
     }
     if spider.memory is not None:
-        arrays["memory"] = jax.tree.map(jnp.asarray, spider.memory._asdict())
+        arrays["memory"] = {**spider.memory.recall.arrays(), "targets": spider.memory.targets}
     return arrays
+
+
+def _memory(arrays: dict[str, Any]) -> Memory:
+    kept = Recall.of(arrays)
+    assert kept is not None  # its shapes were checked
+    return Memory(kept, arrays["targets"])
 
 
 def _description(content: dict[str, Any]) -> Description:
@@ -117,7 +126,11 @@ def _shapes(content: dict[str, Any]) -> dict[str, Any]:
             name: (E, *shape) for name, shape in zip(Weights._fields, weights, strict=True)
         },
     }
-    return shapes | ({"memory": {"embeddings": (S, 2 * p), "targets": (S, M)}} if S else {})
+    memory: dict[str, Any] = {"embeddings": (S, 2 * p), "targets": (S, M)}
+    if content.get("memory_ridge"):  # older files have none
+        ridge = ((D,), (2 * D,), (2 * D, S), ())
+        memory |= {f"ridge_{n}": s for n, s in zip(TaskRidge._fields, ridge, strict=True)}
+    return shapes | ({"memory": memory} if S else {})
 
 
 def _check_digests(folder: Path) -> None:

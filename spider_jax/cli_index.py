@@ -113,11 +113,12 @@ def top_k(
     from spider_jax.index import ZooIndex
     from spider_jax.store import FeatureStore
     from spider_jax.tables import to_csv
-    from spider_jax.tasks import zoo_tokens
+    from spider_jax.tasks import zoo_deviations, zoo_tokens
 
     opened, store = ZooIndex.open(index), FeatureStore(zoo)
     tokens = [zoo_tokens(store, task, opened.about.extractor) for task in tasks]
-    rankings = opened.top_k_tasks(tokens, k, tasks=tasks, show_progress=show)
+    spread = [zoo_deviations(store, task, opened.about.extractor) for task in tasks]
+    rankings = opened.top_k_tasks(tokens, k, deviations=spread, tasks=tasks, show_progress=show)
     if output.csv is not None:
         rows: list[tuple[Any, ...]] = [
             (task, *row) for task, r in zip(tasks, rankings, strict=True) for row in r.to_rows()

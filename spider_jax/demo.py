@@ -15,6 +15,8 @@ from spider_jax.evaluation import (
     baselines,
     kernel_method,
     metric_methods,
+    ridge_method,
+    target_deviations,
     target_tokens,
     truth_of,
 )
@@ -104,9 +106,13 @@ def run_demo(*, show_progress: bool = False) -> Demo:
         f"ranking {len(tasks)} tasks",
         lambda: {task: spider.rank_task(zoo, task) for task in tasks},
     )
-    tokens = [target_tokens(zoo, task) for task in tasks]
+    asked = (
+        [target_tokens(zoo, task) for task in tasks],
+        [target_deviations(zoo, task) for task in tasks],
+    )
     methods = {
-        "spider (k = 0)": Method(np.asarray(spider.scores(tokens), np.float64)[None], "extractor"),
+        "spider (k = 0)": Method(np.asarray(spider.scores(*asked), np.float64)[None], "extractor"),
+        "task ridge": Method(ridge_method(zoo, sources, tasks, given)[None], "extractor"),
         "task kernel": Method(kernel_method(zoo, sources, tasks, given)[None], "extractor"),
         **baselines(zoo, tasks, spider.models),
     }

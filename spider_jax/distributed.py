@@ -5,6 +5,8 @@ you trust; it listens on the address that is given and on no other.
 """
 
 import re
+import socket
+import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -13,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
+
+PATIENCE = 300.0  # seconds until the processes must have found each other, as in JAX itself
 
 
 class Place(NamedTuple):
@@ -43,15 +47,29 @@ def place(
         return _of_slurm(environment)
     if coordinator is None or processes is None or process is None:
         raise InputError("coordinator, processes and process go together: give all three or none")
-    if not re.fullmatch(r".+:\d+", coordinator):
-        raise InputError(f"coordinator must be host:port, got {coordinator!r}")
+    port = coordinator.rpartition(":")[2]
+    if not re.fullmatch(r".+:\d{1,5}", coordinator) or not 0 < int(port) < 1 << 16:
+        raise InputError(f"coordinator must be host:port, port 1..65535, got {coordinator!r}")
+    if processes < 1:
+        raise InputError(f"processes must be at least 1, got {processes}")
     if not 0 <= process < processes:
         raise InputError(f"process must be in 0..{processes - 1} (processes - 1), got {process}")
     return Place(coordinator, processes, process)
 
 
 def connect(where: Place) -> None:
-    """Wait for the other processes; afterwards `jax.devices()` are those of all."""
+    """Wait for the other processes; afterwards `jax.devices()` are those of all.
+
+    Raises:
+        InputError: process 0 cannot listen on its address, or another one cannot reach it. JAX
+            would end the process in both cases, by a signal.
+    """
+    host, _, port = where.coordinator.rpartition(":")
+    address = host.strip("[]"), int(port)
+    if where.process == 0:
+        _listen(*address)
+    else:
+        _reach(*address)
     jax.distributed.initialize(
         where.coordinator,
         where.processes,
@@ -59,6 +77,42 @@ def connect(where: Place) -> None:
         local_device_ids=where.local,
         coordinator_bind_address=where.coordinator,
     )
+
+
+def _listen(host: str, port: int) -> None:
+    """Raise unless one address of the host is this machine's and its port is free."""
+    reason: OSError | None = None
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        ):
+            try:
+                with socket.socket(family, kind, protocol) as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind(address)
+                    return
+            except OSError as error:
+                reason = error
+    except OSError as error:  # no such host
+        reason = error
+    except UnicodeError:
+        reason = OSError(0, "no name of a host")
+    why = reason.strerror if reason else "it has no address"
+    raise InputError(f"process 0 cannot listen on coordinator {host}:{port}: {why}")
+
+
+def _reach(host: str, port: int) -> None:
+    """Raise unless someone listens there before the patience ends."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() >= until:
+                why = error.strerror or "no answer"
+                raise InputError(f"coordinator {host}:{port} cannot be reached: {why}") from None
+        time.sleep(0.1)
 
 
 def share(groups: int, size: int = 1) -> NDArray[np.int64] | None:
@@ -87,20 +141,31 @@ def gather(rows: NDArray[np.float32], groups: int, size: int = 1) -> NDArray[np.
 
 def _of_slurm(environment: Mapping[str, str]) -> Place | None:
     """The first node of the step is the coordinator, at a port that hangs on the job."""
-    processes = int(environment.get("SLURM_NTASKS", "1"))
-    nodes = environment.get("SLURM_STEP_NODELIST")
-    if processes == 1 or nodes is None:
+    nodes = environment.get("SLURM_STEP_NODELIST", "")
+    if not nodes or environment.get("SLURM_NTASKS", "1") == "1":
         return None
-    port = 61440 + int(environment["SLURM_JOB_ID"]) % 4096
-    process, local = int(environment["SLURM_PROCID"]), int(environment["SLURM_LOCALID"])
-    return Place(f"{first_node(nodes)}:{port}", processes, process, local)
+    names = ("SLURM_NTASKS", "SLURM_JOB_ID", "SLURM_PROCID", "SLURM_LOCALID")
+    processes, job, process, local = (_number(environment, name) for name in names)
+    if process >= processes:
+        raise InputError(f"SLURM_PROCID must be below SLURM_NTASKS ({processes}), got {process}")
+    return Place(f"{first_node(nodes)}:{61440 + job % 4096}", processes, process, local)
+
+
+def _number(environment: Mapping[str, str], name: str) -> int:
+    value = environment.get(name)
+    if value is None or not re.fullmatch(r"[0-9]+", value):
+        raise InputError(
+            f"{name} must be a whole number where SLURM starts several processes, got {value!r}: "
+            "start them with srun"
+        )
+    return int(value)
 
 
 def first_node(nodes: str) -> str:
     """The first host of a node list as SLURM writes it.
 
-    >>> first_node("gpu[07-09,12],cpu1"), first_node("alone,other")
-    ('gpu07', 'alone')
+    >>> first_node("gpu[07-09,12],cpu1"), first_node("alone,other"), first_node("r[1-2]n[3,5]-ib")
+    ('gpu07', 'alone', 'r1n3-ib')
     """
-    name, bracket, inside = re.match(r"([^,\[]+)(\[?)([^\]]*)", nodes).groups()  # type: ignore[union-attr]
-    return name + re.split(r"[-,]", inside)[0] if bracket else name
+    first = re.match(r"(?:[^,\[]|\[[^\]]*\])*", nodes)  # up to a comma outside of brackets
+    return re.sub(r"\[([^-,\]]*)[^\]]*\]", r"\1", first[0]) if first else nodes

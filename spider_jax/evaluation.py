@@ -22,8 +22,9 @@ from spider_jax.scaling import fit_scaling
 from spider_jax.score_zoo import score_zoo
 from spider_jax.store import FeatureStore
 from spider_jax.tables import to_markdown, to_text
-from spider_jax.tasks import load_sources, pad_tokens, task_tokens
-from spider_jax.training_set import TrainingSet
+from spider_jax.task_ridge import describe, design, fit_task_ridge, source_unit
+from spider_jax.tasks import load_sources, pad_tokens, task_deviations, task_tokens
+from spider_jax.training_set import TrainingSet, z_scores
 
 RANDOM_ORDERS = 200
 CONSTANT = "constant order"
@@ -135,7 +136,7 @@ def baselines(
             f"accuracies.csv of {zoo.folder} knows no other task than {alone[0]!r} for all models: "
             "the constant order needs at least one"
         )
-    z = {t: _z(truth_of(zoo, [t], models)[0]) for t in known}
+    z = {t: z_scores(truth_of(zoo, [t], models)[0]) for t in known}
     constant = [np.mean([z[o] for o in known if o != t], axis=0) for t in tasks]
     found = {CONSTANT: Method(np.array(constant)[None], "nothing")}
     for fact, name in KNOWN_FACTS.items():
@@ -187,7 +188,28 @@ def kernel_method(
     tokens, mask = pad_tokens([target_tokens(zoo, task) for task in tasks])
     known = np.asarray(scaling(jnp.asarray(given.tokens), jnp.asarray(given.mask)))
     asked = np.asarray(scaling(jnp.asarray(tokens), jnp.asarray(mask)))
-    return task_kernel(known, given.mask, _z(given.targets), asked, mask)
+    return task_kernel(known, given.mask, z_scores(given.targets), asked, mask)
+
+
+def ridge_method(
+    zoo: FeatureStore, sources: Sequence[str], tasks: Sequence[str], given: TrainingSet
+) -> NDArray[np.float64]:
+    """Scores [T, M] of the task ridge on `tasks`, from the spider's own training set."""
+    assert zoo.extractor is not None
+    features = load_sources(zoo, zoo.extractor, sources)
+    unit = source_unit(np.concatenate(list(features.values())))
+    ridge = fit_task_ridge(
+        design(describe(given.tokens, given.mask, given.deviations, unit)), unit, 1.0
+    )
+    tokens, mask = pad_tokens([target_tokens(zoo, task) for task in tasks])
+    asked = describe(tokens, mask, np.stack([target_deviations(zoo, t) for t in tasks]), unit)
+    return np.asarray(ridge.weights(asked) @ z_scores(given.targets))
+
+
+def target_deviations(zoo: FeatureStore, task: str) -> NDArray[np.float32]:
+    """How the extractor's features spread on a task of the zoo."""
+    assert zoo.extractor is not None
+    return task_deviations(zoo.training_features(zoo.extractor, task), zoo.training_labels(task))
 
 
 def target_tokens(zoo: FeatureStore, task: str) -> NDArray[np.float32]:
@@ -195,10 +217,3 @@ def target_tokens(zoo: FeatureStore, task: str) -> NDArray[np.float32]:
     if zoo.extractor is None:
         raise InputError(f"{zoo.folder} names no general extractor in manifest.json")
     return task_tokens(zoo.training_features(zoo.extractor, task), zoo.training_labels(task))
-
-
-def _z(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """z-scores over the last axis; constant rows become 0."""
-    values = np.asarray(values, np.float64)
-    sd = values.std(-1, keepdims=True)
-    return (values - values.mean(-1, keepdims=True)) / np.where(sd > 0, sd, 1.0)

@@ -16,6 +16,7 @@ from spider_jax import index_files as files
 from spider_jax.errors import InputError
 from spider_jax.files import read_json, write_json
 from spider_jax.index_files import Block, IndexDescription
+from spider_jax.memory import Recall
 from spider_jax.progress import row_bar
 from spider_jax.ranking import Ranking
 from spider_jax.scaling import Scaling, apply_scaling
@@ -30,7 +31,7 @@ from spider_jax.scoring import (
     remembered,
 )
 from spider_jax.spider import Spider
-from spider_jax.tasks import check_tokens, class_buckets, pad_tokens
+from spider_jax.tasks import check_tokens, checked_deviations, class_buckets, pad_tokens
 from spider_jax.top_k import TaskBlock, stream_top_k
 
 
@@ -39,7 +40,7 @@ class ZooIndex:
     """The folded rows of many models on disk, ready to search; whole without its spider.
 
     folder: where. about: what it is. blocks: in model order. scaling, shared: of all models.
-    embeddings: of the tasks that its spider remembers.
+    recall: how its spider's memory weighs training tasks, None without a memory.
     """
 
     folder: Path
@@ -47,7 +48,7 @@ class ZooIndex:
     blocks: tuple[Block, ...]
     scaling: Scaling
     shared: Shared
-    embeddings: NDArray[np.float32] | None
+    recall: Recall | None
 
     def __len__(self) -> int:
         return sum(block.rows - len(block.removed) for block in self.blocks)
@@ -97,7 +98,7 @@ class ZooIndex:
             shared = Shared(**{name: arrays[name] for name in Shared._fields})  # type: ignore[arg-type]
         except KeyError as error:
             raise InputError(f"{folder / files.SHARED} lacks {error}: copy it again") from None
-        return ZooIndex(folder, about, blocks, scaling, shared, arrays.get("embeddings"))
+        return ZooIndex(folder, about, blocks, scaling, shared, Recall.of(arrays))
 
     def append(
         self, spider: Spider, models: Sequence[str] | None = None, *, show_progress: bool = False
@@ -170,19 +171,23 @@ class ZooIndex:
         tokens: ArrayLike,
         k: int,
         *,
+        deviations: ArrayLike | None = None,
         task: str | None = None,
         mesh: Mesh | None = None,
         show_progress: bool = False,
     ) -> Ranking:
         """The best k models for one task: `top_k_tasks` of it alone."""
         names = None if task is None else [task]
-        return self.top_k_tasks([tokens], k, tasks=names, mesh=mesh, show_progress=show_progress)[0]
+        spread = None if deviations is None else [deviations]
+        options: dict[str, Any] = {"mesh": mesh, "show_progress": show_progress}
+        return self.top_k_tasks([tokens], k, deviations=spread, tasks=names, **options)[0]
 
     def top_k_tasks(
         self,
         tokens: Sequence[ArrayLike],
         k: int,
         *,
+        deviations: Sequence[ArrayLike] | None = None,
         tasks: Sequence[str] | None = None,
         mesh: Mesh | None = None,
         show_progress: bool = False,
@@ -192,6 +197,7 @@ class ZooIndex:
         Args:
             tokens: T arrays of raw class centres [C_t, D] (`task_tokens`).
             k: models wanted; an index of fewer gives all it has.
+            deviations: T arrays [2, D] (`task_deviations`), for a better order.
             tasks: names of the tasks, for the reports.
             mesh: devices that share the rows, dealt over its axis "model"; where these belong to
                 several processes, all of them call this, each reads its own rows only, and all
@@ -211,11 +217,12 @@ class ZooIndex:
         if tasks is not None and len(tasks) != len(tokens):
             raise InputError(f"tasks must name all {len(tokens)} tasks, got {len(tasks)} names")
         given = [check_tokens(t, self.about.extractor, f"tokens {i}") for i, t in enumerate(tokens)]
+        spread = checked_deviations(deviations, len(given), self.about.extractor)
         most = min(k, len(self))
         if most == 0:
             raise InputError(f"{self.folder} holds no model")
         buckets = list(class_buckets(given).items())
-        blocks = [self._task_block([given[i] for i in where], C) for C, where in buckets]
+        blocks = [self._task_block(given, spread, where, C) for C, where in buckets]
         with row_bar(sum(b.rows for b in self.blocks), "scoring", show_progress) as bar:
             found = stream_top_k(self.folder, self.blocks, self.shared, blocks, most, mesh, bar)
         order = np.argsort(np.concatenate([where for _, where in buckets]))
@@ -238,10 +245,19 @@ class ZooIndex:
         notes = (cut,) if len(names) < len(self) else ()
         return Ranking(tuple(names), scores, resolution, task, notes=notes)
 
-    def _task_block(self, tokens: list[NDArray[np.float32]], classes: int) -> TaskBlock:
-        values, mask = pad_tokens(tokens, classes=classes)
+    def _task_block(
+        self,
+        tokens: Sequence[NDArray[np.float32]],
+        deviations: NDArray[np.float32] | None,
+        which: Sequence[int],
+        classes: int,
+    ) -> TaskBlock:
+        """Some of the tasks, padded to so many classes."""
+        values, mask = pad_tokens([tokens[i] for i in which], classes=classes)
         scaled = np.asarray(apply_scaling(self.scaling, values, mask))
-        return TaskBlock(scaled, mask, remembered(self.embeddings, scaled, mask))
+        own = None if deviations is None else deviations[list(which)]
+        memory = remembered(self.recall, scaled, mask, values, own)
+        return TaskBlock(scaled, mask, memory)
 
     def _alive_names(self) -> Iterator[tuple[Block, list[tuple[int, str]]]]:
         """Every block with its (row, name)s that were not removed."""
@@ -294,7 +310,7 @@ def _build(spider: Spider, folder: Path, precision: str, show_progress: bool) ->
     _start_or_resume(folder, about)
     arrays = {"mean": spider.scaling.mean, "matrix": spider.scaling.matrix, **shared._asdict()}
     if spider.memory is not None:
-        arrays["embeddings"] = spider.memory.embeddings
+        arrays |= spider.memory.recall.arrays()
     files.write_shared(folder, arrays)
     blocks = _write_blocks(spider, spider.models, maps, about, folder, 0, show_progress)
     files.write_index(folder, about, blocks)
@@ -328,7 +344,7 @@ def _describe(spider: Spider, shared: Shared, precision: str) -> IndexDescriptio
         resolution=description.resolution if math.isfinite(description.resolution) else None,
         precision=precision,
         spread=spider.scaling.spread,
-        memory=0 if spider.memory is None else len(spider.memory.embeddings),
+        memory=0 if spider.memory is None else len(spider.memory.targets),
         shared=fingerprint,
         source=source.hexdigest(),
     )
@@ -340,7 +356,9 @@ def _shared_fingerprint(spider: Spider) -> str:
     scaling, extractor = spider.scaling, spider.description.extractor
     digest = hashlib.sha256(repr((sorted(extractor.items()), scaling.spread)).encode())
     shared = spider.weights._replace(theta=spider.weights.theta[:, :0])
-    memory = () if spider.memory is None else (spider.memory.embeddings,)
+    memory: tuple[Any, ...] = ()
+    if spider.memory is not None:
+        memory = tuple(spider.memory.recall.arrays().values())
     for array in (scaling.mean, scaling.matrix, *shared, *memory):
         digest.update(repr(np.shape(array)).encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,14 +43,20 @@ def gather(task: MetaTask, features: Mapping[str, NDArray[np.floating]]) -> NDAr
     return out
 
 
-def centres_of_tasks(
-    zoo: FeatureStore, model: str, tasks: Sequence[MetaTask]
-) -> list[NDArray[np.float32]]:
-    """Class centres of all tasks, every dataset read once: mean over a class of a task of its rows.
+class Moments(NamedTuple):
+    """Of tasks: centres, T arrays [C_t, D]; deviations [T, 2, D], see `task_deviations`."""
+
+    centres: list[NDArray[np.float32]]
+    deviations: NDArray[np.float32]
+
+
+def moments_of_tasks(zoo: FeatureStore, model: str, tasks: Sequence[MetaTask]) -> Moments:
+    """Class centres and deviations of all tasks, every dataset read once.
 
     sums [S, D] += members [S, b] F [b, D] for every block of b rows that some task uses, members
-    sparse, S classes of all tasks that touch the dataset. Sums in float64; memory: the result, the
-    sums of one dataset and one block.
+    sparse, S classes of all tasks that touch the dataset; of F^2 likewise, about the dataset's
+    first row, so that nothing cancels. In float64; memory: the result, twice the sums
+    of all classes and one block.
 
     Args:
         zoo: features of the model on the tasks' datasets.
@@ -58,7 +64,7 @@ def centres_of_tasks(
         tasks: T meta-tasks, their rows counted in the training rows.
 
     Returns:
-        T arrays [C_t, D].
+        The moments.
 
     Raises:
         InputError: no such features, or values that are not finite.
@@ -67,12 +73,36 @@ def centres_of_tasks(
     starts = np.cumsum([0, *sizes])
     segment = _joined([task.labels + at for task, at in zip(tasks, starts, strict=False)])
     counts = np.bincount(segment, minlength=starts[-1])
-    centres = np.zeros((starts[-1], zoo.width(model)), np.float32)
+    means, squares = np.zeros((2, starts[-1], zoo.width(model)))
+    seen = np.zeros((starts[-1], 1))
     for name, row, where in _by_dataset(rows_of_files(zoo, tasks), starts):
-        found, local = np.unique(where, return_inverse=True)
-        sums = _segment_sums(zoo.features(model, name), row, local)
-        centres[found] += (sums / counts[found, None]).astype(np.float32)
-    return np.split(centres, starts[1:-1]) if tasks else []
+        found, local, n = np.unique(where, return_inverse=True, return_counts=True)
+        sums, pivot = _segment_sums(zoo.features(model, name), row, local)
+        first, second = sums / n[:, None]
+        # joined as Chan et al. do, for a class may be mixed of datasets
+        total = seen[found] + n[:, None]
+        part, apart = n[:, None] / total, first + pivot - means[found]
+        own = np.maximum(second - first**2, 0)
+        squares[found] += part * (own - squares[found] + (1 - part) * apart**2)
+        means[found] += part * apart
+        seen[found] = total
+    task = np.repeat(np.arange(len(tasks)), sizes)
+    weight = counts / np.maximum(np.bincount(task, counts, len(tasks)), 1)[task]
+    within = _sums_by(task, weight[:, None] * squares, len(tasks))
+    centre = _sums_by(task, weight[:, None] * means, len(tasks))
+    between = _sums_by(task, weight[:, None] * (means - centre[task]) ** 2, len(tasks))
+    deviations = np.sqrt(np.stack([within + between, within], axis=1))
+    centres = np.split(means.astype(np.float32), starts[1:-1]) if tasks else []
+    return Moments(centres, deviations.astype(np.float32))
+
+
+def _sums_by(
+    group: NDArray[np.int64], rows: NDArray[np.float64], groups: int
+) -> NDArray[np.float64]:
+    """[groups, D] sums of rows of sorted groups."""
+    out = np.zeros((groups, rows.shape[1]))
+    np.add.at(out, group, rows)
+    return out
 
 
 def _by_dataset(
@@ -95,18 +125,23 @@ def _joined(parts: Sequence[NDArray[np.integer]]) -> NDArray[np.int64]:
 
 def _segment_sums(
     features: NDArray[Any], row: NDArray[np.int64], segment: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """[S, D] sums of features[row] by segment 0..S-1, one block of rows after another."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sums [2, S, D] of features[row] - pivot and of its square by segment 0..S-1, and the pivot.
+
+    One block of rows after another; the pivot [D] is the first row of the file, whatever the tasks.
+    """
     from scipy.sparse import csr_array  # slow to import
 
     used, place = np.unique(row, return_inverse=True)
-    sums = np.zeros((int(segment.max()) + 1, features.shape[1]))
+    sums = np.zeros((2, int(segment.max()) + 1, features.shape[1]))
+    pivot = np.asarray(features[0], np.float64)
     step = max(1, BLOCK_NUMBERS // features.shape[1])
     for start in range(0, len(used), step):
         rows = used[start : start + step]
-        block = np.asarray(features[rows], np.float64)
+        block = np.asarray(features[rows], np.float64) - pivot
         here = (place >= start) & (place < start + step)
         where = segment[here], place[here] - start
-        members = csr_array((np.ones(here.sum()), where), (len(sums), len(rows)))
-        sums += members @ block
-    return sums
+        members = csr_array((np.ones(here.sum()), where), (sums.shape[1], len(rows)))
+        sums[0] += members @ block
+        sums[1] += members @ block**2
+    return sums, pivot

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from spider_jax.attention import LAYER_NORM_EPSILON, Weights
 from spider_jax.errors import InputError
-from spider_jax.memory import Memory, recall
+from spider_jax.memory import Memory, Recall, recall
 from spider_jax.scaling import Scaling, apply_scaling
 
 # Rows of a chunk: small zoos are padded to it, large ones pay a call for each.
@@ -97,7 +97,7 @@ class Checkpoint(NamedTuple):
     """An ensemble ready to score.
 
     chunks: padded rows of its models, [E, m, ...]; one stack [n, E, m, ...] of them where the loop
-    over chunks is compiled. models: M. embeddings: [S, e] of remembered tasks.
+    over chunks is compiled. models: M. recall: how much remembered tasks count for a new one.
     """
 
     chunks: tuple[ModelRows, ...]
@@ -105,7 +105,7 @@ class Checkpoint(NamedTuple):
     models: int
     form: str
     compiled_loop: bool
-    embeddings: NDArray[np.float32] | None = None
+    recall: Recall | None = None
 
 
 def fold_checkpoint(
@@ -145,8 +145,8 @@ def fold_checkpoint(
     loop = jax.default_backend() != "cpu" if compiled_loop is None else compiled_loop
     if loop:
         chunks = (jax.tree.map(lambda *a: jnp.stack(a), *chunks),)
-    embeddings = None if memory is None else memory.embeddings
-    return Checkpoint(chunks, shared, theta.shape[1], form, loop, embeddings)
+    kept = None if memory is None else memory.recall
+    return Checkpoint(chunks, shared, theta.shape[1], form, loop, kept)
 
 
 def fold_chunk(
@@ -368,6 +368,7 @@ def score_pairs(
     tokens: NDArray[np.float32],
     mask: NDArray[np.bool_],
     scaling: Scaling | None = None,
+    deviations: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Scores of all models on all tasks of one class bucket by every member of the ensemble.
 
@@ -376,14 +377,17 @@ def score_pairs(
     Args:
         checkpoint: of `fold_checkpoint`. tokens: [T, C, D] padded. mask: [T, C] True where real.
         scaling: of the tokens; None where they are scaled, or their scaling is folded.
+        deviations: [T, 2, D] for the memory, see `recall`.
 
     Returns:
         float32 [E, T, M].
     """
-    form, blocks = checkpoint.form, []
+    form, blocks, first = checkpoint.form, [], 0
     for block, real in task_blocks(checkpoint.shared, tokens, mask, rows=CHUNK[form]):
         scaled = block if scaling is None else apply_scaling(scaling, block, real)
-        memory = remembered(checkpoint.embeddings, scaled, real)
+        spread = None if deviations is None else deviations[first : first + len(block)]
+        memory = remembered(checkpoint.recall, scaled, real, block, spread)
+        first += len(block)
         scores = [np.asarray(s) for s in _block_scores(checkpoint, scaled, real, memory)]
         blocks.append(scores[0] if len(scores) == 1 else np.concatenate(scores, axis=-1))
     joined = blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
@@ -391,10 +395,19 @@ def score_pairs(
 
 
 def remembered(
-    embeddings: NDArray[np.float32] | None, tokens: Any, mask: NDArray[np.bool_]
+    kept: Recall | None,
+    scaled: Any,
+    mask: NDArray[np.bool_],
+    tokens: NDArray[np.float32],
+    deviations: NDArray[np.float32] | None,
 ) -> NDArray[np.float32] | None:
-    """How much every remembered task counts for these; None without a memory."""
-    return None if embeddings is None else recall(embeddings, np.asarray(tokens), mask)
+    """`recall` for tasks [T, C, ...], perhaps with padding after the last of `deviations`."""
+    if kept is None:
+        return None
+    if deviations is not None and len(deviations) < len(mask):
+        missing = len(mask) - len(deviations)
+        deviations = np.pad(deviations, [(0, missing), (0, 0), (0, 0)])
+    return recall(kept, np.asarray(scaled), mask, tokens, deviations)
 
 
 def _block_scores(

@@ -21,9 +21,17 @@ from spider_jax.ranking import Ranking
 from spider_jax.scaling import Scaling
 from spider_jax.scoring import Checkpoint, check_form, check_precision, fold_checkpoint, score_pairs
 from spider_jax.store import FeatureStore
-from spider_jax.tasks import check_tokens, class_buckets, pad_tokens, zoo_tokens
+from spider_jax.tasks import (
+    check_tokens,
+    checked_deviations,
+    class_buckets,
+    pad_tokens,
+    zoo_deviations,
+    zoo_tokens,
+)
 
 ATTENTION_OUTPUT_SCALE = 0.3
+CENTRES_ONLY = "ranked from class centres alone: give task_deviations for a better order"
 
 
 class SpiderNet(nnx.Module):
@@ -131,11 +139,15 @@ class Spider:
         """Whether the scaling is folded into the weights; a memory meets scaled tokens."""
         return self.scaling.folds and self.memory is None
 
-    def scores(self, tasks: Sequence[ArrayLike]) -> NDArray[np.float32]:
+    def scores(
+        self, tasks: Sequence[ArrayLike], deviations: Sequence[ArrayLike] | None = None
+    ) -> NDArray[np.float32]:
         """Scores of all models on many tasks, the mean over the ensemble.
 
         Args:
             tasks: T arrays of raw class centres [C_t, D].
+            deviations: T arrays [2, D] of `task_deviations`: the spider's memory finds more with
+                them. None: it makes do with the centres.
 
         Returns:
             float32 [T, M], models in the order of `models`. Only differences mean something.
@@ -148,19 +160,28 @@ class Spider:
             check_tokens(task, self.description.extractor, name)
             for task, name in zip(tasks, names, strict=True)
         ]
+        spread = checked_deviations(deviations, len(tokens), self.description.extractor)
         scores = np.empty((len(tokens), len(self.models)), np.float32)
         for classes, where in class_buckets(tokens).items():
             padded, mask = pad_tokens([tokens[i] for i in where], classes=classes)
             scaling = None if self._folds else self.scaling
-            scores[where] = score_pairs(self.folded, padded, mask, scaling).mean(0)
+            own = None if spread is None else spread[where]
+            scores[where] = score_pairs(self.folded, padded, mask, scaling, own).mean(0)
         return scores
 
-    def rank(self, tokens: ArrayLike, *, task: str | None = None) -> Ranking:
+    def rank(
+        self,
+        tokens: ArrayLike,
+        *,
+        deviations: ArrayLike | None = None,
+        task: str | None = None,
+    ) -> Ranking:
         """Rank all models for one task; no model of the zoo is run or read.
 
         Args:
             tokens: [C, D_psi] class centres of the general extractor's raw features
                 (`task_tokens`).
+            deviations: [2, D_psi] of the same features (`task_deviations`), for a better order.
             task: its name, for the report.
 
         Returns:
@@ -169,9 +190,14 @@ class Spider:
         Raises:
             InputError: tokens of another width than the extractor's, or not finite.
         """
-        scores = self.scores([tokens])[0]
+        scores = self.scores([tokens], None if deviations is None else [deviations])[0]
+        missing = deviations is None and self.memory is not None
         return Ranking.from_scores(
-            self.models, scores, resolution=self.description.resolution, task=task
+            self.models,
+            scores,
+            resolution=self.description.resolution,
+            task=task,
+            notes=(CENTRES_ONLY,) if missing else (),
         )
 
     def rank_task(self, zoo: FeatureStore, task: str) -> Ranking:
@@ -187,8 +213,9 @@ class Spider:
         Raises:
             InputError: unknown task, another extractor than the spider was trained with.
         """
-        tokens = zoo_tokens(zoo, task, self.description.extractor)
-        ranking = self.rank(tokens, task=task)
+        extractor = self.description.extractor
+        tokens, deviations = zoo_tokens(zoo, task, extractor), zoo_deviations(zoo, task, extractor)
+        ranking = self.rank(tokens, deviations=deviations, task=task)
         known = {m: zoo.accuracies[m, task] for m in self.models if (m, task) in zoo.accuracies}
         return replace(ranking, accuracies=known)
 

@@ -28,6 +28,27 @@ def task_tokens(features: ArrayLike, labels: ArrayLike) -> NDArray[np.float32]:
     return class_centres(F, check_labels(labels, len(F)))
 
 
+def task_deviations(features: ArrayLike, labels: ArrayLike) -> NDArray[np.float32]:
+    """How the features of a task spread: [sd over all rows; sd within classes] of each feature.
+
+    Beside the class centres it says how far apart classes lie for their size, which tells models
+    apart that centres alone do not.
+
+    Args:
+        features: [N, D] the general extractor's raw features. labels: [N] int.
+
+    Returns:
+        float32 [2, D].
+
+    Raises:
+        InputError: as `task_tokens`.
+    """
+    F = np.asarray(finite_features(features), np.float64)
+    y = check_labels(labels, len(F))
+    within = F - class_centres(F, y)[y]
+    return np.asarray(np.stack([F.std(0), np.sqrt((within**2).mean(0))]), np.float32)
+
+
 def class_centres(
     features: NDArray[np.floating], labels: NDArray[np.integer]
 ) -> NDArray[np.float32]:
@@ -42,13 +63,48 @@ def zoo_tokens(zoo: FeatureStore, task: str, extractor: Mapping[str, Any]) -> ND
     Raises:
         InputError: unknown task, or a zoo with another extractor.
     """
+    return task_tokens(*_of_extractor(zoo, task, extractor))
+
+
+def zoo_deviations(
+    zoo: FeatureStore, task: str, extractor: Mapping[str, Any]
+) -> NDArray[np.float32]:
+    """`task_deviations` of a task of a zoo; arguments and errors as `zoo_tokens`."""
+    return task_deviations(*_of_extractor(zoo, task, extractor))
+
+
+def _of_extractor(
+    zoo: FeatureStore, task: str, extractor: Mapping[str, Any]
+) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    """Training rows and labels of a task, of the extractor that a spider needs."""
     if zoo.extractor is not None and zoo.extractor != extractor["name"]:
         raise InputError(
             f"{zoo.folder} has extractor {zoo.extractor!r}, the spider needs "
             f"{extractor['name']!r}: export that extractor's features"
         )
-    features = zoo.training_features(extractor["name"], task)
-    return task_tokens(features, zoo.training_labels(task))
+    return zoo.training_features(extractor["name"], task), zoo.training_labels(task)
+
+
+def checked_deviations(
+    deviations: Sequence[ArrayLike] | None, tasks: int, extractor: Mapping[str, Any]
+) -> NDArray[np.float32] | None:
+    """`task_deviations` of so many tasks as float32 [T, 2, D] of this extractor; None stays None.
+
+    Raises:
+        InputError: another shape, not finite, or negative.
+    """
+    if deviations is None:
+        return None
+    wanted = (2, extractor["width"])
+    arrays = [np.asarray(array, np.float32) for array in deviations]
+    shapes = [array.shape for array in arrays]
+    sound = all(np.isfinite(array).all() and (array >= 0).all() for array in arrays)
+    if shapes != [wanted] * tasks or not sound:
+        raise InputError(
+            f"deviations must be task_deviations of {extractor['name']!r}, {tasks} of {wanted}, "
+            f"finite and not negative, got {', '.join(map(str, shapes))}"
+        )
+    return np.stack(arrays)
 
 
 def check_tokens(tokens: ArrayLike, extractor: Mapping[str, Any], what: str) -> NDArray[np.float32]:

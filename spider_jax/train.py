@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 
 from spider_jax.distributed import gather, share
 from spider_jax.errors import InputError
-from spider_jax.memory import Memory, memorize, recall_own
+from spider_jax.memory import Memory, Notes, memorize, recall_own
 from spider_jax.optimize import Lesson, optimize
 from spider_jax.scaling import Scaling, apply_scaling, fit_scaling, with_unit_tokens
 from spider_jax.scoring import CHUNK
 from spider_jax.spider import Description, Spider
 from spider_jax.store import FeatureStore
+from spider_jax.task_ridge import source_unit
 from spider_jax.tasks import MetaTask, load_sources
 from spider_jax.train_config import TrainConfig
 from spider_jax.training_run import TrainingRun
-from spider_jax.training_set import TrainingSet, source_datasets, training_set
+from spider_jax.training_set import TrainingSet, calibrated, source_datasets, training_set
 
 log = logging.getLogger("spider_jax")
 
@@ -89,9 +90,14 @@ def shared_training_set(
     groups, size = config.tasks.count, config.tasks.resamples
     mine = share(groups, size)
     given = training_set(zoo, config, datasets, only=mine, show_progress=show_progress)
-    return given._replace(
-        tokens=gather(given.tokens, groups, size), targets=gather(given.targets, groups, size)
+    if mine is None:
+        return given
+    whole = given._replace(
+        tokens=gather(given.tokens, groups, size),
+        deviations=gather(given.deviations, groups, size),
+        targets=gather(given.targets, groups, size),
     )
+    return calibrated(whole, zoo, config)
 
 
 def _identity(zoo: FeatureStore, config: TrainConfig, datasets: Sequence[str]) -> dict[str, Any]:
@@ -124,7 +130,8 @@ def fit(
     )
     scaling = with_unit_tokens(scaling, given.tokens, given.mask)
     split = leave_datasets_out(given.meta, datasets, config)
-    lesson, memory = lesson_of(config, scaling, given, split)
+    unit = source_unit(np.concatenate(list(features.values())))
+    lesson, memory = lesson_of(config, scaling, unit, given, split)
     with jax.numpy_dtype_promotion("standard"):  # optax mixes int counts with float rates
         learned = optimize(config, lesson, run=run, show_progress=show_progress)
     description = Description(
@@ -149,25 +156,32 @@ def fit(
 
 
 def lesson_of(
-    config: TrainConfig, scaling: Scaling, given: TrainingSet, split: Split
+    config: TrainConfig,
+    scaling: Scaling,
+    unit: NDArray[np.float32],
+    given: TrainingSet,
+    split: Split,
 ) -> tuple[Lesson, Memory | None]:
-    """What the members learn from, and the memory that the spider will have."""
-    tokens = np.asarray(apply_scaling(scaling, given.tokens, given.mask))
-    memory = memorize(tokens, given.mask, given.targets, config.memory) if config.memory else None
+    """What the members learn from, and the memory that the spider will have.
+
+    unit: [D] deviation of the sources' features.
+    """
+    tokens, inside = np.asarray(apply_scaling(scaling, given.tokens, given.mask)), split.weight > 0
+    memory, prior = None, None
+    if config.memory:
+        notes = Notes(
+            tokens, given.tokens, given.mask, given.deviations, unit, given.targets, config.memory
+        )
+        memory, prior = memorize(notes, given.meta), recall_own(notes, given.meta, inside)
     lesson = Lesson(
         tokens=tokens,
         mask=given.mask,
         targets=given.targets,
-        prior=None if memory is None else _prior(memory, given, split),
-        inside=split.weight > 0,
+        prior=prior,
+        inside=inside,
         held=split.held,
     )
     return lesson, memory
-
-
-def _prior(memory: Memory, given: TrainingSet, split: Split) -> NDArray[np.float32]:
-    """[E, T, M]: what every member's memory, of the tasks it trains on, says of all tasks."""
-    return np.stack([recall_own(memory, given.meta, inside > 0) for inside in split.weight])
 
 
 def leave_datasets_out(

@@ -20,7 +20,16 @@ AT_LEAST_1 = (
     "model_shards",
     "checkpoint_every",
 )
-AT_LEAST_0 = ("seed", "held_out", "weight_decay", "token_noise", "memory", "clip", "patience")
+AT_LEAST_0 = (
+    "seed",
+    "held_out",
+    "weight_decay",
+    "token_noise",
+    "memory",
+    "clip",
+    "patience",
+    "calibration",
+)
 ONE_OF = {
     "scaling": KINDS,
     "aggregate": tuple(AGGREGATES),
@@ -37,9 +46,11 @@ class TrainConfig:
 
     seed: of everything. width: d. members: of the ensemble. teachers, aggregate: whose scores give
     the target order. targets: "teachers", or "accuracies" for the zoo's true ones, whose tasks are
-    whole source datasets. tasks: how meta-tasks are sampled. scaling, components, spread: see
-    `fit_scaling`. held_out: source datasets each member leaves out. epochs: how often as many
-    tasks are drawn as there are; held-out tasks are looked at after each. patience: epochs without
+    whole source datasets. calibration: how far the teachers' targets move to the true accuracies
+    that the zoo knows, see `calibrated`. tasks: how meta-tasks are sampled. scaling, components,
+    spread: see `fit_scaling`. held_out: source datasets each member leaves out. epochs: how often
+    as many tasks are drawn as there are; held-out tasks are looked at after each. patience: epochs
+    without
     a better look before the training stops early, 0 for never. batch: tasks of a step, whose
     gradient is summed over `accumulate` parts. loss: one of LOSSES. optimizer: "adamw" with warm-up
     and cosine, or plain "sgd". learning_rate; learning_rates: one a member instead. weight_decay:
@@ -57,6 +68,7 @@ class TrainConfig:
     teachers: tuple[str, ...] = ("logme", "knn", "ridge")
     aggregate: str = "mean_z"
     targets: str = "teachers"
+    calibration: float = 0.5
     tasks: TaskConfig = field(default_factory=TaskConfig)
     scaling: str = "standardize"
     components: int = 32
@@ -73,7 +85,7 @@ class TrainConfig:
     dropout: float = 0.0
     token_dropout: float = 0.5
     token_noise: float = 1.0
-    memory: float = 8.0
+    memory: float = 16.0
     clip: float = 1.0
     patience: int = 0
     parallel: str = "mesh"

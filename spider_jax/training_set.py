@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spider_jax.aggregate import AGGREGATES
 from spider_jax.errors import InputError
-from spider_jax.meta_tasks import centres_of_tasks
+from spider_jax.meta_tasks import datasets_of, moments_of_tasks
 from spider_jax.store import FeatureStore, Problem
 from spider_jax.tasks import MetaTask, TaskConfig, class_bucket, sample_tasks, whole_tasks
 from spider_jax.teachers import teach
@@ -26,14 +26,15 @@ class TrainingSet(NamedTuple):
     """Meta-tasks with everything training needs.
 
     models: names [M]. meta: T tasks; with TaskConfig.resamples = r, groups of r variants that have
-    one target. tokens [T, C, D], mask [T, C]: raw class centres. targets [T, M]. problems: models
-    that were left out.
+    one target. tokens [T, C, D], mask [T, C]: raw class centres. deviations [T, 2, D]: see
+    `task_deviations`. targets [T, M]. problems: models that were left out.
     """
 
     models: tuple[str, ...]
     meta: list[MetaTask]
     tokens: NDArray[np.float32]
     mask: NDArray[np.bool_]
+    deviations: NDArray[np.float32]
     targets: NDArray[np.float32]
     problems: tuple[Problem, ...]
 
@@ -84,7 +85,7 @@ def training_set(
     labels = {dataset: zoo.training_labels(dataset) for dataset in datasets}
     meta = SAMPLERS[config.targets](labels, config.tasks, config.seed)
     mine = np.arange(len(meta)) if only is None else only
-    tokens, mask = _tokens(zoo, zoo.extractor, meta, mine, config.tasks.max_classes)
+    seen = _tokens(zoo, zoo.extractor, meta, mine, config.tasks.max_classes)
     if config.targets == "accuracies":
         models, orders, problems = _true_orders(zoo, [meta[i] for i in mine], datasets)
     else:
@@ -93,7 +94,8 @@ def training_set(
         )
     targets = np.zeros((len(meta), len(models)), np.float32)
     targets[mine] = orders
-    return TrainingSet(models, meta, tokens, mask, targets, problems)
+    found = TrainingSet(models, meta, *seen, targets, problems)
+    return calibrated(found, zoo, config) if only is None else found
 
 
 def _tokens(
@@ -102,16 +104,53 @@ def _tokens(
     meta: Sequence[MetaTask],
     mine: NDArray[np.int64],
     classes: int,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Class centres [T, C, D] of some tasks, C at least `classes`, and the mask [T, C] of all."""
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
+    """Class centres [T, C, D] of some tasks, C at least `classes`; the mask of all; deviations."""
     sizes = np.array([int(task.labels.max()) + 1 for task in meta])
     C = classes if sizes.max() <= classes else class_bucket(int(sizes.max()))
     mask = np.arange(C)[None] < sizes[:, None]
     tokens = np.zeros((len(meta), C, zoo.width(extractor)), np.float32)
-    centres = centres_of_tasks(zoo, extractor, [meta[i] for i in mine])
-    for i, found in zip(mine, centres, strict=True):
+    deviations = np.zeros((len(meta), 2, zoo.width(extractor)), np.float32)
+    moments = moments_of_tasks(zoo, extractor, [meta[i] for i in mine])
+    deviations[mine] = moments.deviations
+    for i, found in zip(mine, moments.centres, strict=True):
         tokens[i, : len(found)] = found
-    return tokens, mask
+    return tokens, mask, deviations
+
+
+def calibrated(given: TrainingSet, zoo: FeatureStore, config: TrainConfig) -> TrainingSet:
+    """Targets corrected where the zoo knows the truth: teachers err alike on tasks of one dataset.
+
+    y_t <- z(y_t + a sum_d share_td (z(accuracies of d) - z(mean y of the tasks of d alone))), y
+    z-scored over the models, share the part of a task's rows that come from d, a the
+    configuration's `calibration`. Nothing changes for datasets without accuracies of all models,
+    nor where the targets are the accuracies.
+    """
+    if config.calibration == 0 or config.targets == "accuracies":
+        return given
+    targets = z_scores(given.targets)
+    shift = np.zeros(targets.shape)
+    for name in datasets_of(given.meta):
+        alone = [i for i, task in enumerate(given.meta) if task.datasets == (name,)]
+        if alone and all((model, name) in zoo.accuracies for model in given.models):
+            truth = np.array([zoo.accuracies[model, name] for model in given.models])
+            gap = z_scores(truth) - z_scores(targets[alone].mean(0))
+            shift += _shares(given.meta, name)[:, None] * gap
+    corrected = z_scores(targets + config.calibration * shift)
+    return given._replace(targets=corrected.astype(np.float32))
+
+
+def _shares(meta: Sequence[MetaTask], name: str) -> NDArray[np.float64]:
+    """[T] part of every task's rows that come from a dataset."""
+    of = [t.source == t.datasets.index(name) if name in t.datasets else np.zeros(1) for t in meta]
+    return np.array([here.mean() for here in of])
+
+
+def z_scores(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Less their mean, over their deviation, along the last axis; constant ones become 0."""
+    values = np.asarray(values, np.float64)
+    sd = values.std(-1, keepdims=True)
+    return (values - values.mean(-1, keepdims=True)) / np.where(sd > 0, sd, 1.0)
 
 
 Orders = tuple[tuple[str, ...], NDArray[np.float64], tuple[Problem, ...]]

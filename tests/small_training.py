@@ -27,6 +27,7 @@ CONFIG = TrainConfig(
     scaling="pca",
     components=4,
     memory=1.0,
+    calibration=0.0,
     tasks=TaskConfig(count=24, max_classes=4, rows=32, min_per_class=4, max_per_class=8),
 )
 

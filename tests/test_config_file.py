@@ -22,6 +22,7 @@ members = 3
 teachers = ["knn", "ridge"]
 aggregate = "borda"
 targets = "accuracies"
+calibration = 0.25
 scaling = "raw"
 components = 5
 spread = true

@@ -70,30 +70,34 @@ SIGNATURES = {
         "(state, *, models, extractor='general extractor', form='many', precision='float32')"
     ),
     "Spider.load": "(folder)",
-    "Spider.rank": "(self, tokens, *, task=None)",
+    "Spider.rank": "(self, tokens, *, deviations=None, task=None)",
     "Spider.rank_task": "(self, zoo, task)",
     "Spider.save": "(self, folder)",
-    "Spider.scores": "(self, tasks)",
+    "Spider.scores": "(self, tasks, deviations=None)",
     "TaskConfig": (
         "(count=1000, single=0.6, max_datasets=3, min_classes=3, max_classes=20, rows=192, "
         "min_per_class=8, max_per_class=32, resamples=1)"
     ),
     "TrainConfig": (
         "(seed=0, width=128, members=4, teachers=('logme', 'knn', 'ridge'), "
-        "aggregate='mean_z', targets='teachers', tasks=<factory>, scaling='standardize', "
-        "components=32, spread=False, held_out=3, epochs=6, batch=32, accumulate=1, "
-        "loss='plackett_luce', optimizer='adamw', learning_rate=0.0003, learning_rates=(), "
-        "weight_decay=0.1, dropout=0.0, token_dropout=0.5, token_noise=1.0, memory=8.0, clip=1.0, "
-        "patience=0, parallel='mesh', model_shards=1, checkpoint_every=100)"
+        "aggregate='mean_z', targets='teachers', calibration=0.5, tasks=<factory>, "
+        "scaling='standardize', components=32, spread=False, held_out=3, epochs=6, batch=32, "
+        "accumulate=1, loss='plackett_luce', optimizer='adamw', learning_rate=0.0003, "
+        "learning_rates=(), weight_decay=0.1, dropout=0.0, token_dropout=0.5, token_noise=1.0, "
+        "memory=16.0, clip=1.0, patience=0, parallel='mesh', model_shards=1, checkpoint_every=100)"
     ),
-    "ZooIndex": "(folder, about, blocks, scaling, shared, embeddings)",
+    "ZooIndex": "(folder, about, blocks, scaling, shared, recall)",
     "ZooIndex.append": "(self, spider, models=None, *, show_progress=False)",
     "ZooIndex.build": "(spider, folder, *, precision=None, show_progress=False)",
     "ZooIndex.names": "(self)",
     "ZooIndex.open": "(folder)",
     "ZooIndex.remove": "(self, models)",
-    "ZooIndex.top_k": "(self, tokens, k, *, task=None, mesh=None, show_progress=False)",
-    "ZooIndex.top_k_tasks": ("(self, tokens, k, *, tasks=None, mesh=None, show_progress=False)"),
+    "ZooIndex.top_k": (
+        "(self, tokens, k, *, deviations=None, task=None, mesh=None, show_progress=False)"
+    ),
+    "ZooIndex.top_k_tasks": (
+        "(self, tokens, k, *, deviations=None, tasks=None, mesh=None, show_progress=False)"
+    ),
     "ZooIndex.verify": "(self, *, show_progress=False)",
     "h_score_shrunk": "(features, labels, *, standardize=False)",
     "knn": "(features, labels, *, k=5, samples=20000, seed=0, standardize=False)",

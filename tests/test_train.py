@@ -21,6 +21,7 @@ from spider_jax.optimize import optimize
 from spider_jax.scaling import fit_scaling, with_unit_tokens
 from spider_jax.spider import Spider
 from spider_jax.store import FeatureStore
+from spider_jax.task_ridge import source_unit
 from spider_jax.tasks import MetaTask, TaskConfig
 from spider_jax.train import (
     Split,
@@ -153,13 +154,13 @@ def test_left_out_tasks_leave_no_trace_in_a_members_weights(small_zoo: Path, mem
     features = np.concatenate([zoo.training_features("psi", task) for task in zoo.tasks])
     scaling = fit_scaling(features, components=CONFIG.components)
     scaling = with_unit_tokens(scaling, given.tokens, given.mask)
-    split = leave_datasets_out(given.meta, zoo.tasks, CONFIG)
+    split, unit = leave_datasets_out(given.meta, zoo.tasks, CONFIG), source_unit(features)
     # Without held-out tasks the last step is taken, so that the choice of step is out of it.
     split = split._replace(held=np.zeros((CONFIG.members, 0), np.int64))
 
     def weights(given: TrainingSet) -> Any:
         with for_training():
-            return optimize(config, lesson_of(config, scaling, given, split)[0]).weights
+            return optimize(config, lesson_of(config, scaling, unit, given, split)[0]).weights
 
     left_out = split.weight[0] == 0
     assert left_out.any()

@@ -17,12 +17,12 @@ from small_training import CONFIG, PSI_WIDTH, Refused, train
 from spider_jax import meta_tasks
 from spider_jax import training_set as training_set_module
 from spider_jax.aggregate import AGGREGATES
-from spider_jax.meta_tasks import _segment_sums, centres_of_tasks, gather, rows_of_files
+from spider_jax.meta_tasks import _segment_sums, gather, moments_of_tasks, rows_of_files
 from spider_jax.store import FeatureStore
-from spider_jax.tasks import MetaTask, TaskConfig, sample_tasks
+from spider_jax.tasks import MetaTask, TaskConfig, sample_tasks, task_deviations
 from spider_jax.teachers import teach
 from spider_jax.train_config import TrainConfig
-from spider_jax.training_set import TrainingSet, training_set
+from spider_jax.training_set import TrainingSet, calibrated, training_set
 
 ACCURACIES = replace(CONFIG, targets="accuracies")
 
@@ -82,6 +82,12 @@ def means_one_by_one(zoo: FeatureStore, model: str, task: MetaTask) -> NDArray[n
     return np.array([F[task.labels == c].mean(0) for c in range(task.labels.max() + 1)])
 
 
+def deviations_one_by_one(zoo: FeatureStore, model: str, task: MetaTask) -> NDArray[np.float64]:
+    F, centres = rows_one_by_one(zoo, model, task), means_one_by_one(zoo, model, task)
+    within = [F[i] - centres[c] for i, c in enumerate(task.labels)]
+    return np.array([F.std(0), np.sqrt((np.array(within) ** 2).mean(0))])
+
+
 @pytest.mark.parametrize("splits", [False, True])
 @pytest.mark.parametrize("block", [1, 60, 1 << 22])
 def test_centres_are_the_means_of_every_task(
@@ -90,24 +96,31 @@ def test_centres_are_the_means_of_every_task(
     monkeypatch.setattr(meta_tasks, "BLOCK_NUMBERS", block)
     zoo = FeatureStore(with_splits(small_zoo) if splits else small_zoo)
     tasks = sampled(zoo, replace(CONFIG.tasks, resamples=2))
-    found = centres_of_tasks(zoo, "wide", tasks)
-    assert len(found) == len(tasks)
-    for task, centres in zip(tasks, found, strict=True):
+    found = moments_of_tasks(zoo, "wide", tasks)
+    assert len(found.centres) == len(found.deviations) == len(tasks)
+    for task, centres, deviations in zip(tasks, *found, strict=True):
         expected = means_one_by_one(zoo, "wide", task)
         np.testing.assert_allclose(centres, expected, rtol=1e-6, atol=1e-7)
         assert centres.dtype == np.float32
+        expected = deviations_one_by_one(zoo, "wide", task)
+        np.testing.assert_allclose(deviations, expected, rtol=1e-6, atol=1e-7)
+        rows = rows_one_by_one(zoo, "wide", task)
+        np.testing.assert_allclose(task_deviations(rows, task.labels), expected, rtol=1e-6)
 
 
 def test_a_class_may_be_mixed_of_two_datasets(small_zoo: Path) -> None:
     zoo = FeatureStore(small_zoo)
     rows = np.array([3, 9, 4, 0, 30])
     task = MetaTask(("cars", "dice"), np.int32([0, 1, 1, 0, 0]), rows, np.int32([0, 0, 0, 1, 1]))
-    (centres,) = centres_of_tasks(zoo, "psi", [task])
+    ((centres,), (deviations,)) = moments_of_tasks(zoo, "psi", [task])
     np.testing.assert_allclose(centres, means_one_by_one(zoo, "psi", task), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(deviations, deviations_one_by_one(zoo, "psi", task), rtol=1e-5)
 
 
 def test_no_task_has_no_centre(small_zoo: Path) -> None:
-    assert centres_of_tasks(FeatureStore(small_zoo), "psi", []) == []
+    centres, deviations = moments_of_tasks(FeatureStore(small_zoo), "psi", [])
+    assert centres == []
+    assert deviations.shape == (0, 2, PSI_WIDTH)
 
 
 @given(
@@ -118,12 +131,14 @@ def test_segment_sums_are_sums_in_float64(pairs: list[tuple[int, int]], block: i
     F = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
     F[::2] += np.float32(1e7)  # lost in a float32 sum
     row, segment = (np.array(part, np.int64) for part in zip(*pairs, strict=True))
-    expected = np.zeros((segment.max() + 1, 3))
-    for r, s in pairs:
-        expected[s] += np.float64(F[r])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(meta_tasks, "BLOCK_NUMBERS", block)
-        np.testing.assert_allclose(_segment_sums(F, row, segment), expected, rtol=1e-14)
+        found, pivot = _segment_sums(F, row, segment)
+    expected = np.zeros((2, segment.max() + 1, 3))
+    for r, s in pairs:
+        expected[0, s] += np.float64(F[r]) - pivot
+        expected[1, s] += (np.float64(F[r]) - pivot) ** 2
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-6)
 
 
 def test_centres_of_an_extractor_with_nan_are_refused(small_zoo: Path, refused: Refused) -> None:
@@ -146,7 +161,8 @@ def test_a_set_is_what_its_parts_say(small_zoo: Path, aggregate: str) -> None:
     meta = sampled(zoo)
     models, metrics, _ = teach(zoo, meta, config.teachers, cache=False)
     assert found.models == models == SMALL_MODELS
-    np.testing.assert_array_equal(found.targets, np.float32(AGGREGATES[aggregate](metrics)))
+    expected = np.float32(AGGREGATES[aggregate](metrics))
+    np.testing.assert_array_equal(found.targets, expected)
     assert found.tokens.shape == (len(meta), config.tasks.max_classes, PSI_WIDTH)
     for task, tokens, mask in zip(meta, found.tokens, found.mask, strict=True):
         expected = means_one_by_one(zoo, "psi", task)
@@ -294,3 +310,45 @@ def test_accuracies_that_are_not_there_are_refused(
         from_accuracies(small_zoo, monkeypatch)
     with refused("targets must be one of", "accuracies", "'truth'"):
         TrainConfig(targets="truth")
+
+
+# ---- calibration -----------------------------------------------------------------------------
+
+
+def z(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    values = np.float64(values)
+    return (values - values.mean()) / values.std()
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+def test_targets_move_to_the_known_accuracies(small_zoo: Path, strength: float) -> None:
+    """By the definition, one task after another."""
+    zoo = FeatureStore(small_zoo)
+    config = replace(CONFIG, calibration=strength)
+    plain = training_set(zoo, replace(config, calibration=0.0), zoo.tasks)
+    found = training_set(zoo, config, zoo.tasks)
+    expected = []
+    for task, targets in zip(plain.meta, plain.targets, strict=True):
+        y = z(targets)
+        for i, name in enumerate(task.datasets):
+            alone = [
+                z(t)
+                for m, t in zip(plain.meta, plain.targets, strict=True)
+                if m.datasets == (name,)
+            ]
+            truth = np.array([zoo.accuracies[model, name] for model in plain.models])
+            y = y + strength * (task.source == i).mean() * (z(truth) - z(np.mean(alone, axis=0)))
+        expected.append(z(y))
+    assert any(len(task.datasets) > 1 for task in plain.meta)
+    np.testing.assert_allclose(found.targets, expected, atol=1e-5)
+
+
+def test_datasets_without_all_accuracies_stay_as_taught(small_zoo: Path) -> None:
+    lines = (small_zoo / "accuracies.csv").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith("wide,")]
+    (small_zoo / "accuracies.csv").write_text("\n".join(kept))
+    zoo = FeatureStore(small_zoo)
+    plain = training_set(zoo, replace(CONFIG, calibration=0.0), zoo.tasks)
+    found = calibrated(plain, zoo, replace(CONFIG, calibration=1.0))
+    for a, b in zip(found.targets, plain.targets, strict=True):
+        np.testing.assert_allclose(a, z(b), atol=1e-6)
