@@ -202,9 +202,10 @@ def test_a_training_that_diverges_says_so(refused: Refused) -> None:
 # ---- chunks of models ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("chunk", [1, 60, 200])
-@pytest.mark.parametrize("models", [3, 13])
+@pytest.mark.parametrize("chunk", [1, 30, 60])
+@pytest.mark.parametrize("models", [13, 20])
 def test_chunks_do_not_change_scores_or_gradients(chunk: int, models: int) -> None:
+    """4 tasks x 13 models x 8 are at least 6 chunks."""
     given = lesson(tasks=4, models=models)
     weights = start(CONFIG, given)
 
@@ -214,7 +215,7 @@ def test_chunks_do_not_change_scores_or_gradients(chunk: int, models: int) -> No
         return LOSSES["plackett_luce"](scores, jnp.asarray(given.targets)).sum()
 
     with for_training():
-        whole = jax.value_and_grad(loss)(weights, 1 << 23)
+        whole = jax.value_and_grad(loss)(weights, 1 << 19)
         parts = jax.jit(jax.value_and_grad(loss), static_argnums=1)(weights, chunk)
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=3e-6)

@@ -14,7 +14,7 @@ from small_training import PSI_WIDTH as WIDTH
 
 from spider_jax.spider import Spider
 from spider_jax.store import FeatureStore
-from spider_jax.tasks import task_tokens
+from spider_jax.tasks import task_deviations, task_tokens
 
 
 def ranking_bytes(spider: Spider, zoo: Path, tmp_path: Path) -> bytes:
@@ -33,8 +33,9 @@ def test_ranks_every_model_and_shows_what_is_known(spider: Spider, small_zoo: Pa
     assert ranking.task == "birds"
     assert ranking.accuracies == {m: zoo.accuracies[m, "birds"] for m in MODELS}
     centres = task_tokens(zoo.features("psi", "birds"), zoo.labels("birds"))
+    deviations = task_deviations(zoo.features("psi", "birds"), zoo.labels("birds"))
     assert dict(zip(ranking.names, ranking.scores, strict=True)) == dict(
-        zip(MODELS, spider.scores([centres])[0], strict=True)
+        zip(MODELS, spider.scores([centres], [deviations])[0], strict=True)
     )
 
 
