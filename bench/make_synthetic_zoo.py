@@ -22,8 +22,10 @@ centres (w @ shifts): that is what a spider can learn from. The extractor is a m
 as wide as the widest, with log sigma = 0 everywhere.
 
 What is not known: what a metric or a probe makes of so many rows. The last tasks are held out in
-the manifest. 2,000 models of 16 to 48 dimensions on 12 tasks of 600 rows are 0.95 GB, MINUTES
-on two cores (24,000 files, each on disk before the next). The same seed gives the same bytes.
+the manifest. 2,000 models of 16 to 48 dimensions on 12 tasks of 600 rows are 0.95 GB in 24,000
+files: 50 seconds of one core, and as long as the disk takes to have each (four minutes on a machine
+that did other work). The weighted tau of the constant order is .81 then; `--general 0.2 --special
+0.8` make it .74. The same seed gives the same bytes.
 """
 
 import sys
@@ -67,8 +69,8 @@ def make_truth(
     classes: int,
     latent: int = 16,
     domains: int = 4,
-    general: float = 0.2,
-    special: float = 0.8,
+    general: float = 0.3,
+    special: float = 0.6,
     seed: int = 0,
 ) -> Truth:
     """Everything but the rows; model 0 is the extractor."""
@@ -180,8 +182,8 @@ def main(
     rows: int = 600,
     latent: int = 16,
     domains: int = 4,
-    general: float = 0.2,
-    special: float = 0.8,
+    general: float = 0.3,
+    special: float = 0.6,
     widths: tuple[int, int] = (16, 48),
     held_out: int = 3,
     seed: int = 0,

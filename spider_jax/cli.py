@@ -130,6 +130,7 @@ def train(
 
     from spider_jax import distributed
     from spider_jax.checkpoint import refuse_foreign
+    from spider_jax.cli_output import keep_stdout
     from spider_jax.config_file import load_config
     from spider_jax.store import FeatureStore
     from spider_jax.train import train as train_spider
@@ -140,6 +141,7 @@ def train(
     refuse_foreign(out)  # before the work, not after it
     where = distributed.place(coordinator, processes, process, os.environ)
     if where is not None:
+        keep_stdout()
         distributed.connect(where)
         show = show and where.process == 0
     store = FeatureStore(zoo)

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,3 +67,12 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, float):
         return value if value == value and abs(value) != float("inf") else None
     return value
+
+
+def keep_stdout() -> None:
+    """Keep stdout for data: what libraries below Python write there goes to stderr."""
+    if sys.stdout is not sys.__stdout__:
+        return  # a caller in this process has its own already
+    sys.stdout.flush()
+    sys.stdout = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding)
+    os.dup2(2, 1)

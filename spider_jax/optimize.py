@@ -114,7 +114,7 @@ class _Training:
         self.best_tau = -np.inf
         self.best_scores = np.zeros((*lesson.held.shape, self.models), np.float32)
         self.best: Any = None
-        self.seconds, self.trained = 0.0, 0
+        self.seconds, self.trained, self.saved = 0.0, 0, 0
         keys = jax.random.split(jax.random.key(config.seed), config.members)
         state = _start(config.width, self.models, lesson.tokens.shape[2], plain)(keys)
         saved = run.restore() if run is not None else None
@@ -163,9 +163,11 @@ class _Training:
     def advance(self) -> None:
         """One compiled call, at most to the end of the epoch; then look and save.
 
-        A call is half of what may be lost: while it runs, the one before is still being written.
+        A call is a third of what may be lost: two of them may wait for a checkpoint, and while a
+        third runs it is still being written.
         """
-        count = min(-(-self.config.checkpoint_every // 2), self.epoch_steps - self.first)
+        third = -(-self.config.checkpoint_every // 3)
+        count = min(third, self.epoch_steps - self.first)
         begun = perf_counter()
         window = (self.epoch, self.first, count)
         self.state, loss = self.run.run(self.state, self.lanes, self.members, window)
@@ -183,8 +185,9 @@ class _Training:
         self.first += count
         if self.first == self.epoch_steps:
             self._end_epoch()
-        if self.disk is not None:
+        if self.disk is not None and (self.step - self.saved >= third or self.over):
             self.disk.save(self.step, self._arrays(), self._progress())
+            self.saved = self.step
             if self.config.checkpoint_every == 1:
                 self.disk.wait()
 
@@ -239,8 +242,10 @@ class _Training:
         self.stale, self.loss, self.lines = place["stale"], place["loss"], place["lines"]
         self.best_scores = saved.arrays.get("best_scores", self.best_scores)
         if place["has_best"]:
-            self.best = unnamed("best", state.weights, saved.arrays)
+            best = unnamed("best", state.weights, saved.arrays)
+            self.best = jax.tree.map(np.asarray, best)  # on one device it would be no one's to save
             self.best_tau = np.nan if place["best_tau"] is None else place["best_tau"]
+        self.saved = self.step
         log.info("going on from step %d", self.step)
         return cut_state(unnamed("state", state, saved.arrays), self.models)
 
@@ -314,9 +319,9 @@ def _held_out_scores(weights: Weights, held: Held) -> Array:
     return scores[..., : held.prior.shape[-1]] + held.prior
 
 
-def whole(array: Array) -> NDArray[Any]:
+def whole(array: Array | NDArray[Any]) -> NDArray[Any]:
     """An array on the host, also where devices of other processes hold parts of it."""
-    if array.is_fully_addressable or array.is_fully_replicated:
+    if isinstance(array, np.ndarray) or array.is_fully_addressable or array.is_fully_replicated:
         return np.asarray(array)
     from jax.experimental.multihost_utils import process_allgather
 

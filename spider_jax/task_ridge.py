@@ -10,10 +10,14 @@ half has total variance 1 over the training tasks. Ridge regression from there t
 is a weighted sum of the training tasks' targets: its weights are what is kept.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from spider_jax.blas_threads import one_blas_thread
 
 FLOOR = 0.1
 RIDGE = 1.0  # of the mean eigenvalue; 0.5 to 10 is as good
@@ -111,10 +115,15 @@ def predict_held_out(
         [S, M]; 0 for groups with fewer than two allowed tasks.
     """
     out = np.zeros(targets.shape)
-    for group, may in enumerate(allowed):
-        asked, rows = np.flatnonzero(groups == group), np.flatnonzero(may)
+
+    def predict(group: int) -> None:
+        asked, rows = np.flatnonzero(groups == group), np.flatnonzero(allowed[group])
         if len(asked) and len(rows) > 1:
             out[asked] = _predict(gram, targets, asked, rows)
+
+    with one_blas_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(predict, range(len(allowed))):
+            pass
     return out
 
 

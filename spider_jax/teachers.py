@@ -60,7 +60,7 @@ TEACHERS: dict[str, Callable[[Sheet], jax.Array]] = {
     ),
     "ridge": lambda a: ridge_core(a.s, a.U, a.targets, a.rows, a.n),
 }
-BATCH = 16
+BATCH, BATCH_BYTES = 16, 1 << 28
 WORKERS = min(8, os.cpu_count() or 1)
 LABELS = 1  # raised when a sheet changes, so that no cached label outlives it
 
@@ -181,7 +181,7 @@ def _teach_model(
     *,
     standardize: bool,
 ) -> NDArray[np.float64]:
-    """[T, K] metrics of one model; tasks are padded to one shape and run BATCH at a time."""
+    """[T, K] metrics of one model; tasks are padded to one shape and run in batches."""
     if not tasks:
         return np.zeros((0, len(metrics)))
     N = bucket(max(len(task.rows) for task in tasks), ROW_BUCKET)
@@ -189,21 +189,23 @@ def _teach_model(
     width = next(iter(features.values())).shape[1]
     sizes = N, C, bucket(min(N, width), ROW_BUCKET)
 
+    size = int(np.clip(BATCH_BYTES // (32 * N * N), 1, BATCH))  # four squares of N a task
+
     def sheet(task: MetaTask) -> Sheet:
         return _sheet(gather(task, features), task.labels, sizes, standardize=standardize)
 
     out: list[Any] = []
     with one_blas_thread(), ThreadPoolExecutor(WORKERS) as pool:
-        for start in range(0, len(tasks), BATCH):
-            sheets = list(pool.map(sheet, tasks[start : start + BATCH]))
-            sheets += sheets[:1] * (BATCH - len(sheets))  # a short last batch repeats a task
+        for start in range(0, len(tasks), size):
+            sheets = list(pool.map(sheet, tasks[start : start + size]))
+            sheets += sheets[:1] * (size - len(sheets))  # a short last batch repeats a task
             out[-1:] = [np.asarray(scores) for scores in out[-1:]]  # one batch at a time waits
             out.append(_dispatch(sheets, metrics))
     return np.concatenate([np.asarray(scores) for scores in out])[: len(tasks)]
 
 
 def _dispatch(sheets: Sequence[Sheet], metrics: tuple[str, ...]) -> jax.Array:
-    """[BATCH, K], perhaps not there yet: the host decomposes the next batch meanwhile."""
+    """[size, K], perhaps not there yet: the host decomposes the next batch meanwhile."""
     with jax.enable_x64(True):
         stacked = jax.tree.map(lambda *a: np.stack(a), *sheets)
         scores: jax.Array = compiled(_all_of(metrics), batch=True)(stacked)

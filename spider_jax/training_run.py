@@ -181,7 +181,8 @@ def refuse_foreign(folder: Path) -> None:
     """
     if folder.is_file():
         raise InputError(f"{folder} is a file, a training needs a folder: choose another name")
-    entries = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    entries = {name for name in names if not name.startswith(".")}  # of a death in mid-write
     if entries and DESCRIPTION not in entries:
         raise InputError(f"{folder} is not empty and no training run: choose another folder")
 

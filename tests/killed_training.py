@@ -24,9 +24,9 @@ from spider_jax import optimize
 from spider_jax.training_run import TrainingRun
 
 DEATHS, EVERY = 10, 4
-# Adam and every draw: dropout, dropped classes, noise, the order of the tasks; 300 steps
+# Adam and every draw: dropout, dropped classes, noise, the order of the tasks; 150 steps
 TRAINING = replace(
-    CONFIG, epochs=60, optimizer="adamw", dropout=0.1, clip=1.0, checkpoint_every=EVERY
+    CONFIG, epochs=30, optimizer="adamw", dropout=0.1, clip=1.0, checkpoint_every=EVERY
 )
 
 
@@ -84,7 +84,7 @@ def main(folder: Path) -> None:
     assert os.waitpid(child, 0)[1] == 0
     for _ in range(DEATHS):
         child, pipe = spawn(folder, folder / "died.npy")
-        steps = steps_until(os.dup(pipe), rng.randrange(2, 25))
+        steps = steps_until(os.dup(pipe), rng.randrange(2, 9))
         time.sleep(rng.uniform(0, 0.03))
         os.kill(child, signal.SIGKILL)
         steps += steps_until(pipe, None)

@@ -51,7 +51,6 @@ min_per_class = 4
 max_per_class = 8
 """
 TIMEOUT = 120  # a process that waits for ever is killed after so many seconds
-CONNECTED = "[Gloo]"  # JAX's transport says so on stdout
 Running = "subprocess.Popen[str]"
 
 
@@ -86,6 +85,13 @@ def ended(*processes: Running) -> list[Result]:
 def lines_of(run: Path) -> list[dict[str, Any]]:
     path = run / "metrics.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def wait_for_epochs(run: Path, count: int, process: Running) -> None:
+    """Until so many are done, or the process is."""
+    until = time.monotonic() + TIMEOUT
+    while len(lines_of(run)) < count and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def arrays_of(folder: Path) -> dict[str, np.ndarray]:
@@ -156,9 +162,7 @@ def test_killed_and_run_again_it_gives_the_same_spider(
     command = small_zoo, "--config", page, "--out", out, "--run", run, "-v"
     cache = trained[1].with_name("cache")
     first = started(cache, *command)
-    until = time.monotonic() + TIMEOUT
-    while len(lines_of(run)) < 3 and first.poll() is None and time.monotonic() < until:
-        time.sleep(0.01)
+    wait_for_epochs(run, 3, first)
     first.send_signal(signal.SIGKILL)
     assert ended(first)[0].code == -signal.SIGKILL
     assert 3 <= len(lines_of(run)) < EPOCHS
@@ -209,29 +213,59 @@ def test_a_run_in_a_foreign_folder_is_refused(
 # ---- several processes -----------------------------------------------------------------------
 
 
-def test_two_processes_train_the_same_spider_and_write_it_once(
-    trained: tuple[Result, Path], small_zoo: Path, tmp_path: Path
-) -> None:
+def free_address() -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    out, run = tmp_path / "spider", tmp_path / "run"
-    page = trained[1].with_name("page.toml")
-    train = small_zoo, "--config", page, "--run", run
-    together = "--coordinator", address, "--processes", 2, "--process"
-    first, second = ended(
-        started(tmp_path / "cache0", *train, "--out", out, *together, 0),
-        started(tmp_path / "cache1", *train, "--out", tmp_path / "unused", *together, 1),
-    )
-    assert (first.code, second.code) == (DONE, DONE), first.err + second.err
-    said = [[line for line in r.out.splitlines() if CONNECTED not in line] for r in (first, second)]
-    assert [len(lines) for lines in said] == [1, 0]  # one of them writes, and says so
-    assert not (tmp_path / "unused").exists()
-    assert sorted(path.name for path in run.iterdir()) == ["metrics.jsonl", "run.json"]
-    found, wanted = arrays_of(out), arrays_of(trained[1])
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def two(small_zoo: Path, page: Path, folder: Path) -> list[Running]:
+    """Two processes that train together; the second is told of another OUT, and must not use it."""
+    together = "--coordinator", free_address(), "--processes", 2, "--process"
+    train = small_zoo, "--config", page, "--run", folder / "run"
+    return [
+        started(folder / f"cache{i}", *train, "--out", folder / out, *together, i)
+        for i, out in enumerate(("spider", "unused"))
+    ]
+
+
+def same_within_rounding(folder: Path, other: Path) -> None:
+    found, wanted = arrays_of(folder), arrays_of(other)
     assert list(found) == list(wanted)
     for name, array in wanted.items():
         np.testing.assert_allclose(found[name], array, rtol=0, atol=1e-5, err_msg=name)
+
+
+def test_two_processes_train_the_same_spider_and_write_it_once(
+    trained: tuple[Result, Path], small_zoo: Path, tmp_path: Path
+) -> None:
+    first, second = ended(*two(small_zoo, trained[1].with_name("page.toml"), tmp_path))
+    assert (first.code, second.code) == (DONE, DONE), first.err + second.err
+    said = [len(result.out.splitlines()) for result in (first, second)]
+    assert said == [1, 0]  # one of them writes, and says so
+    assert not (tmp_path / "unused").exists()
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "metrics.jsonl",
+        "run.json",
+    ]
+    same_within_rounding(tmp_path / "spider", trained[1])
+
+
+def test_two_processes_go_on_where_they_were_killed(
+    trained: tuple[Result, Path], small_zoo: Path, tmp_path: Path
+) -> None:
+    page, run = trained[1].with_name("page.toml"), tmp_path / "run"
+    both = two(small_zoo, page, tmp_path)
+    wait_for_epochs(run, 3, both[0])
+    for process in both:
+        process.send_signal(signal.SIGKILL)
+    assert [r.code for r in ended(*both)] == [-signal.SIGKILL] * 2
+    assert 3 <= len(lines_of(run)) < EPOCHS
+
+    first, second = ended(*two(small_zoo, page, tmp_path))
+    assert (first.code, second.code) == (DONE, DONE), first.err + second.err
+    assert len(lines_of(run)) == EPOCHS
+    same_within_rounding(tmp_path / "spider", trained[1])
 
 
 @pytest.mark.parametrize(
