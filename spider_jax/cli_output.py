@@ -71,7 +71,7 @@ def _json_value(value: Any) -> Any:
 
 def keep_stdout() -> None:
     """Keep stdout for data: what libraries below Python write there goes to stderr."""
-    if sys.stdout is not sys.__stdout__:
+    if sys.stdout is not sys.__stdout__ or sys.stdout is None:
         return  # a caller in this process has its own already
     sys.stdout.flush()
     sys.stdout = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding)
