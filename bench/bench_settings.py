@@ -35,15 +35,13 @@ from spider_jax.train import fit
 from spider_jax.train_config import TrainConfig
 from spider_jax.training_set import TrainingSet
 
-PCA: dict[str, Any] = {"scaling": "pca"}
-NO_MEMORY: dict[str, Any] = {**PCA, "memory": 0.0, "learning_rate": 2e-3, "epochs": 18}
+NO_MEMORY: dict[str, Any] = {"memory": 0.0, "learning_rate": 2e-3, "epochs": 18}
 CHOICES: tuple[dict[str, Any], ...] = (
+    {**NO_MEMORY, "scaling": "pca"},
     NO_MEMORY,
-    {**NO_MEMORY, "token_noise": 0.3, "token_dropout": 0.2, "dropout": 0.2, "spread": True},
-    {**PCA, "memory": 4.0, "learning_rate": 2e-3, "epochs": 18},
-    {**PCA, "memory": 4.0, "learning_rate": 3e-4, "epochs": 6},
-    {**PCA, "memory": 8.0, "learning_rate": 3e-4, "epochs": 6},
-    {"scaling": "standardize", "memory": 8.0, "learning_rate": 3e-4, "epochs": 6},
+    {"memory": 4.0},
+    {"memory": 8.0},
+    {"memory": 16.0},
 )
 Rank = Callable[[TrainingSet, list[str], list[str]], NDArray[np.floating]]
 

@@ -23,7 +23,7 @@ from spider_jax.ranking import Ranking
 from spider_jax.score_zoo import score_zoo
 from spider_jax.spider import Spider
 from spider_jax.store import FeatureStore
-from spider_jax.tasks import TaskConfig, task_tokens
+from spider_jax.tasks import TaskConfig, task_deviations, task_tokens
 from spider_jax.train import train
 from spider_jax.train_config import TrainConfig
 
@@ -45,6 +45,7 @@ __all__ = [
     "plackett_luce_loss",
     "ridge",
     "score_zoo",
+    "task_deviations",
     "task_tokens",
     "train",
     "weighted_tau",

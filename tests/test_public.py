@@ -30,6 +30,7 @@ NAMES = [
     "plackett_luce_loss",
     "ridge",
     "score_zoo",
+    "task_deviations",
     "task_tokens",
     "train",
     "weighted_tau",
@@ -111,6 +112,7 @@ SIGNATURES = {
         "(zoo, task, metrics=('logme', 'knn', 'h_score_shrunk', 'nce', 'leep'), *, cache=True, "
         "show_progress=False)"
     ),
+    "task_deviations": "(features, labels)",
     "task_tokens": "(features, labels)",
     "train": "(zoo, config=None, *, datasets=None, run=None, show_progress=False)",
     "weighted_tau": "(truth, scores, *, rank=True)",
