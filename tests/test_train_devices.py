@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import train_devices
 from numpy.typing import NDArray
-from train_devices import CONFIG, FORMS, PROCESSES, flat, trained
+from train_devices import CONFIG, FORMS, LONGER, PROCESSES, RESUMED, flat, trained
 
 Found = dict[str, NDArray[np.float64]]
 TIMEOUT = 240  # a process that waits for ever is killed after so many seconds
@@ -66,6 +66,13 @@ def test_devices_do_not_change_the_weights(
 ) -> None:
     assert np.ptp(alone) > 1
     np.testing.assert_allclose(together[form], alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", RESUMED)
+def test_a_training_goes_on_with_other_devices(together: Found, form: str) -> None:
+    """10 steps of SGD on one device, 20 in another form."""
+    expected = flat(trained("1 device", LONGER))
+    np.testing.assert_allclose(together[f"resumed on {form}"], expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("form", PROCESSES)

@@ -185,7 +185,7 @@ def test_no_damage_goes_unseen(stopped: Callable[..., Path], how: str, tmp_path:
 
 @pytest.mark.parametrize("form", ["pmap on 1", "2 parts"])
 def test_another_form_goes_on(stopped: Callable[..., Path], form: str) -> None:
-    """20 further steps of SGD; on more devices in test_train_devices."""
+    """On more devices: test_train_devices."""
     config = replace(CONFIG, epochs=5, checkpoint_every=2)
     folder = stopped(5, config, held=0)
     expected = flat(trained("1 device", config))

@@ -3,6 +3,7 @@
 With a PORT, one of two processes that have two of the devices each.
 """
 
+import contextlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from small_training import for_training
 
 from spider_jax.optimize import Learned, Lesson, optimize
 from spider_jax.train_config import TrainConfig
+from spider_jax.training_run import TrainingRun
 
 TASKS, MODELS, CLASSES, WIDTH = 30, 7, 5, 6
 # 20 steps of plain SGD, of which no optimiser hides a factor; 6 places do not divide by 4 devices
@@ -69,12 +71,38 @@ def flat(learned: Learned) -> np.ndarray:
     return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in leaves])
 
 
+LONGER = replace(CONFIG, epochs=6, checkpoint_every=2)
+RESUMED = ("4 devices", "2 x 2", "pmap on 4")
+
+
+class StoppedError(Exception):
+    """What interrupts a training."""
+
+
+def resumed(form: str, folder: Path) -> Learned:
+    """10 steps on one device, then 20 in this form."""
+
+    class Stopping(TrainingRun):
+        def save(self, step: int, *rest: Any) -> None:
+            super().save(step, *rest)
+            if step == 10:
+                raise StoppedError
+
+    with contextlib.suppress(StoppedError):
+        trained("1 device", LONGER, run=Stopping(folder, {}))
+    return trained(form, LONGER, run=TrainingRun(folder, {}))
+
+
 def main(out: str, port: str = "", process: str = "0") -> None:
     forms = tuple(FORMS)
     if port:
         address, forms = f"127.0.0.1:{port}", PROCESSES
         jax.distributed.initialize(address, 2, int(process))
     found = {form: flat(trained(form)) for form in forms}
+    if not port:
+        for form in RESUMED:
+            folder = Path(out).with_name(f"{form}.run")
+            found[f"resumed on {form}"] = flat(resumed(form, folder))
     if process == "0":
         np.savez(Path(out), allow_pickle=False, **found)
 
