@@ -182,7 +182,7 @@ def compare(zoo: FeatureStore, run: Run) -> tuple[Comparison, dict[str, object]]
         "five splits",
         "metrics and probes run every model on the target; spider and kernel only the extractor",
         "parameter counts and source accuracies are not known for this zoo",
-        "the defaults were chosen on held-out source tasks of the same folds (results/settings.md)",
+        "settings were chosen on source tasks of the folds, see the README and results/settings.md",
         f"training of one spider: median {np.median(seconds):.1f} s, teachers apart",
     )
     comparison = Comparison(zoo.tasks, zoo.models, truth, methods, notes)
