@@ -163,10 +163,10 @@ class _Training:
     def advance(self) -> None:
         """One compiled call, at most to the end of the epoch; then look and save.
 
-        A call is a third of what may be lost: two of them may wait for a checkpoint, and while a
-        third runs it is still being written.
+        A call is a third of what may be lost, rounded down: less than two of them wait for a
+        checkpoint (an epoch's last call is short), and while one more runs it is being written.
         """
-        third = -(-self.config.checkpoint_every // 3)
+        third = max(1, self.config.checkpoint_every // 3)
         count = min(third, self.epoch_steps - self.first)
         begun = perf_counter()
         window = (self.epoch, self.first, count)
