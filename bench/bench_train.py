@@ -187,12 +187,12 @@ def agreement(size: Size, forms: Sequence[str]) -> float:
     """
     state, given = start(size), lesson(size, 1)
     loss, mine = gradients(state, given, OURS)
-    total = np.sqrt(sum(float((g**2).sum()) for g in mine))
+    total = np.sqrt(sum(float((g**2).sum()) for g in mine.arrays().values()))
     found = {}
     for form in forms:
         its_loss, its = gradients(state, given, form)
         found[form, "loss"] = abs(its_loss - loss) / abs(loss)
-        for name, a, b in zip(Weights._fields, mine, its, strict=True):
+        for (name, a), b in zip(mine.arrays().items(), its.arrays().values(), strict=True):
             scale = total if name in NIL else np.linalg.norm(a)
             found[form, name] = float(np.linalg.norm(a - b) / scale)
     worst = max(found, key=lambda key: found[key])

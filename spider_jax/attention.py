@@ -6,7 +6,8 @@ C tokens and a read-out; all else is a product per model or per task:
     score(m, t) = head(LN(LN(theta_m + b_o + sum_j a_j W_o W_v x_j))),
     a = softmax_j(<key_m, x_j>), key_m = W_k^T W_q theta_m / sqrt(d), x_0 = theta_m, x_j = U mu_j.
 
-`scoring` holds the same sum for ranking, folded further and compiled in chunks.
+A model that is looked at with its own features has its own class centres in the sum as well,
+x_j = P_m nu_j + p_m. `scoring` and `rerank` hold the same sums for ranking, folded further.
 """
 
 from collections.abc import Callable
@@ -19,13 +20,17 @@ from jaxtyping import Array, Bool, Float, Int
 HIGHEST = jax.lax.Precision.HIGHEST
 LAYER_NORM_EPSILON = 1e-5
 PAIR_ELEMENTS = 1 << 19  # tasks x models x d of one chunk: 2 MB of float32 an array, in cache
+PER_MODEL = ("theta", "own_project", "own_bias")  # of Weights: rows of models, the rest is shared
 
 Map = Callable[[Array], Array]
-Regularize = Callable[[Float[Array, "T m d"], Int[Array, " m"]], Float[Array, "T m d"]]
+Regularize = Callable[[Float[Array, "T m d"], Int[Array, "..."]], Float[Array, "T m d"]]
 
 
 class Weights(NamedTuple):
-    """Parameters of the spider. x @ matrix everywhere; [in, out]."""
+    """Parameters of the spider. x @ matrix everywhere; [in, out].
+
+    own_project, own_bias: of every model's own class centres; None where there are none.
+    """
 
     theta: Float[Array, "M d"]
     project: Float[Array, "D d"]
@@ -41,6 +46,19 @@ class Weights(NamedTuple):
     head_norm_bias: Float[Array, " d"]
     head: Float[Array, " d"]
     head_bias: Float[Array, ""]
+    own_project: Float[Array, "M p d"] | None = None
+    own_bias: Float[Array, "M d"] | None = None
+
+    def arrays(self) -> dict[str, Array]:
+        """The parameters that there are, by name."""
+        return {name: array for name, array in self._asdict().items() if array is not None}
+
+
+class OwnTokens(NamedTuple):
+    """Models' own class centres on tasks: tokens [T, k, C, p] scaled, of the models [T, k]."""
+
+    tokens: Float[Array, "T k C p"]
+    models: Int[Array, "T k"]
 
 
 def score_tasks(
@@ -58,8 +76,8 @@ def score_tasks(
 
     Args:
         w: of one member. tokens: [T, C, D] scaled, padded. mask: [T, C] True where real.
-        regularize: applied to the attention outputs [T, m, d] of these rows of theta [m] (dropout
-            while training).
+        regularize: applied to the attention outputs [T, m, d] of these rows of theta, [m] or
+            [T, m] (dropout while training).
         pair_elements: T m d of a chunk of m models; up to four chunks stay one.
 
     Returns:
@@ -94,7 +112,7 @@ def _of_projected(w: Weights, tokens: Array, mask: Array) -> Map:
     def attend(theta: Array) -> Array:
         key = apply_key(theta) / theta.shape[-1] ** 0.5
         logits = _dot(key, X.T).reshape(-1, T, C).swapaxes(0, 1)
-        share, own = _softmax(logits, (key * theta).sum(-1), mask)
+        share, own = _softmax(logits, (key * theta).sum(-1)[None], mask)
         return _dot(share, values) + own[..., None] * apply_value(theta)[None]
 
     return attend
@@ -115,7 +133,8 @@ def _of_raw(w: Weights, tokens: Array, mask: Array) -> Map:
         key = _dot(_dot(theta, w.query), w.key.T) / d**0.5
         logits = _dot(_dot(key, w.project.T), flat.T).reshape(m, T, C).swapaxes(0, 1)
         offset = _dot(key, w.project_bias)
-        share, own = _softmax(logits + offset[None, :, None], (key * theta).sum(-1), mask)
+        self_logit = (key * theta).sum(-1)[None]
+        share, own = _softmax(logits + offset[None, :, None], self_logit, mask)
         seen = _dot(_dot(share, tokens).reshape(T * m, D), w.project).reshape(T, m, d)
         own = own[..., None]
         mixed = seen + (1 - own) * w.project_bias[None, None] + own * theta[None]
@@ -124,12 +143,52 @@ def _of_raw(w: Weights, tokens: Array, mask: Array) -> Map:
     return attend
 
 
+def score_with_own(
+    w: Weights,
+    tokens: Float[Array, "T C D"],
+    mask: Bool[Array, "T C"],
+    own: OwnTokens,
+    regularize: Regularize = lambda attended, rows: attended,
+) -> Float[Array, "T k"]:
+    """Scores of some models of every task with their own class centres beside the general ones.
+
+    Args:
+        w: with own_project and own_bias. tokens, mask, regularize: as `score_tasks`; the mask is of
+            both sorts of tokens.
+        own: of k models a task, rows of theta.
+
+    Returns:
+        float32 [T, k].
+    """
+    assert w.own_project is not None
+    assert w.own_bias is not None
+    T, k, C, _ = own.tokens.shape
+    theta, P, p = (rows[own.models] for rows in (w.theta, w.own_project, w.own_bias))
+    key = _dot(_dot(theta, w.query), w.key.T) / theta.shape[-1] ** 0.5
+    X = _dot(tokens, w.project) + w.project_bias[None, None]
+    met = jnp.einsum("tkpd,tkd->tkp", P, key, precision=HIGHEST)
+    own_logits = jnp.einsum("tkcp,tkp->tkc", own.tokens, met, precision=HIGHEST)
+    own_logits += (key * p).sum(-1, keepdims=True)
+    logits = jnp.concatenate([_dot(key, X.swapaxes(1, 2)), own_logits], -1)
+    both = jnp.concatenate([mask, mask], -1)
+    share, self_share = _softmax(logits, (key * theta).sum(-1), both)
+    average = jnp.einsum("tkc,tkcp->tkp", share[..., C:], own.tokens, precision=HIGHEST)
+    mixed = _dot(share[..., :C], X) + jnp.einsum("tkp,tkpd->tkd", average, P, precision=HIGHEST)
+    mixed += share[..., C:].sum(-1, keepdims=True) * p + self_share[..., None] * theta
+    attended = regularize(_dot(_dot(mixed, w.value), w.output), own.models)
+    flat = attended.reshape(1, T * k, -1)
+    return read_out(w, theta.reshape(T * k, -1), flat).reshape(T, k)
+
+
 def _softmax(logits: Array, self_logit: Array, mask: Array) -> tuple[Array, Array]:
-    """Attention over the classes [T, m, C] and over the model itself [T, m]; they sum to 1."""
+    """Attention over the classes [T, m, C] and over the model itself [T, m]; they sum to 1.
+
+    self_logit: [1, m] or [T, m].
+    """
     logits = jnp.where(mask[:, None], logits, -jnp.inf)
-    top = jax.lax.stop_gradient(jnp.maximum(logits.max(-1), self_logit[None]))
+    top = jax.lax.stop_gradient(jnp.maximum(logits.max(-1), self_logit))
     share = jnp.exp(logits - top[..., None])
-    own = jnp.exp(self_logit[None] - top)
+    own = jnp.exp(self_logit - top)
     total = share.sum(-1) + own
     return share / total[..., None], own / total
 

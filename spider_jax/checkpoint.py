@@ -22,6 +22,7 @@ from spider_jax.attention import Weights
 from spider_jax.errors import InputError
 from spider_jax.files import atomic_folder, damaged_file, digests, read_json, write_json
 from spider_jax.memory import Memory, Recall
+from spider_jax.rerank import OwnMaps
 from spider_jax.scaling import Scaling
 from spider_jax.spider import Description, Spider
 from spider_jax.task_ridge import TaskRidge
@@ -42,6 +43,7 @@ def save(spider: Spider, folder: Path) -> None:
     ridge = spider.memory is not None and spider.memory.recall.ridge is not None
     content = asdict(spider.description) | {"scaling": scaling, "memory": remembered}
     content["memory_ridge"] = ridge
+    content["own"] = None if spider.own is None else _own_sizes(spider.own)
     resolution = spider.description.resolution
     content["resolution"] = resolution if math.isfinite(resolution) else None
     with atomic_folder(folder) as temporary, quiet(), _checkpointer() as checkpointer:
@@ -67,7 +69,8 @@ def load(folder: Path) -> Spider:
     scaling = Scaling(arrays["mean"], arrays["matrix"], content["scaling"]["spread"])
     weights = {name: jnp.asarray(array) for name, array in arrays["weights"].items()}
     memory = _memory(arrays["memory"]) if content["memory"] else None
-    return Spider(description, scaling, Weights(**weights), memory)
+    own = _own(description, content["own"], arrays["own"]) if content.get("own") else None
+    return Spider(description, scaling, Weights(**weights), memory, own)
 
 
 def refuse_foreign(folder: Path) -> None:
@@ -88,8 +91,10 @@ def _arrays(spider: Spider) -> dict[str, Any]:
     arrays = {
         "mean": jnp.asarray(scaling.mean),
         "matrix": jnp.asarray(scaling.matrix),
-        "weights": spider.weights._asdict(),
+        "weights": spider.weights.arrays(),
     }
+    if spider.own is not None:
+        arrays["own"] = {n: a for n, a in spider.own._asdict().items() if n != "starts"}
     if spider.memory is not None:
         arrays["memory"] = {**spider.memory.recall.arrays(), "targets": spider.memory.targets}
     return arrays
@@ -99,6 +104,18 @@ def _memory(arrays: dict[str, Any]) -> Memory:
     kept = Recall.of(arrays)
     assert kept is not None  # its shapes were checked
     return Memory(kept, arrays["targets"])
+
+
+def _own_sizes(own: OwnMaps) -> dict[str, int]:
+    """rows: of all models' maps, width: q; what of M there is, `widths` of the description says."""
+    return {"rows": int(own.starts[-1]), "width": int(own.matrix.shape[1])}
+
+
+def _own(about: Description, sizes: dict[str, int], arrays: dict[str, Any]) -> OwnMaps:
+    starts = np.cumsum([0, *(about.widths.get(model, 0) for model in about.models)])
+    if starts[-1] != sizes["rows"]:
+        raise InputError("widths of the models do not fit their own maps: copy the spider again")
+    return OwnMaps(starts, *(arrays[name] for name in OwnMaps._fields[1:]))
 
 
 def _description(content: dict[str, Any]) -> Description:
@@ -123,14 +140,20 @@ def _shapes(content: dict[str, Any]) -> dict[str, Any]:
         "mean": (D,),
         "matrix": (components,) if content["scaling"]["diagonal"] else (D, components),
         "weights": {
-            name: (E, *shape) for name, shape in zip(Weights._fields, weights, strict=True)
+            name: (E, *shape) for name, shape in zip(Weights._fields, weights, strict=False)
         },
     }
     memory: dict[str, Any] = {"embeddings": (S, 2 * p), "targets": (S, M)}
     if content.get("memory_ridge"):  # older files have none
         ridge = ((D,), (2 * D,), (2 * D, S), ())
         memory |= {f"ridge_{n}": s for n, s in zip(TaskRidge._fields, ridge, strict=True)}
-    return shapes | ({"memory": memory} if S else {})
+    if S:
+        shapes["memory"] = memory
+    if content.get("own"):  # older files have none
+        R, q = content["own"]["rows"], content["own"]["width"]
+        own = ((R,), (R, q), (E, M, q, d), (E, M, d))
+        shapes["own"] = dict(zip(OwnMaps._fields[1:], own, strict=True))
+    return shapes
 
 
 def _check_digests(folder: Path) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from spider_jax.attention import Weights
 from spider_jax.errors import InputError
+from spider_jax.rerank import OwnMaps
 
 log = logging.getLogger("spider_jax")
 
@@ -34,7 +35,9 @@ OWN_LINEAR = re.compile(r"hete_linears\.(.+)\.(?:weight|bias)")
 IGNORED = ("uni_prompt", "hete_prompt")
 
 
-def read_state(state: Mapping[str, Any], models: Sequence[str]) -> tuple[Weights, dict[str, int]]:
+def read_state(
+    state: Mapping[str, Any], models: Sequence[str]
+) -> tuple[Weights, dict[str, int], OwnMaps | None]:
     """An ensemble of one from a published checkpoint.
 
     Args:
@@ -44,7 +47,7 @@ def read_state(state: Mapping[str, Any], models: Sequence[str]) -> tuple[Weights
 
     Returns:
         Weights with a leading axis of 1; the feature width of every model that has a linear layer
-        of its own.
+        of its own; these layers, None where no model has one.
 
     Raises:
         InputError: a parameter is missing, of another shape or not finite; a linear layer of a
@@ -65,7 +68,28 @@ def read_state(state: Mapping[str, Any], models: Sequence[str]) -> tuple[Weights
     if rest:
         log.warning("ignored in the torch checkpoint: %s", ", ".join(map(repr, sorted(rest))))
     ready = {name: np.array(array)[None] for name, array in arrays.items()}
-    return Weights(**ready), widths  # type: ignore[arg-type]
+    return Weights(**ready), widths, _own_maps(state, models, widths, sizes["d"])  # type: ignore[arg-type]
+
+
+def _own_maps(
+    state: Mapping[str, Any], models: Sequence[str], widths: Mapping[str, int], d: int
+) -> OwnMaps | None:
+    """The models' own linear layers: the first factor is the layer, the second leaves it be."""
+    if not widths:
+        return None
+    starts = np.cumsum([0, *(widths.get(model, 0) for model in models)])
+    matrix, bias = np.zeros((starts[-1], d), np.float32), np.zeros((1, len(models), d), np.float32)
+    for i, model in enumerate(models):
+        if model in widths:
+            layer = f"hete_linears.{model}"
+            matrix[starts[i] : starts[i + 1]] = _array(state, f"{layer}.weight").T
+            shift = _array(state, f"{layer}.bias")
+            _check_shape(f"{layer}.bias", shift, ("d",), {"d": d})
+            bias[0, i] = shift
+    same = np.broadcast_to(np.eye(d, dtype=np.float32), (1, len(models), d, d))
+    return OwnMaps(
+        starts, np.zeros(starts[-1], np.float32), matrix, np.ascontiguousarray(same), bias
+    )
 
 
 def _array(state: Mapping[str, Any], name: str) -> NDArray[np.float32]:

@@ -359,7 +359,7 @@ def _shared_fingerprint(spider: Spider) -> str:
     memory: tuple[Any, ...] = ()
     if spider.memory is not None:
         memory = tuple(spider.memory.recall.arrays().values())
-    for array in (scaling.mean, scaling.matrix, *shared, *memory):
+    for array in (scaling.mean, scaling.matrix, *shared.arrays().values(), *memory):
         digest.update(repr(np.shape(array)).encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 

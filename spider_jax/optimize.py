@@ -14,10 +14,10 @@ from flax import nnx
 from jaxtyping import Array
 from numpy.typing import NDArray
 
-from spider_jax.attention import Weights, score_tasks
+from spider_jax.attention import OwnTokens, Weights, score_tasks
 from spider_jax.errors import InputError
 from spider_jax.measures import weighted_tau
-from spider_jax.parallel import Runner, pad_rows, runner
+from spider_jax.parallel import Runner, map_rows, pad_rows, runner
 from spider_jax.progress import task_bar
 from spider_jax.spider import SpiderNet
 from spider_jax.step import Lanes, Members, State, direction
@@ -34,7 +34,7 @@ class Lesson(NamedTuple):
 
     tokens [T, C, p], mask [T, C]: scaled. targets [T, M]. prior [E, T, M]: what the score of every
     member begins with, or None. inside [E, T]: tasks that a member trains on. held [E, V]: tasks
-    that each is judged on.
+    that each is judged on. own: class centres of R models a task, [T, R, C, q] and [T, R], or None.
     """
 
     tokens: NDArray[np.float32]
@@ -43,6 +43,7 @@ class Lesson(NamedTuple):
     prior: NDArray[np.float32] | None
     inside: NDArray[np.bool_]
     held: NDArray[np.int64]
+    own: OwnTokens | None = None
 
 
 class Learned(NamedTuple):
@@ -116,7 +117,8 @@ class _Training:
         self.best: Any = None
         self.seconds, self.trained, self.saved = 0.0, 0, 0
         keys = jax.random.split(jax.random.key(config.seed), config.members)
-        state = _start(config.width, self.models, lesson.tokens.shape[2], plain)(keys)
+        widths = lesson.tokens.shape[2], 0 if lesson.own is None else lesson.own.tokens.shape[3]
+        state = _start(config.width, self.models, *widths, plain)(keys)
         saved = run.restore() if run is not None else None
         if saved is not None:
             state = self._resume(saved, state)
@@ -260,13 +262,13 @@ def _runner(
 
 @lru_cache(maxsize=8)
 def _start(
-    width: int, models: int, token_width: int, config: TrainConfig
+    width: int, models: int, token_width: int, own_width: int, config: TrainConfig
 ) -> Callable[[Array], State]:
     """keys [E] -> the state of all members before the first step."""
     optimizer = direction(config)
 
     def start(key: Array) -> State:
-        weights = SpiderNet(models, token_width, width, nnx.Rngs(key)).weights()
+        weights = SpiderNet(models, token_width, width, nnx.Rngs(key), own_width).weights()
         return State(weights, optimizer.init(weights), jnp.int32(0))
 
     def of_all(keys: Array) -> State:
@@ -292,12 +294,14 @@ def deal(lesson: Lesson, config: TrainConfig, multiple: int) -> Lanes:
     position[:B] = np.append(order, np.full(places * B - T, -1)).reshape(places, B).T
     real, position = position >= 0, np.maximum(position, 0)
     prior = None if lesson.prior is None else np.moveaxis(lesson.prior, 0, 1)[position]
+    own = lesson.own
     return Lanes(
         tokens=lesson.tokens[position],
         mask=lesson.mask[position],
         targets=lesson.targets[position],
         prior=prior,
         inside=np.moveaxis(lesson.inside, 0, 1)[position] & real[..., None],
+        own=None if own is None else OwnTokens(own.tokens[position], own.models[position]),
     )
 
 
@@ -329,7 +333,7 @@ def whole(array: Array | NDArray[Any]) -> NDArray[Any]:
 
 
 def _without_padding(weights: Weights, models: int) -> Weights:
-    return weights._replace(theta=weights.theta[:, :models])
+    return map_rows(lambda rows: rows[:, :models], weights)
 
 
 def pad_state(state: State, multiple: int) -> State:

@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
-from spider_jax.attention import Weights
+from spider_jax.attention import PER_MODEL, Weights
 from spider_jax.errors import InputError
 from spider_jax.step import Axes, Call, Lanes, Members, State, make_call
 from spider_jax.train_config import TrainConfig
@@ -190,19 +190,30 @@ def _first(array: Array) -> Array:
 
 
 def state_specs(state: State) -> State:
-    """Specs of a state: rows of theta, and of all that is shaped like theta, over "model"."""
+    """Specs of a state: rows of models, and of all that is shaped like them, over "model"."""
     split = PartitionSpec(None, MODEL)
 
     def of(part: Any) -> Any:
         if not isinstance(part, Weights):
             return WHOLE
-        return Weights._make(split if name == "theta" else WHOLE for name in Weights._fields)
+        rows = {name: split for name in PER_MODEL if getattr(part, name) is not None}
+        return jax.tree.map(lambda _: WHOLE, part)._replace(**rows)
 
     specs: State = jax.tree.map(of, state, is_leaf=lambda part: isinstance(part, Weights))
     return specs
 
 
 def pad_rows(weights: Weights, multiple: int) -> Weights:
-    """Zero rows below theta [E, M, d] up to a multiple; they are masked and never move."""
+    """Zero rows below those of the models [E, M, ...] up to a multiple; they never move."""
     missing = -weights.theta.shape[1] % multiple
-    return weights._replace(theta=jnp.pad(weights.theta, ((0, 0), (0, missing), (0, 0))))
+
+    def pad(rows: Array) -> Array:
+        return jnp.pad(rows, ((0, 0), (0, missing), *((0, 0),) * (rows.ndim - 2)))
+
+    return map_rows(pad, weights)
+
+
+def map_rows(change: Callable[[Array], Array], weights: Weights) -> Weights:
+    """Weights whose rows of models are changed."""
+    rows = {name: getattr(weights, name) for name in PER_MODEL}
+    return weights._replace(**jax.tree.map(change, rows))

@@ -28,7 +28,8 @@ class Ranking:
         resolution: at least 0; NaN or infinite where it is not known.
         task: name of the task.
         accuracies: true accuracy of the ranked models for which it is known.
-        notes: sentences for the reader, for instance which models were skipped.
+        notes: sentences for the reader.
+        skipped: models that could not be looked at, and why; they are ranked all the same.
 
     Raises:
         InputError: names and scores that do not fit together, or a value out of range.
@@ -40,6 +41,7 @@ class Ranking:
     task: str | None = None
     accuracies: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         scores = _read_scores(self.names, self.scores)
@@ -208,6 +210,7 @@ class Ranking:
             "task": self.task,
             "resolution": self.resolution if known else None,
             "notes": list(self.notes),
+            "skipped": list(self.skipped),
             "models": models,
         }
 
@@ -215,7 +218,7 @@ class Ranking:
         """Write the ranking as JSON, all or nothing; `from_json` reads it back.
 
         {"format": "spider_jax/ranking", "version": 1, "created_with": {...}, "task", "resolution",
-        "notes", "models": [{"rank", "cannot_tell_from": [first, last], "model", "score",
+        "notes", "skipped", "models": [{"rank", "cannot_tell_from": [first, last], "model", "score",
         "accuracy"}, ...]}, with null for an unknown task, resolution or accuracy.
 
         Args:
@@ -265,6 +268,7 @@ class Ranking:
         hidden = len(self.names) - len(rows)
         more = [f"{hidden} more not shown"] if hidden else []
         notes = [f"note: {escape(note)}" for note in self.notes]
+        notes += [f"not looked at: {escape(why)}" for why in self.skipped]
         return [*heading, table(self.columns, rows), *more, *notes, self._meaning()]
 
     def _meaning(self) -> str:
@@ -301,7 +305,8 @@ def _from_content(content: Mapping[str, Any]) -> Ranking:
     models = content["models"]
     resolution = content["resolution"]
     names = tuple(entry["model"] for entry in models)
-    for text in (*names, content["task"] or "", *content["notes"]):
+    skipped = tuple(content.get("skipped", ()))  # older files have none
+    for text in (*names, content["task"] or "", *content["notes"], *skipped):
         if not isinstance(text, str):
             raise TypeError(f"model names, task and notes must be text, got {text!r}")
     accuracies = {entry["model"]: entry["accuracy"] for entry in models}
@@ -312,4 +317,5 @@ def _from_content(content: Mapping[str, Any]) -> Ranking:
         task=content["task"],
         accuracies={name: float(value) for name, value in accuracies.items() if value is not None},
         notes=tuple(content["notes"]),
+        skipped=skipped,
     )

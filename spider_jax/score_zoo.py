@@ -72,6 +72,7 @@ def score_zoo(
     task: str,
     metrics: Sequence[str] = DEFAULT_METRICS,
     *,
+    models: Sequence[str] | None = None,
     cache: str | Path | bool = True,
     show_progress: bool = False,
 ) -> ScoreTable:
@@ -85,6 +86,7 @@ def score_zoo(
         task: name of a task. On regression and multi-label tasks only LogME has a meaning; the
             other metrics are left out.
         metrics: names in METRICS. One that needs source probabilities is NaN for models without.
+        models: names of those to score; default: all that have features on the task.
         cache: a folder for scores, True for the user's own, False for none. A score is found again
             by the content of features and labels, so an interrupted run does what is missing.
         show_progress: a bar on stderr.
@@ -94,7 +96,8 @@ def score_zoo(
         listed in its problems.
 
     Raises:
-        InputError: unknown task or metric, labels that cannot be used, or no model that can.
+        InputError: unknown task or metric, labels that cannot be used, or (unless models are named)
+            no model that can.
     """
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
@@ -107,8 +110,10 @@ def score_zoo(
     if not usable:
         raise InputError(f"task {task!r} is {kind}: none of {', '.join(metrics)} can score it")
     folder = default_folder() if cache is True else None if cache is False else Path(cache)
-    run = _Run(zoo, task, usable, folder)
-    for model in progress(zoo.models_of(task), "scoring", show_progress):
+    run = _Run(zoo, task, usable, folder, whole=models is None)
+    there = zoo.models_of(task)
+    asked = there if models is None else [model for model in models if model in there]
+    for model in progress(asked, "scoring", show_progress):
         run.score(model)
     return run.table(metrics, kind)
 
@@ -117,8 +122,15 @@ class _Run:
     """Scores of one task as they come."""
 
     def __init__(
-        self, zoo: FeatureStore, task: str, metrics: Sequence[str], folder: Path | None
+        self,
+        zoo: FeatureStore,
+        task: str,
+        metrics: Sequence[str],
+        folder: Path | None,
+        *,
+        whole: bool,
     ) -> None:
+        self.whole = whole
         self.zoo, self.task, self.metrics, self.folder = zoo, task, metrics, folder
         self.rows = zoo.training_rows(task)
         self.labels = check_targets(zoo.training_labels(task), len(self.rows))
@@ -177,7 +189,7 @@ class _Run:
 
     def table(self, metrics: Sequence[str], kind: str) -> ScoreTable:
         """What was found, and what was not and why."""
-        if not any(self.parts.values()):
+        if self.whole and not any(self.parts.values()):
             why = f": {self.problems[0]}" if self.problems else ", it has no features"
             raise InputError(f"no model of {self.zoo.folder} can be scored on {self.task!r}{why}")
         values = np.full((len(self.parts), len(metrics)), np.nan)

@@ -97,7 +97,8 @@ class Checkpoint(NamedTuple):
     """An ensemble ready to score.
 
     chunks: padded rows of its models, [E, m, ...]; one stack [n, E, m, ...] of them where the loop
-    over chunks is compiled. models: M. recall: how much remembered tasks count for a new one.
+    over chunks is compiled. models: M. recall: how much remembered tasks count for a new one. maps:
+    that made the rows of a model from its token.
     """
 
     chunks: tuple[ModelRows, ...]
@@ -105,6 +106,7 @@ class Checkpoint(NamedTuple):
     models: int
     form: str
     compiled_loop: bool
+    maps: RowMaps
     recall: Recall | None = None
 
 
@@ -146,7 +148,7 @@ def fold_checkpoint(
     if loop:
         chunks = (jax.tree.map(lambda *a: jnp.stack(a), *chunks),)
     kept = None if memory is None else memory.recall
-    return Checkpoint(chunks, shared, theta.shape[1], form, loop, kept)
+    return Checkpoint(chunks, shared, theta.shape[1], form, loop, maps, kept)
 
 
 def fold_chunk(
@@ -195,7 +197,7 @@ def fold_shared(members: Weights, form: str = "many") -> tuple[RowMaps, Shared]:
 
 
 def _members(members: Weights) -> list[Weights]:
-    shared = [np.asarray(a, np.float64) for a in members[1:]]
+    shared = [np.asarray(a, np.float64) for a in members[1:] if a is not None]
     return [Weights(None, *(a[e] for a in shared)) for e in range(len(shared[0]))]  # type: ignore[arg-type]
 
 
@@ -297,20 +299,42 @@ def _score(
     values: Float[Array, "C v"],
     mask: Bool[Array, " C"],
 ) -> Float[Array, " m"]:
+    return read_out(shared, rows.base + attend(rows, shared, partners, values, mask).value)
+
+
+class Attention(NamedTuple):
+    """What models see of a task: value [m, d], the average; top [m], total [m] of its softmax.
+
+    As softmax merges, more tokens can be added to these without the first ones.
+    """
+
+    value: Float[Array, "m d"]
+    top: Float[Array, " m"]
+    total: Float[Array, " m"]
+
+
+def attend(
+    rows: ModelRows,
+    shared: Shared,
+    partners: Float[Array, "C K"],
+    values: Float[Array, "C v"],
+    mask: Bool[Array, " C"],
+) -> Attention:
+    """The averaged values of models' own tokens and the task's, as far as they are centred."""
     kind = rows.key.dtype
     logits = jnp.where(mask[None], _dot(rows.key, partners.astype(kind).T), -jnp.inf)
     top = jnp.maximum(logits.max(-1), rows.self_logit)
     weights = jnp.exp(logits - top[:, None])
     self_weight = jnp.exp(rows.self_logit - top)
-    scale = 1 / (weights.sum(-1) + self_weight)
+    total = weights.sum(-1) + self_weight
+    scale = 1 / total
     weights = (weights * scale[:, None]).astype(kind)
     if values.shape[1]:
         attended = _dot(weights, values.astype(kind))
     else:
         attended = _late_values(shared, _dot(weights, partners.astype(kind)))
         attended += (1 - self_weight * scale)[:, None] * shared.value_bias[None]
-    h = rows.base + attended + (self_weight * scale)[:, None] * rows.self_value
-    return _read_out(shared, h)
+    return Attention(attended + (self_weight * scale)[:, None] * rows.self_value, top, total)
 
 
 def _late_values(shared: Shared, averaged: Float[Array, "m v"]) -> Float[Array, "m d"]:
@@ -324,7 +348,7 @@ def _late_values(shared: Shared, averaged: Float[Array, "m v"]) -> Float[Array, 
     return hold(_dot(shared.value, hold(averaged).T)).T
 
 
-def _read_out(shared: Shared, h: Float[Array, "m d"]) -> Float[Array, " m"]:
+def read_out(shared: Shared, h: Float[Array, "m d"]) -> Float[Array, " m"]:
     """head(LN(LN(h))) of rows whose mean is 0, from five sums over each row.
 
     With s = (|h|^2 / d + eps)^-1/2 the first norm gives z = s g h + b; b centred, the second

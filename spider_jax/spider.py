@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from spider_jax.attention import LAYER_NORM_EPSILON, Weights
 from spider_jax.errors import InputError
 from spider_jax.memory import Memory
 from spider_jax.ranking import Ranking
+from spider_jax.rerank import OwnMaps
 from spider_jax.scaling import Scaling
 from spider_jax.scoring import Checkpoint, check_form, check_precision, fold_checkpoint, score_pairs
 from spider_jax.store import FeatureStore
@@ -42,9 +43,12 @@ class SpiderNet(nnx.Module):
 
     Args:
         models: M. token_width: width of a scaled task token. width: d. rngs: of the start.
+        own_width: width of scaled tokens of a model's own features, 0 for none.
     """
 
-    def __init__(self, models: int, token_width: int, width: int, rngs: nnx.Rngs) -> None:
+    def __init__(
+        self, models: int, token_width: int, width: int, rngs: nnx.Rngs, own_width: int = 0
+    ) -> None:
         square = nnx.initializers.normal((1 / width) ** 0.5)
         start = nnx.initializers.normal(ATTENTION_OUTPUT_SCALE * (1 / width) ** 0.5)
         self.theta = nnx.Param(jax.random.normal(rngs.params(), (models, width)))
@@ -56,6 +60,11 @@ class SpiderNet(nnx.Module):
         self.norm = nnx.LayerNorm(width, epsilon=LAYER_NORM_EPSILON, rngs=rngs)
         self.head_norm = nnx.LayerNorm(width, epsilon=LAYER_NORM_EPSILON, rngs=rngs)
         self.head = nnx.Linear(width, 1, rngs=rngs)
+        self.own_project, self.own_bias = nnx.data(None), nnx.data(None)
+        if own_width:
+            own = jax.random.normal(rngs.params(), (models, own_width, width))
+            self.own_project = nnx.Param(own * (1 / own_width) ** 0.5)
+            self.own_bias = nnx.Param(jnp.zeros((models, width)))
 
     def weights(self) -> Weights:
         """The parameters under the names of the algebra."""
@@ -74,6 +83,8 @@ class SpiderNet(nnx.Module):
             head_norm_bias=_of(self.head_norm.bias),
             head=self.head.kernel[...][:, 0],
             head_bias=_of(self.head.bias)[0],
+            own_project=None if self.own_project is None else _of(self.own_project),
+            own_bias=None if self.own_bias is None else _of(self.own_bias),
         )
 
 
@@ -111,12 +122,14 @@ class Spider:
 
     description: names and provenance. scaling: of raw extractor features. weights: Weights with a
     leading axis of ensemble members, float32. memory: of its training tasks, added to the network.
+    own: how the models' own class centres become tokens, where it has learned that.
     """
 
     description: Description
     scaling: Scaling
     weights: Weights
     memory: Memory | None = None
+    own: OwnMaps | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -127,7 +140,7 @@ class Spider:
     def folded(self) -> Checkpoint:
         """The weights ready to score, in the precision of the description."""
         about, weights = self.description, self.weights
-        if self._folds:
+        if self.token_scaling is None:
             factor = self.scaling.matrix[None, :, None]
             weights = weights._replace(project=weights.project * factor)
         return fold_checkpoint(
@@ -135,9 +148,12 @@ class Spider:
         )
 
     @property
-    def _folds(self) -> bool:
-        """Whether the scaling is folded into the weights; a memory meets scaled tokens."""
-        return self.scaling.folds and self.memory is None
+    def token_scaling(self) -> Scaling | None:
+        """Of tokens before they are scored: None where it is folded into the weights.
+
+        A memory meets scaled tokens.
+        """
+        return None if self.scaling.folds and self.memory is None else self.scaling
 
     def scores(
         self, tasks: Sequence[ArrayLike], deviations: Sequence[ArrayLike] | None = None
@@ -164,9 +180,8 @@ class Spider:
         scores = np.empty((len(tokens), len(self.models)), np.float32)
         for classes, where in class_buckets(tokens).items():
             padded, mask = pad_tokens([tokens[i] for i in where], classes=classes)
-            scaling = None if self._folds else self.scaling
             own = None if spread is None else spread[where]
-            scores[where] = score_pairs(self.folded, padded, mask, scaling, own).mean(0)
+            scores[where] = score_pairs(self.folded, padded, mask, self.token_scaling, own).mean(0)
         return scores
 
     def rank(
@@ -174,38 +189,70 @@ class Spider:
         tokens: ArrayLike,
         *,
         deviations: ArrayLike | None = None,
+        k: int | Literal["auto"] = 0,
+        zoo: FeatureStore | None = None,
         task: str | None = None,
+        by: str = "evidence",
     ) -> Ranking:
-        """Rank all models for one task; no model of the zoo is run or read.
+        """Rank all models for one task; with k = 0 no model of the zoo is run or read.
 
         Args:
             tokens: [C, D_psi] class centres of the general extractor's raw features
                 (`task_tokens`).
             deviations: [2, D_psi] of the same features (`task_deviations`), for a better order.
-            task: its name, for the report.
+            k: the best so many models are looked at with their own features and sorted again;
+                "auto": as many as paid on held-out source tasks.
+            zoo: for k > 0, labels of the task and these models' features on it.
+            task: its name, for the report and in the zoo.
+            by: how they are looked at, see `second_look`: "evidence", "attention" or a metric.
 
         Returns:
-            A Ranking, best first, with the score difference below which it cannot tell apart.
+            A Ranking, best first, with the score difference below which it cannot tell apart; with
+            k > 0, what the look cost and what more would, and the models it had to leave out.
 
         Raises:
-            InputError: tokens of another width than the extractor's, or not finite.
+            InputError: tokens of another width than the extractor's, or not finite; k > 0 without
+                zoo and task, or an unknown `by`.
         """
+        from spider_jax import second_look
+
+        k = second_look.check(self, k, zoo, task, by)
+        ranking, scores = self._first_ranking(tokens, deviations, task)
+        if k == 0 or zoo is None or task is None:
+            return ranking
+        given = np.asarray(tokens, np.float32)
+        looked = second_look.look_again(self, scores, given, zoo, task, k=k, by=by)
+        return second_look.ranked_again(ranking, self, looked, zoo, task, by=by)
+
+    def _first_ranking(
+        self, tokens: ArrayLike, deviations: ArrayLike | None, task: str | None
+    ) -> tuple[Ranking, NDArray[np.float32]]:
+        """The ranking by general tokens, and its scores in model order."""
         scores = self.scores([tokens], None if deviations is None else [deviations])[0]
         missing = deviations is None and self.memory is not None
-        return Ranking.from_scores(
+        ranking = Ranking.from_scores(
             self.models,
             scores,
             resolution=self.description.resolution,
             task=task,
             notes=(CENTRES_ONLY,) if missing else (),
         )
+        return ranking, scores
 
-    def rank_task(self, zoo: FeatureStore, task: str) -> Ranking:
+    def rank_task(
+        self,
+        zoo: FeatureStore,
+        task: str,
+        *,
+        k: int | Literal["auto"] = 0,
+        by: str = "evidence",
+    ) -> Ranking:
         """Rank for a task of a zoo: `rank` of the extractor's class centres on its training rows.
 
         Args:
-            zoo: labels of the task and the extractor's features on it; nothing else is read.
+            zoo: labels of the task, the extractor's features on it, and those of the k best models.
             task: its name.
+            k, by: see `rank`.
 
         Returns:
             A Ranking, with the true accuracies that the zoo knows.
@@ -215,7 +262,7 @@ class Spider:
         """
         extractor = self.description.extractor
         tokens, deviations = zoo_tokens(zoo, task, extractor), zoo_deviations(zoo, task, extractor)
-        ranking = self.rank(tokens, deviations=deviations, task=task)
+        ranking = self.rank(tokens, deviations=deviations, k=k, zoo=zoo, task=task, by=by)
         known = {m: zoo.accuracies[m, task] for m in self.models if (m, task) in zoo.accuracies}
         return replace(ranking, accuracies=known)
 
@@ -268,7 +315,7 @@ class Spider:
         check_precision(precision)
         if len(set(models)) < len(models):
             raise InputError("models must be named once each")
-        weights, widths = read_state(state, models)
+        weights, widths, own = read_state(state, models)
         D, d = weights.project.shape[1:]
         description = Description(
             models=tuple(models),
@@ -283,7 +330,7 @@ class Spider:
             training={"from": "published torch weights"},
         )
         unscaled = Scaling(np.zeros(D, np.float32), np.ones(D, np.float32), spread=False)
-        return Spider(description, unscaled, jax.tree.map(jnp.asarray, weights))
+        return Spider(description, unscaled, jax.tree.map(jnp.asarray, weights), own=own)
 
     @staticmethod
     def load(folder: str | Path) -> "Spider":

@@ -14,20 +14,29 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
-from spider_jax.attention import Weights, score_tasks
+from spider_jax.attention import (
+    PER_MODEL,
+    OwnTokens,
+    Regularize,
+    Weights,
+    score_tasks,
+    score_with_own,
+)
 from spider_jax.losses import LOSSES
 from spider_jax.train_config import TrainConfig
 
 WARM_UP = 20
 LAST_RATE = 0.02  # of the first, as published: 2.5e-4 to 5e-6
-MATRICES = ("theta", "project", "query", "key", "value", "output", "head")
+MATRICES = ("theta", "project", "query", "key", "value", "output", "head", "own_project")
+OF_BATCH = 1 << 30  # folded into a step's key for what is drawn once a batch; lanes are fewer
 
 
 class Lanes(NamedTuple):
     """Training tasks dealt into B lanes of S places, as many lanes as there are tasks in a batch.
 
     tokens [B, S, C, p], mask [B, S, C]: scaled. targets [B, S, M]. prior [B, S, E, M]: what the
-    score of every member begins with, or None. inside [B, S, E]: where a member may train.
+    score of every member begins with, or None. inside [B, S, E]: where a member may train. own: of
+    R models a task, tokens [B, S, R, C, q] and models [B, S, R], or None.
     """
 
     tokens: Float[Array, "B S C p"]
@@ -35,6 +44,7 @@ class Lanes(NamedTuple):
     targets: Float[Array, "B S M"]
     prior: Float[Array, "B S E M"] | None
     inside: Bool[Array, "B S E"]
+    own: OwnTokens | None = None
 
 
 class Members(NamedTuple):
@@ -66,6 +76,7 @@ class _Batch(NamedTuple):
     prior: Float[Array, "b M"] | None
     weight: Float[Array, " b"]
     keys: Any
+    own: OwnTokens | None = None
 
 
 Call = Callable[[State, Lanes, Members, Array, Array, Array], tuple[State, Array]]
@@ -159,6 +170,7 @@ def _make_step(
             None if prior is None else prior[place, slot],
             use.astype(jnp.float32),
             jax.vmap(jax.random.fold_in, (None, 0))(noise, lane),
+            None if lanes.own is None else _draw_own(config, lanes.own, place, slot, noise, lane),
         )
         loss, gradient = mean_gradient(config, axes, models, weights, batch)
         if config.clip:
@@ -180,6 +192,22 @@ def _make_step(
     return step
 
 
+def _draw_own(
+    config: TrainConfig, own: OwnTokens, place: Array, slot: Array, noise: Array, lane: Array
+) -> OwnTokens:
+    """k models at random of every task, k the same for a batch and uniform in 0..k_max.
+
+    Places beyond k name no model: -1.
+    """
+    R, k_max = own.models.shape[2], config.k_max
+    k = jax.random.randint(jax.random.fold_in(noise, OF_BATCH), (), 0, k_max + 1)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(noise, OF_BATCH + 1 + lane)
+    chosen = jax.vmap(lambda key: jax.random.permutation(key, R)[:k_max])(keys)
+    at = place[:, None], slot[:, None], chosen
+    models = jnp.where(jnp.arange(k_max)[None] < k, own.models[at], -1)
+    return OwnTokens(own.tokens[at], models)
+
+
 def _over_members(function: Callable[..., Any], given: tuple[Any, ...]) -> Any:
     """The function of every member, given arrays with a leading axis of members.
 
@@ -196,6 +224,8 @@ def direction(config: TrainConfig) -> optax.GradientTransformation:
     if config.optimizer == "sgd":
         return optax.identity()
     decayed = Weights._make(name in MATRICES for name in Weights._fields)
+    if config.k_max == 0:
+        decayed = decayed._replace(own_project=None, own_bias=None)
     return optax.chain(
         optax.scale_by_adam(), optax.add_decayed_weights(config.weight_decay, decayed)
     )
@@ -221,10 +251,11 @@ def mean_gradient(
         nothing = jnp.float32(0), jax.tree.map(jnp.zeros_like, weights)
         (loss, gradient), _ = jax.lax.scan(add, nothing, parts)
     both = tuple(axis for axis in axes if axis is not None)
-    rows = jax.lax.psum(gradient.theta, axes.data)
-    gradient = jax.lax.psum(gradient._replace(theta=jnp.zeros(())), both)
+    rows = jax.lax.psum({name: getattr(gradient, name) for name in PER_MODEL}, axes.data)
+    no_rows: dict[str, Any] = dict.fromkeys(PER_MODEL)
+    gradient = jax.lax.psum(gradient._replace(**no_rows), both)
     tasks = jnp.maximum(jax.lax.psum(batch.weight.sum(), axes.data), 1)
-    gradient = jax.tree.map(lambda g: g / tasks, gradient._replace(theta=rows))
+    gradient = jax.tree.map(lambda g: g / tasks, gradient._replace(**rows))
     return jax.lax.psum(loss, axes.data) / tasks, gradient
 
 
@@ -256,7 +287,8 @@ def _noisy_scores(config: TrainConfig, axes: Axes, weights: Weights, batch: _Bat
 
     Every draw hangs on the member, the step and the lane (and the model), never on the device.
     """
-    drop_class, shift, drop_output = jax.vmap(lambda k: jax.random.split(k, 3))(batch.keys).T
+    keys = jax.vmap(lambda k: jax.random.split(k, 4))(batch.keys).T
+    drop_class, shift, drop_output, own_shift = keys
     tokens, mask = batch.tokens, batch.mask
     if config.token_dropout:
         keep = 1 - config.token_dropout
@@ -278,15 +310,45 @@ def _noisy_scores(config: TrainConfig, axes: Axes, weights: Weights, batch: _Bat
             return jax.random.bernoulli(jax.random.fold_in(key, row), keep, d)
 
         of_task = jax.vmap(kept, (None, 0))
-        mask = jax.vmap(of_task, (0, None))(drop_output, first + rows)
-        return jnp.where(mask, attended / keep, 0.0)
+        rows = jnp.broadcast_to(first + rows, attended.shape[:2])
+        return jnp.where(jax.vmap(of_task)(drop_output, rows), attended / keep, 0.0)
 
-    return score_tasks(weights, tokens, mask, regularize)
+    scores = score_tasks(weights, tokens, mask, regularize)
+    if batch.own is None:
+        return scores
+    here = batch.own._replace(models=batch.own.models - first)
+    if config.token_noise:
+        shape = *here.tokens.shape[1:2], 1, here.tokens.shape[-1]
+        moved = jax.vmap(lambda k: jax.random.normal(k, shape))(own_shift)
+        here = here._replace(tokens=here.tokens + config.token_noise * moved)
+    return _looked_at(weights, tokens, mask, here, scores, regularize)
+
+
+def _looked_at(
+    weights: Weights,
+    tokens: Array,
+    mask: Array,
+    own: OwnTokens,
+    scores: Float[Array, "b m"],
+    regularize: Regularize,
+) -> Float[Array, "b m"]:
+    """The scores, those of models that are looked at with their own tokens replaced.
+
+    own.models counts from this device's first row; others belong to other devices or to none.
+    """
+    M = scores.shape[1]
+    known = (own.models >= 0) & (own.models < M)
+    within = own._replace(models=jnp.clip(own.models, 0, M - 1))
+    better = score_with_own(weights, tokens, mask, within, regularize)
+    task = jnp.arange(len(scores))[:, None]
+    return scores.at[task, jnp.where(known, own.models, M)].set(better, mode="drop")
 
 
 def _clip(gradient: Weights, most: float, axes: Axes) -> Weights:
     """The gradient, shortened to a norm of at most `most` over all devices."""
     squares = jax.tree.map(lambda g: (g**2).sum(), gradient)
-    rows = squares.theta if axes.model is None else jax.lax.psum(squares.theta, axes.model)
-    norm = jnp.sqrt(sum(squares[1:], start=rows))
+    rows = [getattr(squares, name) for name in PER_MODEL]
+    rows = rows if axes.model is None else jax.lax.psum(rows, axes.model)
+    shared = [array for name, array in squares.arrays().items() if name not in PER_MODEL]
+    norm = jnp.sqrt(sum(jax.tree.leaves([rows, shared])))
     return jax.tree.map(lambda g: g * (most / jnp.maximum(norm, most)), gradient)

@@ -15,10 +15,13 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from spider_jax.attention import OwnTokens, Weights
 from spider_jax.distributed import gather, share
 from spider_jax.errors import InputError
 from spider_jax.memory import Memory, Notes, memorize, recall_own
 from spider_jax.optimize import Lesson, optimize
+from spider_jax.own_features import OwnFeatures, own_features
+from spider_jax.rerank import OwnMaps
 from spider_jax.scaling import Scaling, apply_scaling, fit_scaling, with_unit_tokens
 from spider_jax.scoring import CHUNK
 from spider_jax.spider import Description, Spider
@@ -118,9 +121,13 @@ def fit(
     given: TrainingSet,
     *,
     run: TrainingRun | None = None,
+    own: OwnFeatures | None = None,
     show_progress: bool = False,
 ) -> Spider:
-    """Train on a prepared training set: the part that runs on the device."""
+    """Train on a prepared training set: the part that runs on the device.
+
+    own: of the models, where the configuration's k_max asks for it; default: read here.
+    """
     assert zoo.extractor is not None  # training_set has seen to it
     features = load_sources(zoo, zoo.extractor, datasets)
     scaling = fit_scaling(
@@ -133,6 +140,9 @@ def fit(
     split = leave_datasets_out(given.meta, datasets, config)
     unit = source_unit(np.concatenate(list(features.values())))
     lesson, memory = lesson_of(config, scaling, unit, given, split)
+    if config.k_max:
+        own = own or read_own(zoo, config, datasets, given, show_progress=show_progress)
+        lesson = lesson._replace(own=OwnTokens(own.tokens, own.models))  # type: ignore[arg-type]
     with jax.numpy_dtype_promotion("standard"):  # optax mixes int counts with float rates
         learned = optimize(config, lesson, run=run, show_progress=show_progress)
     description = Description(
@@ -153,7 +163,39 @@ def fit(
             "history": learned.history,
         },
     )
-    return Spider(description, scaling, learned.weights, memory)
+    general, maps = apart(learned.weights, own)
+    return Spider(description, scaling, general, memory, maps)
+
+
+def read_own(
+    zoo: FeatureStore,
+    config: TrainConfig,
+    datasets: Sequence[str],
+    given: TrainingSet,
+    *,
+    show_progress: bool = False,
+) -> OwnFeatures:
+    """What models' own features say of the tasks of a training set."""
+    return own_features(
+        zoo,
+        given.models,
+        given.meta,
+        given.mask,
+        datasets,
+        width=config.own_components,
+        least=config.k_max,
+        seed=config.seed,
+        show_progress=show_progress,
+    )
+
+
+def apart(weights: Weights, own: OwnFeatures | None) -> tuple[Weights, OwnMaps | None]:
+    """Weights of general tokens, and the maps of models' own."""
+    general = weights._replace(own_project=None, own_bias=None)
+    if own is None or weights.own_project is None:
+        return general, None
+    learned = np.asarray(weights.own_project), np.asarray(weights.own_bias)
+    return general, OwnMaps.join(own.scalings, *learned)
 
 
 def lesson_of(

@@ -17,6 +17,7 @@ AT_LEAST_1 = (
     "batch",
     "accumulate",
     "components",
+    "own_components",
     "model_shards",
     "checkpoint_every",
 )
@@ -29,6 +30,7 @@ AT_LEAST_0 = (
     "clip",
     "patience",
     "calibration",
+    "k_max",
 )
 ONE_OF = {
     "scaling": KINDS,
@@ -50,16 +52,17 @@ class TrainConfig:
     that the zoo knows, see `calibrated`. tasks: how meta-tasks are sampled. scaling, components,
     spread: see `fit_scaling`. held_out: source datasets each member leaves out. epochs: how often
     as many tasks are drawn as there are; held-out tasks are looked at after each. patience: epochs
-    without
-    a better look before the training stops early, 0 for never. batch: tasks of a step, whose
-    gradient is summed over `accumulate` parts. loss: one of LOSSES. optimizer: "adamw" with warm-up
-    and cosine, or plain "sgd". learning_rate; learning_rates: one a member instead. weight_decay:
-    of AdamW. clip: longest gradient, 0 for any. dropout: of the attention output. token_dropout:
-    share of a task's classes left out of a step. token_noise: standard deviation of a shift of all
-    tokens of a task, in units of the tokens. memory: weight of the remembered training tasks' order
-    in a score, 0 for none. parallel: "mesh" or "pmap", see `parallel`. model_shards: devices that
-    the rows of the model tokens are split over. checkpoint_every: steps that an
-    interruption may cost where checkpoints are kept. None of these three changes the result.
+    without a better look before the training stops early, 0 for never. batch: tasks of a step,
+    whose gradient is summed over `accumulate` parts. loss: one of LOSSES. optimizer: "adamw" with
+    warm-up and cosine, or plain "sgd". learning_rate; learning_rates: one a member instead.
+    weight_decay: of AdamW. clip: longest gradient, 0 for any. dropout: of the attention output.
+    token_dropout: share of a task's classes left out of a step. token_noise: standard deviation of
+    a shift of all tokens of a task, in units of the tokens. memory: weight of the remembered
+    training tasks' order in a score, 0 for none. k_max: most models that a step looks at with their
+    own features, 0 for none; own_components: what these are reduced to before they are projected.
+    parallel: "mesh" or "pmap", see `parallel`. model_shards: devices that the rows of the model
+    tokens are split over. checkpoint_every: steps that an interruption may cost where checkpoints
+    are kept. None of these three changes the result.
     """
 
     seed: int = 0
@@ -86,6 +89,8 @@ class TrainConfig:
     token_dropout: float = 0.5
     token_noise: float = 1.0
     memory: float = 16.0
+    k_max: int = 0
+    own_components: int = 64
     clip: float = 1.0
     patience: int = 0
     parallel: str = "mesh"

@@ -56,7 +56,8 @@ SIGNATURES = {
     "FeatureStore.write_features": "(folder, model, task, features)",
     "FeatureStore.write_labels": "(folder, task, labels)",
     "FeatureStore.write_manifest": "(folder, **content)",
-    "Ranking": "(names, scores, resolution, task=None, accuracies=<factory>, notes=())",
+    "Ranking": "(names, scores, resolution, task=None, accuracies=<factory>, notes=(), "
+    "skipped=())",
     "Ranking.from_json": "(path)",
     "Ranking.from_scores": "(names, scores, *, resolution, task=None, accuracies=None, notes=())",
     "Ranking.rank_intervals": "(self)",
@@ -66,13 +67,14 @@ SIGNATURES = {
     "Ranking.to_markdown": "(self, top=None)",
     "Ranking.to_rows": "(self, top=None)",
     "Ranking.to_text": "(self, top=None)",
-    "Spider": "(description, scaling, weights, memory=None)",
+    "Spider": "(description, scaling, weights, memory=None, own=None)",
     "Spider.from_torch": (
         "(state, *, models, extractor='general extractor', form='many', precision='float32')"
     ),
     "Spider.load": "(folder)",
-    "Spider.rank": "(self, tokens, *, deviations=None, task=None)",
-    "Spider.rank_task": "(self, zoo, task)",
+    "Spider.rank": "(self, tokens, *, deviations=None, k=0, zoo=None, task=None, "
+    "by='evidence')",
+    "Spider.rank_task": "(self, zoo, task, *, k=0, by='evidence')",
     "Spider.save": "(self, folder)",
     "Spider.scores": "(self, tasks, deviations=None)",
     "TaskConfig": (
@@ -85,7 +87,7 @@ SIGNATURES = {
         "scaling='standardize', components=32, spread=False, held_out=3, epochs=6, batch=32, "
         "accumulate=1, loss='plackett_luce', optimizer='adamw', learning_rate=0.0003, "
         "learning_rates=(), weight_decay=0.1, dropout=0.0, token_dropout=0.5, token_noise=1.0, "
-        "memory=16.0, clip=1.0, patience=0, parallel='mesh', model_shards=1, checkpoint_every=100)"
+        "memory=16.0, k_max=0, own_components=64, clip=1.0, patience=0, parallel='mesh', model_shards=1, checkpoint_every=100)"
     ),
     "ZooIndex": "(folder, about, blocks, scaling, shared, recall)",
     "ZooIndex.append": "(self, spider, models=None, *, show_progress=False)",
@@ -109,7 +111,7 @@ SIGNATURES = {
     "plackett_luce_loss": "(scores, targets, *, where=None)",
     "ridge": "(features, labels, *, standardize=True)",
     "score_zoo": (
-        "(zoo, task, metrics=('logme', 'knn', 'h_score_shrunk', 'nce', 'leep'), *, cache=True, "
+        "(zoo, task, metrics=('logme', 'knn', 'h_score_shrunk', 'nce', 'leep'), *, models=None, cache=True, "
         "show_progress=False)"
     ),
     "task_deviations": "(features, labels)",
@@ -120,7 +122,7 @@ SIGNATURES = {
 PROPERTIES = {
     "FeatureStore": {"accuracies", "extractor", "models", "standardized", "tasks"},
     "Ranking": {"columns"},
-    "Spider": {"folded", "models"},
+    "Spider": {"folded", "models", "token_scaling"},
     "TaskConfig": {"max_rows"},
     "TrainConfig": set(),
     "ZooIndex": set(),

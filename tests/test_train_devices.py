@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import train_devices
 from numpy.typing import NDArray
-from train_devices import CONFIG, FORMS, LONGER, PROCESSES, RESUMED, flat, trained
+from train_devices import CONFIG, FORMS, LONGER, LOOKING, PROCESSES, RESUMED, flat, trained
 
 Found = dict[str, NDArray[np.float64]]
 TIMEOUT = 240  # a process that waits for ever is killed after so many seconds
@@ -64,8 +64,9 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Found:
 def test_devices_do_not_change_the_weights(
     together: Found, alone: NDArray[np.float64], form: str
 ) -> None:
-    assert np.ptp(alone) > 1
-    np.testing.assert_allclose(together[form], alone, rtol=0, atol=1e-6)
+    expected = flat(trained("looking, 1 device")) if form in LOOKING else alone
+    assert np.ptp(expected) > 1
+    np.testing.assert_allclose(together[form], expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("form", RESUMED)
@@ -79,7 +80,19 @@ def test_a_training_goes_on_with_other_devices(together: Found, form: str) -> No
 def test_processes_do_not_change_the_weights(
     processes: Found, alone: NDArray[np.float64], form: str
 ) -> None:
-    np.testing.assert_allclose(processes[form], alone, rtol=0, atol=1e-6)
+    expected = flat(trained("looking, 1 device")) if form in LOOKING else alone
+    np.testing.assert_allclose(processes[form], expected, rtol=0, atol=1e-6)
+
+
+def test_a_look_does_change_the_weights(alone: NDArray[np.float64]) -> None:
+    """Also those that all models share; and the projections of own tokens have moved."""
+    with_looks = trained("looking, 1 device")
+    none = trained("looking, 1 device", replace(CONFIG, learning_rate=1e-30)).weights
+    general = with_looks.weights._replace(own_project=None, own_bias=None)
+    assert np.abs(flat(with_looks._replace(weights=general)) - alone).max() > 1e-3
+    for name in ("own_project", "own_bias"):
+        moved = getattr(with_looks.weights, name) - getattr(none, name)
+        assert (np.abs(moved).max((0, *range(2, moved.ndim))) > 1e-4).all()
 
 
 def test_the_steps_do_change_the_weights(alone: NDArray[np.float64]) -> None:

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from small_training import for_training
 
+from spider_jax.attention import OwnTokens
 from spider_jax.optimize import Learned, Lesson, optimize
 from spider_jax.train_config import TrainConfig
 from spider_jax.training_run import TrainingRun
@@ -36,7 +37,15 @@ FORMS: dict[str, tuple[dict[str, Any], int]] = {
     "pmap on 4": ({"parallel": "pmap"}, 4),
     "pmap, 2 parts": ({"parallel": "pmap", "accumulate": 2}, 2),
 }
-PROCESSES = ("4 devices", "2 x 2", "models over 4")
+# The same where models are looked at with their own features, two of four a step at most.
+LOOKING: dict[str, tuple[dict[str, Any], int]] = {
+    f"looking, {form}": (changes | {"k_max": 2}, devices)
+    for form, (changes, devices) in FORMS.items()
+    if form in ("1 device", "2 x 2", "models over 4", "2 parts on 4 devices", "pmap on 4")
+}
+FORMS |= LOOKING
+PROCESSES = ("4 devices", "2 x 2", "models over 4", "looking, 2 x 2")
+OWN_MODELS, OWN_WIDTH = 4, 5
 
 
 def lesson(held: int = 0, tasks: int = TASKS, models: int = MODELS) -> Lesson:
@@ -61,8 +70,20 @@ def trained(
 ) -> Learned:
     changes, devices = FORMS[form]
     options["devices"] = jax.devices()[:devices]
+    given = given or lesson()
+    if "k_max" in changes:
+        given = given._replace(own=own_tokens(given))
     with for_training():
-        return optimize(replace(config, **changes), given or lesson(), **options)
+        return optimize(replace(config, **changes), given, **options)
+
+
+def own_tokens(given: Lesson) -> OwnTokens:
+    """Class centres of some models of every task."""
+    rng = np.random.default_rng(1)
+    models = [rng.permutation(MODELS)[:OWN_MODELS] for _ in given.targets]
+    shape = len(models), OWN_MODELS, CLASSES, OWN_WIDTH
+    tokens = rng.normal(size=shape).astype(np.float32) * given.mask[:, None, :, None]
+    return OwnTokens(tokens, np.array(models, np.int32))  # type: ignore[arg-type]
 
 
 def flat(learned: Learned) -> np.ndarray:
