@@ -1,12 +1,16 @@
-"""What a zoo holds: models, widths, tasks, sizes, what is missing and what is broken."""
+"""What a zoo holds, what is missing, unfinished or broken, and what a ranking would cost."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spider_jax.errors import InputError
+from spider_jax.extract.shards import unfinished
 from spider_jax.progress import progress
 from spider_jax.store import FeatureStore, Problem
 from spider_jax.tables import to_text
+
+TASK_COLUMNS = ("task", "kind", "rows", "classes", "models", "accuracies")
+COST_COLUMNS = ("MB to rank", "MB to score", "passes missing")
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,7 @@ class Inspection:
     task_rows: list[list[object]]
     missing: Mapping[str, list[str]]
     extractor: str | None
+    unfinished: tuple[str, ...]
     problems: tuple[Problem, ...]
 
     def to_text(self) -> str:
@@ -26,9 +31,22 @@ class Inspection:
         parts = [
             to_text(self.columns, self.rows),
             to_text(self.task_columns, self.task_rows),
-            f"general extractor: {self.extractor or 'none named in the manifest'}",
+            "\n".join([f"general extractor: {self._extractor()}", *self.costs()]),
+            "\n".join(f"unfinished: {export}" for export in self.unfinished),
         ]
-        return "\n\n".join(parts)
+        return "\n\n".join(filter(None, parts))
+
+    def _extractor(self) -> str:
+        return self.extractor or "none named in the manifest"
+
+    def costs(self) -> tuple[str, str]:
+        """What it takes to rank the models for a task."""
+        passes = sum(int(str(row[-1])) for row in self.task_rows)
+        return (
+            f"to rank a new task of N rows: N forward passes ({self._extractor()}) with a spider, "
+            f"N x {len(self.rows)} with metrics",
+            f"to score every model on every task: {passes} forward passes are missing",
+        )
 
     def task_entries(self) -> list[dict[str, object]]:
         """For a JSON: the rows of the tasks by column, and what is missing on each."""
@@ -67,10 +85,13 @@ def inspect_zoo(
     return Inspection(
         ("model", "width", "tasks", "MB", "missing on"),
         rows,
-        ("task", "kind", "rows", "classes", "models", "accuracies"),
+        (*TASK_COLUMNS, *COST_COLUMNS),
         task_rows,
         {task: sorted(set(zoo.models) - set(zoo.models_of(task))) for task in zoo.tasks},
         zoo.extractor,
+        tuple(
+            f"{m} on {t}, {done} of {all_} blocks" for m, t, done, all_ in unfinished(zoo.folder)
+        ),
         tuple(problems),
     )
 
@@ -80,7 +101,16 @@ def _task_row(zoo: FeatureStore, task: str) -> list[object]:
     kind, labels = zoo.kind(task), zoo.labels(task)
     classes = int(labels.max()) + 1 if kind == "classification" else None
     known = sum((model, task) in zoo.accuracies for model in zoo.models)
-    return [task, kind, len(labels), classes, len(zoo.models_of(task)), known]
+    models = zoo.models_of(task)
+    return [task, kind, len(labels), classes, len(models), known, *_costs(zoo, task, len(labels))]
+
+
+def _costs(zoo: FeatureStore, task: str, rows: int) -> list[object]:
+    """MB read by a spider (None without the extractor's features) and by metrics; passes to run."""
+    models = zoo.models_of(task)
+    rank = zoo.nbytes(str(zoo.extractor), task) / 1e6 if zoo.extractor in models else None
+    score = sum(zoo.nbytes(model, task) for model in models) / 1e6
+    return [rank, score, rows * (len(zoo.models) - len(models))]
 
 
 def _broken_values(zoo: FeatureStore, model: str, tasks: list[str]) -> list[Problem]:

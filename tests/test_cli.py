@@ -37,7 +37,10 @@ def test_inspect_shows_models_tasks_and_extractor(small_zoo: Path, command: Comm
     assert [row[0] for row in table(found.out)] == ["model", *MODELS]
     assert ["wide", "12", "4", "0.009", "-"] in table(found.out)
     assert "cars    classification    50        5       4           4" in found.out
-    assert "general extractor: psi" in found.out
+    assert (
+        "general extractor: psi\nto rank a new task of N rows: N forward passes (psi)" in found.out
+    )
+    assert "every model on every task: 0 forward passes are missing" in found.out
 
 
 def test_inspect_as_json_and_csv(small_zoo: Path, command: Command, tmp_path: Path) -> None:
@@ -74,8 +77,12 @@ def test_inspect_as_json_lists_the_tasks(small_zoo: Path, command: Command) -> N
         "classes": 5,
         "models": 2,
         "accuracies": 4,
+        "MB to rank": 50 * 6 * 4 / 1e6,
+        "MB to score": 50 * (5 + 6) * 4 / 1e6,
+        "passes missing": 2 * 50,
         "missing": ["middle", "wide"],
     }
+    assert (tasks["prices"]["MB to rank"], tasks["prices"]["passes missing"]) == (None, 4 * 9)
     assert (tasks["prices"]["kind"], tasks["prices"]["classes"]) == ("regression", None)
     assert tasks["prices"]["missing"] == list(MODELS)
 

@@ -1,0 +1,141 @@
+"""Pictures to arrays: opened by Pillow, resized, cropped and normalised as the model wants it."""
+
+import io
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spider_jax.errors import InputError
+from spider_jax.extract.optional import need, one_line
+from spider_jax.extract.spec import Spec
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
+LONGEST = 200  # times the shorter side: resizing would take gigabytes for a line of pixels
+OPTIONS = ("size", "resize", "interpolation", "mean", "std")
+
+
+def open_image(source: Path | bytes, where: str) -> Any:
+    """A picture as PIL RGB, turned as its EXIF says.
+
+    Args:
+        source: a file or its bytes. where: the name for errors.
+
+    Raises:
+        InputError: no picture, a broken one, or one beyond Pillow's limit of pixels.
+    """
+    image = need("PIL.Image", "pillow", "reading pictures")
+    ops = need("PIL.ImageOps", "pillow", "reading pictures")
+    try:
+        with image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
+            _refuse_bomb(opened, image.MAX_IMAGE_PIXELS, where)
+            return to_rgb(ops.exif_transpose(opened))
+    except InputError:
+        raise
+    except Exception as error:  # Pillow's decoders raise of every kind on damaged files
+        raise InputError(f"{where} is not a readable picture: {one_line(error)}") from None
+
+
+def _refuse_bomb(opened: Any, limit: int | None, where: str) -> None:
+    """Pillow itself only warns up to twice its limit."""
+    pixels = opened.size[0] * opened.size[1]
+    if limit is not None and pixels > limit:
+        raise InputError(f"{where} has {pixels} pixels, more than Pillow's limit of {limit}")
+
+
+def to_rgb(picture: Any) -> Any:
+    """PIL RGB of a PIL picture or of an array [H, W] or [H, W, 1, 3 or 4] uint8."""
+    if isinstance(picture, np.ndarray):
+        image = need("PIL.Image", "pillow", "reading pictures")
+        picture = image.fromarray(picture[..., 0] if picture.shape[2:] == (1,) else picture)
+    if picture.mode.startswith("I"):  # 16 bits, which convert would clip
+        image = need("PIL.Image", "pillow", "reading pictures")
+        high = np.asarray(picture, np.int64) >> 8
+        picture = image.fromarray(np.clip(high, 0, 255).astype(np.uint8))
+    if "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Shorter side to `resize`, centre crop of `size`, values / 255, (x - mean) / std.
+
+    resize, size: pixels; resize 0 stretches both sides to `size`. interpolation: Pillow's, with
+    antialiasing. mean, std: of red, green, blue.
+    """
+
+    size: int = 224
+    resize: int = 256
+    interpolation: str = "bilinear"
+    mean: tuple[float, ...] = IMAGENET[0]
+    std: tuple[float, ...] = IMAGENET[1]
+
+    def __call__(self, picture: Any) -> NDArray[np.float32]:
+        """float32 [3, size, size] of a picture."""
+        pixels = np.asarray(self._cropped(to_rgb(picture)), np.float32) / np.float32(255)
+        scaled = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        return np.ascontiguousarray(scaled.transpose(2, 0, 1))
+
+    def _cropped(self, picture: Any) -> Any:
+        resampling = need("PIL.Image", "pillow", "reading pictures").Resampling
+        how = resampling[self.interpolation.upper()]
+        if self.resize == 0:
+            return picture.resize((self.size, self.size), how)
+        width, height = picture.size
+        short = min(width, height)
+        new = (self.resize * width // short, self.resize * height // short)
+        if max(new) > LONGEST * self.resize:
+            raise InputError(
+                f"has {width} x {height} pixels, sides of at most 1 : {LONGEST} are read"
+            )
+        if new != picture.size:
+            picture = picture.resize(new, how)
+        left, top = (round((side - self.size) / 2) for side in new)
+        return picture.crop((left, top, left + self.size, top + self.size))
+
+    def facts(self) -> dict[str, Any]:
+        """For the manifest."""
+        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+
+
+def preprocessing_of(spec: Spec, default: Preprocessing | None = None) -> Preprocessing:
+    """The preprocessing that a spec's options ask for.
+
+    size alone keeps the ratio of resize to size.
+
+    Raises:
+        InputError: a value that is none.
+    """
+    base = default or Preprocessing()
+    size = spec.number("size", base.size)
+    resize = spec.number("resize", round(base.resize * size / base.size), least=0)
+    if 0 < resize < size:
+        raise InputError(f"{spec}: resize must be 0 or at least size ({size}), got {resize}")
+    interpolation = spec.choice("interpolation", INTERPOLATIONS, base.interpolation)
+    mean, std = _triple(spec, "mean", base.mean), _triple(spec, "std", base.std)
+    if min(std) <= 0:
+        raise InputError(f"{spec}: std must be positive, got {std}")
+    return Preprocessing(size, resize, interpolation, mean, std)
+
+
+def _triple(spec: Spec, option: str, default: tuple[float, ...]) -> tuple[float, ...]:
+    text = spec.options.get(option)
+    if text is None:
+        return default
+    try:
+        values = tuple(map(float, text.split(",")))
+    except ValueError:
+        values = ()
+    values = values * 3 if len(values) == 1 else values
+    if len(values) != 3 or not np.isfinite(values).all():
+        raise InputError(f"{spec}: {option} must be one or three numbers a,b,c, got {text!r}")
+    return values
+
+
+Prepare = Callable[[Any], Any]

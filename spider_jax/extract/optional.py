@@ -1,0 +1,30 @@
+"""Packages that only some readers need, imported where they are used."""
+
+import importlib
+from typing import Any
+
+from spider_jax.errors import InputError
+
+
+def need(module: str, package: str, why: str) -> Any:
+    """A module of an optional package.
+
+    Args:
+        module: what to import. package: what to install. why: what it is needed for.
+
+    Raises:
+        InputError: it cannot be imported.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError:
+        raise InputError(f"{why} needs {package}: pip install {package}") from None
+    except Exception as error:  # compiled parts that do not load
+        raise InputError(f"{why}: {package} cannot be imported: {one_line(error)}") from None
+
+
+def one_line(error: BaseException) -> str:
+    """An exception of someone else's code in one line of at most 300 characters."""
+    text = " ".join(str(error).split())
+    name = type(error).__name__
+    return (f"{name}: {text}" if text else name)[:300]

@@ -1,0 +1,99 @@
+"""What a user names on the command line: [NAME=]READER:WHAT[?option=value&option=value]."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+from spider_jax.errors import InputError
+from spider_jax.files import name_to_component
+
+NAMED = re.compile(r"(?P<name>[^:=?]+)=(?P<rest>[a-z_]+:.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A model or data as a user names it.
+
+    reader: the word before the colon. what: the rest, without options. options: after "?".
+    name: the one given with NAME=, else None.
+    """
+
+    reader: str
+    what: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    name: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.reader}:{self.what}"
+
+    def known(self, options: Collection[str]) -> None:
+        """Refuse an option that the reader does not have.
+
+        Raises:
+            InputError: there is one.
+        """
+        for option in self.options:
+            if option not in options:
+                raise InputError(
+                    f"{self}: unknown option {option!r}, it has {', '.join(options) or 'none'}"
+                )
+
+    def number(self, option: str, default: int, least: int = 1) -> int:
+        """A whole number among the options.
+
+        Raises:
+            InputError: it is none, or smaller than `least`.
+        """
+        text = self.options.get(option, str(default))
+        if not text.isdecimal() or int(text) < least:
+            raise InputError(f"{self}: {option} must be a whole number >= {least}, got {text!r}")
+        return int(text)
+
+    def choice(self, option: str, among: Collection[str], default: str) -> str:
+        """One of a few words among the options.
+
+        Raises:
+            InputError: another word.
+        """
+        text = self.options.get(option, default)
+        if text not in among:
+            raise InputError(f"{self}: {option} must be one of {', '.join(among)}, got {text!r}")
+        return text
+
+
+def parse_spec(text: str, readers: Collection[str], what: str) -> Spec:
+    """Read [NAME=]READER:WHAT[?option=value&...].
+
+    Args:
+        text: as the user wrote it. readers: the known ones. what: "model" or "data", for errors.
+
+    Raises:
+        InputError: another form, an unknown reader, or a name that cannot stand on disk.
+
+    >>> parse_spec("pets=folder:photos/pets?size=64", ("folder",), "data")
+    Spec(reader='folder', what='photos/pets', options={'size': '64'}, name='pets')
+    """
+    named = NAMED.fullmatch(text)
+    name, rest = (named["name"], named["rest"]) if named else (None, text)
+    reader, colon, target = rest.partition(":")
+    if not colon or reader not in readers:
+        raise InputError(
+            f"{what} {text!r} must be READER:WHAT with READER one of {', '.join(sorted(readers))}"
+        )
+    target, _, options = target.rpartition("?") if "?" in target else (target, "", "")
+    if not target:
+        raise InputError(f"{what} {text!r} names nothing after {reader}:")
+    if name is not None:
+        name_to_component(name)
+    return Spec(reader, target, _options(options, text), name)
+
+
+def _options(text: str, whole: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in filter(None, text.split("&")):
+        key, equals, value = part.partition("=")
+        if not equals or not key or key in found:
+            raise InputError(f"{whole!r}: options are key=value&key=value, each once, got {part!r}")
+        found[key] = unquote(value)
+    return found

@@ -1,0 +1,155 @@
+"""A target task straight from data: the general extractor runs once, its features become tokens."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spider_jax.errors import InputError
+from spider_jax.extract.batches import prepared_item, spans
+from spider_jax.extract.clusters import k_means, quantile_bins
+from spider_jax.extract.dataset import Dataset
+from spider_jax.extract.encode import encoded_batches, refuse_other_items, rows_of_batch
+from spider_jax.extract.encoder import Encoder
+from spider_jax.extract.readers import FEATURES, model_spec, open_data, open_model
+from spider_jax.store import FeatureStore
+from spider_jax.tasks import task_deviations, task_tokens
+
+
+@dataclass(frozen=True, eq=False)
+class TargetTask:
+    """What a spider reads of a task.
+
+    name: of the data. extractor: name of the model that ran. tokens: float32 [C, D] class centres,
+    deviations: float32 [2, D], see `task_tokens` and `task_deviations`. classes: what the tokens
+    stand for. rows: N forward passes were made.
+    """
+
+    name: str
+    extractor: str
+    tokens: NDArray[np.float32]
+    deviations: NDArray[np.float32]
+    classes: tuple[str, ...]
+    rows: int
+
+
+def task_from(
+    data: str,
+    extractor: str,
+    *,
+    zoo: FeatureStore | None = None,
+    named: str | None = None,
+    clusters: int = 10,
+    bins: int = 10,
+    seed: int = 0,
+    batch: int | None = None,
+    show_progress: bool = False,
+) -> TargetTask:
+    """Tokens of data that no zoo holds: spider.rank(task.tokens, deviations=task.deviations).
+
+    Without labels the tokens are k-means centres; of a regression they are the centres of quantile
+    bins (of several targets: of k-means clusters of the targets); of multi-label data the centres
+    of the rows that have each label. Features are held in memory, 4 N D bytes.
+
+    Args:
+        data: [NAME=]READER:WHAT, as for `extract`. extractor: [NAME=]READER:WHAT of the model that
+            the spider knows tasks by.
+        zoo: a zoo with that extractor; other weights, preprocessing or layer are refused.
+        named: the name that the extractor must have, for instance the one a spider knows.
+        clusters: k of k-means. bins: of a regression. seed: of k-means.
+        batch: rows encoded together; default: as memory allows, at most 64.
+        show_progress: a bar on stderr.
+
+    Returns:
+        The task.
+
+    Raises:
+        InputError: data or model that cannot be read, another model than the zoo's extractor, or
+            one class only.
+    """
+    spec = model_spec(extractor)
+    if spec.reader == FEATURES:
+        raise InputError("the extractor must be a model, not a file of features")
+    opened, encoder = open_data(data), open_model(spec)
+    if named is not None and encoder.name != named:
+        raise InputError(
+            f"the extractor must be {named!r}, got {encoder.name!r}: "
+            f"if it is that model, name it {named}={spec}"
+        )
+    if zoo is not None:
+        refuse_other_extractor(zoo, encoder)
+    refuse_other_items(encoder, opened)
+    features = _features(encoder, opened, batch, show_progress)
+    rows, labels, classes = pseudo_classes(features, opened, clusters, bins, seed)
+    return TargetTask(
+        name=opened.name,
+        extractor=encoder.name,
+        tokens=task_tokens(features[rows], labels),
+        deviations=task_deviations(features[rows], labels),
+        classes=classes,
+        rows=opened.rows,
+    )
+
+
+def refuse_other_extractor(zoo: FeatureStore, encoder: Encoder) -> None:
+    """Refuse a model that is not the zoo's general extractor.
+
+    Raises:
+        InputError: another name, or other weights, preprocessing or layer than it was exported
+            with, where the manifest records them.
+    """
+    if zoo.extractor != encoder.name:
+        raise InputError(
+            f"{zoo.folder} has extractor {zoo.extractor!r}, got {encoder.name!r}: "
+            f"if it is that model, name it {zoo.extractor}={encoder.facts.get('source', 'SPEC')}"
+        )
+    known = zoo.model_info(encoder.name)
+    for key in ("weights_sha256", "preprocessing", "layer"):
+        if key in known and known[key] != encoder.facts.get(key):
+            raise InputError(f"extractor {encoder.name!r}: its {key} is not that of {zoo.folder}")
+
+
+def _features(
+    encoder: Encoder, data: Dataset, batch: int | None, show: bool
+) -> NDArray[np.float32]:
+    first = prepared_item(data, encoder.prepare, 0)
+    if encoder.settle is not None:
+        raise InputError(f"{encoder.name!r}: an extractor reads the same layer on every task")
+    cuts = spans(0, data.rows, batch or rows_of_batch(encoder, first))
+    parts = [encoded.features for _, encoded in encoded_batches(encoder, data, cuts, None, show)]
+    return np.concatenate(parts)
+
+
+def pseudo_classes(
+    features: NDArray[np.float32], data: Dataset, clusters: int, bins: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[Any], tuple[str, ...]]:
+    """Rows, a class 0..C-1 for each, and what the classes are.
+
+    A row of multi-label data comes once for each of its labels.
+    """
+    every, labels = np.arange(data.rows), data.labels
+    if labels is None:
+        found = k_means(features, min(clusters, data.rows), seed)
+        return every, found, _numbered("cluster", found)
+    if data.kind == "multi-label":
+        rows, classes = np.nonzero(labels)
+        present, encoded = np.unique(classes, return_inverse=True)
+        return rows, encoded, tuple(f"label {k}" for k in present)
+    if data.kind == "regression":
+        found = _bins(labels, bins, seed)
+        return every, found, _numbered("bin", found)
+    present, encoded = np.unique(labels, return_inverse=True)
+    return every, encoded, data.classes or tuple(map(str, present))
+
+
+def _bins(targets: NDArray[Any], bins: int, seed: int) -> NDArray[np.int64]:
+    if targets.ndim == 1 or targets.shape[1] == 1:
+        return quantile_bins(targets.reshape(-1), bins)
+    spread = targets.std(0)
+    scaled = (targets - targets.mean(0)) / np.where(spread > 0, spread, 1)
+    return k_means(scaled, min(bins, len(scaled)), seed)
+
+
+def _numbered(word: str, labels: NDArray[np.int64]) -> tuple[str, ...]:
+    return tuple(f"{word} {i}" for i in range(int(labels.max()) + 1))

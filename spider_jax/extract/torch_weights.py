@@ -1,0 +1,65 @@
+"""Weights of torch models: read from files without unpickling objects, and their hash."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from spider_jax.errors import InputError
+from spider_jax.extract.optional import need, one_line
+
+
+def load_weights(model: Any, path: Path) -> None:
+    """Put the weights of a file into a torch module; every name must fit.
+
+    Args:
+        model: the module. path: .safetensors, or what torch.save wrote of a state_dict, which
+            torch's restricted loader reads (weights_only=True).
+
+    Raises:
+        InputError: no such file, one that holds more than tensors, or other names or shapes.
+    """
+    if not path.is_file():
+        raise InputError(f"weights {path}: no such file")
+    state = _safetensors(path) if path.suffix == ".safetensors" else _torch_file(path)
+    try:
+        model.load_state_dict(state, strict=True)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise InputError(f"weights {path} do not fit the model: {one_line(error)}") from None
+
+
+def _safetensors(path: Path) -> Any:
+    load = need("safetensors.torch", "safetensors", "reading .safetensors").load_file
+    try:
+        return load(path, device="cpu")
+    except Exception as error:  # the package's own kinds
+        raise InputError(f"weights {path} cannot be read: {one_line(error)}") from None
+
+
+def _torch_file(path: Path) -> Any:
+    torch = need("torch", "torch", "reading torch weights")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle.UnpicklingError, RuntimeError, EOFError, ...
+        raise InputError(
+            f"weights {path} are no plain tensors, and nothing else is unpickled: {one_line(error)}"
+        ) from None
+    if isinstance(state, dict):
+        for key in ("state_dict", "model"):
+            if isinstance(state.get(key), dict):
+                state = state[key]
+    if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
+        raise InputError(f"weights {path} must hold a state_dict of tensors")
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def weights_hash(model: Any) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes of a module's state, in order of names."""
+    torch = need("torch", "torch", "a torch model")
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        if not torch.is_tensor(tensor):
+            continue
+        digest.update(repr((name, str(tensor.dtype), tuple(tensor.shape))).encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
+    return digest.hexdigest()

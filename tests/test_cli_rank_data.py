@@ -1,0 +1,43 @@
+"""`rank --data`: the extractor runs on a folder of pictures, and the models are ranked."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="the toy extractor is torch's")
+pytest.importorskip("PIL", reason="pictures need pillow")
+
+from command_line import DONE, Command, one_line
+from toy_extract import SPEC, write_folder
+
+from spider_jax.cli_extract import EXTRACTOR
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: Any) -> str:
+    monkeypatch.delenv(EXTRACTOR, raising=False)
+    return f"folder:{write_folder(tmp_path / 'photos')}"
+
+
+def test_one_command_from_pictures_to_a_ranking(
+    saved: Path, photos: str, command: Command, monkeypatch: Any
+) -> None:
+    """The toy model stands for psi, whose features are as wide."""
+    found = command("rank", saved, "--data", photos, "--extractor", f"psi={SPEC}")
+    assert found.code == DONE
+    assert {"middle", "narrow", "psi", "wide"} <= set(found.out.split())
+    monkeypatch.setenv(EXTRACTOR, f"psi={SPEC}")
+    assert command("rank", saved, "--data", photos).out == found.out
+
+
+def test_the_extractor_must_be_named(saved: Path, photos: str, command: Command) -> None:
+    one_line(command("rank", saved, "--data", photos), "--extractor psi=READER:WHAT", EXTRACTOR)
+    found = command("rank", saved, "--data", photos, "--extractor", SPEC)
+    one_line(found, "must be 'psi', got 'tiny'")
+
+
+def test_either_data_or_a_zoo(saved: Path, small_zoo: Path, photos: str, command: Command) -> None:
+    one_line(command("rank", saved), "rank needs ZOO and TASK, or --data")
+    one_line(command("rank", saved, small_zoo, "cars", "--data", photos), "takes the place of")
+    one_line(command("rank", saved, "--data", photos, "--rerank", "2"), "without --rerank")
