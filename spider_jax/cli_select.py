@@ -1,0 +1,95 @@
+"""`spider-jax select`: which model gets the epochs, by training heads on features."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from spider_jax.cli_output import DONE, SKIPPED, Flat, Messages, Name, Output, Where
+
+
+def select(
+    zoo: Where,
+    task: Name,
+    budget: int = 16,
+    policy: str = "noise-aware",
+    recall: str = "logme",
+    epochs: int = 5,
+    representatives: bool = False,
+    hidden: int = 0,
+    batch: int = 64,
+    learning_rate: float = 3e-3,
+    seed: int = 0,
+    repository: Path | None = None,
+    run: Path | None = None,
+    output: Annotated[Output, Flat] = Output(),
+    messages: Annotated[Messages, Flat] = Messages(),
+) -> int:
+    """Select a model by training heads for a few epochs; run it again, it goes on.
+
+    Args:
+        zoo: folder of the zoo.
+        task: name of the task.
+        budget: epochs in all, over all models.
+        policy: noise-aware, successive-halving, brute-force, trend-filter or trend-filter-0.02.
+        recall: a metric, "prior" (past results alone), or the folder of a spider.
+        epochs: of a full training.
+        representatives: run the metric on one model of every cluster only.
+        hidden: units of a hidden layer; 0 for a linear head.
+        batch: rows a step.
+        learning_rate: of AdamW.
+        seed: of heads, order of rows, and a split where the zoo has none.
+        repository: JSON of past results and curves; this run's are added to it.
+        run: folder for the state; default: in the user's cache.
+    """
+    show = messages.start()
+    from spider_jax.head_training import HeadConfig
+    from spider_jax.performance import Performance
+    from spider_jax.score_cache import default_folder
+    from spider_jax.select_models import SelectConfig, default_run, select_models
+    from spider_jax.spider import Spider
+    from spider_jax.store import FeatureStore
+    from spider_jax.zoo_recall import SPIDER
+
+    store = FeatureStore(zoo)
+    spider = Spider.load(Path(recall)) if Path(recall).is_dir() else None
+    config = SelectConfig(
+        budget,
+        epochs,
+        policy,
+        recall if spider is None else SPIDER,
+        representatives,
+        head=HeadConfig(hidden, batch, learning_rate, seed=seed),
+    )
+    past = Performance.from_accuracies(store.accuracies)
+    kept = repository is not None and repository.exists()
+    known = Performance.load(repository) if kept and repository is not None else None
+    found = select_models(
+        store,
+        task,
+        config,
+        run=run or default_folder("selections") / default_run(store, task, config),
+        spider=spider,
+        past=past if known is None else past.updated(known),
+        show_progress=show,
+    )
+    if repository is not None:
+        none = Performance.from_accuracies({})
+        found.add_to(none if known is None else known).save(repository)
+    output.write(
+        "selected-models",
+        found.COLUMNS,
+        found.rows(),
+        found.to_text(),
+        task=task,
+        measure=found.measure,
+        winner=found.selector.winner,
+        test=found.test,
+        epochs_spent=found.selector.spent,
+        notes=found.statements(),
+    )
+    for problem in found.problems:
+        print(f"spider-jax: skipped: {problem}", file=sys.stderr)
+    failed = [e for e in found.selector.entries.values() if e.fate == "failed"]
+    for entry in failed:
+        print(f"spider-jax: skipped: {entry.model} on {task}: {entry.reason}", file=sys.stderr)
+    return SKIPPED if found.problems or failed else DONE

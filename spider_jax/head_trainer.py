@@ -1,0 +1,160 @@
+"""The heads of one selection: an epoch of some models, their validation, and the winner's test."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spider_jax.errors import InputError
+from spider_jax.head_files import head_path, load_head, save_head
+from spider_jax.head_training import (
+    HeadConfig,
+    HeadState,
+    Params,
+    init_head,
+    make_targets,
+    outputs_on,
+    train_epoch,
+)
+from spider_jax.store import FeatureStore
+from spider_jax.task_measures import TASK_MEASURES, is_share, standard_error
+from spider_jax.task_split import TaskSplit
+
+log = logging.getLogger("spider_jax")
+
+FAILURES = (InputError, RuntimeError, MemoryError)  # of one model; a full disk stops the run
+
+
+class Trained(NamedTuple):
+    """An epoch of a model: its validation score (NaN where the head diverged) or why it failed."""
+
+    model: str
+    validation: float = float("nan")
+    standard_error: float | None = None
+    failure: str | None = None
+
+
+class HeadTrainer:
+    """Trains heads on a zoo's features, an epoch at a time; every epoch is on disk when it returns.
+
+    Args:
+        zoo: features and labels. task: name. split: rows; test rows are read by `test` only.
+        measure: name in TASK_MEASURES.
+        config: of the heads.
+        folder: for heads/<model>.npz.
+    """
+
+    def __init__(
+        self,
+        zoo: FeatureStore,
+        task: str,
+        split: TaskSplit,
+        measure: str,
+        config: HeadConfig,
+        folder: Path,
+    ) -> None:
+        self.zoo, self.task, self.split = zoo, task, split
+        self.measure, self.config, self.folder = measure, config, folder
+        labels = zoo.labels(task)
+        kind = zoo.kind(task)
+        self.truth = labels if kind != "regression" else labels.reshape(len(labels), -1)
+        self.is_share = is_share(measure, kind)
+        self.targets = make_targets(kind, labels, split.train)
+
+    def groups(self, models: Sequence[str]) -> Iterator[list[str]]:
+        """The models by width, the narrowest first."""
+        widths = {model: self.zoo.width(model) for model in models}
+        for width in sorted(set(widths.values())):
+            yield [model for model in models if widths[model] == width]
+
+    def epoch(self, models: Sequence[str], done: int) -> list[Trained]:
+        """One more epoch of models of one width that have had `done`; a failure is its own."""
+        try:
+            return self._epoch(models, done)
+        except FAILURES as error:
+            if len(models) > 1:  # find out which one it is
+                return [result for model in models for result in self.epoch([model], done)]
+            log.info("training of %s failed: %s", models[0], error)
+            return [Trained(models[0], failure=" ".join(str(error).split()))]
+
+    def test(self, model: str) -> float | None:
+        """Score of a model's best checkpoint on the test rows; None where there are none."""
+        if len(self.split.test) == 0:
+            return None
+        state = load_head(head_path(self.folder, model), self.config)
+        return self._scores([state.best], [state], [self._features(model)], self.split.test)[0][0]
+
+    def _epoch(self, models: Sequence[str], done: int) -> list[Trained]:
+        features = [self._features(model) for model in models]
+        states = [self._state(m, f, done) for m, f in zip(models, features, strict=True)]
+        # an interruption after the head was written and before it was told leaves it ahead
+        waiting = [i for i, state in enumerate(states) if len(state.validation) == done]
+        if waiting:
+            given = [features[i] for i in waiting]
+            new = train_epoch(
+                [states[i] for i in waiting],
+                given,
+                self.targets,
+                self.split.train,
+                self.config,
+                done,
+            )
+            scores = self._scores([s.params for s in new], new, given, self.split.validation)
+            for i, state, score in zip(waiting, new, scores, strict=True):
+                states[i] = _scored(state, *score)
+                save_head(head_path(self.folder, models[i]), states[i])
+        return [self._result(m, s, done) for m, s in zip(models, states, strict=True)]
+
+    def _features(self, model: str) -> Any:
+        return self.zoo.features(model, self.task)
+
+    def _state(self, model: str, features: Any, done: int) -> HeadState:
+        path = head_path(self.folder, model)
+        if done == 0 and not path.exists():
+            outputs = self.targets.values.shape[1]
+            return init_head(model, self.config, features, self.split.train, outputs)
+        state = load_head(path, self.config)
+        if len(state.validation) not in (done, done + 1):
+            raise InputError(
+                f"{path} has {len(state.validation)} epochs, the selection {done}: delete the run"
+            )
+        return state
+
+    def _scores(
+        self,
+        params: list[Params],
+        states: list[HeadState],
+        features: list[Any],
+        rows: NDArray[np.int64],
+    ) -> list[tuple[float, float]]:
+        """Score of every head on some rows, NaN where outputs are not finite, and its error.
+
+        The error of a share follows from the number of rows and is left to the selector.
+        """
+        truth, found = self.truth[rows], []
+        for outputs in outputs_on(params, states, features, rows):
+            if np.isfinite(outputs).all():
+                predicted = self.targets.predictions(outputs)
+                score = TASK_MEASURES[self.measure].score(truth, predicted)
+                error = np.nan if self.is_share else standard_error(self.measure, truth, predicted)
+                found.append((score, float(error)))
+            else:
+                found.append((float("nan"), float("nan")))
+        return found
+
+    def _result(self, model: str, state: HeadState, done: int) -> Trained:
+        error = state.standard_error[done]
+        return Trained(model, state.validation[done], error if np.isfinite(error) else None)
+
+
+def _scored(state: HeadState, score: float, error: float) -> HeadState:
+    """The state with one more validation; the best checkpoint is kept."""
+    before = max((v for v in state.validation if np.isfinite(v)), default=-np.inf)
+    return state._replace(
+        best=state.params if score > before else state.best,
+        validation=(*state.validation, score),
+        standard_error=(*state.standard_error, error),
+    )

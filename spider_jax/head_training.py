@@ -1,0 +1,245 @@
+"""Heads on frozen features: all models of one width trained at once under vmap, an epoch a call."""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+from numpy.typing import NDArray
+
+from spider_jax.errors import InputError
+
+HIGHEST = jax.lax.Precision.HIGHEST
+BLOCK_BYTES = 1 << 24  # of one model's rows in memory
+Params = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """hidden: units of the hidden layer, 0 for a linear head. batch: rows a step. learning_rate and
+    weight_decay: of AdamW. seed: of initial weights, order of rows and a split made here."""
+
+    hidden: int = 0
+    batch: int = 64
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.hidden < 0 or self.batch < 1 or self.learning_rate <= 0 or self.weight_decay < 0:
+            raise InputError(
+                "hidden and weight_decay must be >= 0, batch >= 1, learning_rate > 0, got "
+                f"{self.hidden}, {self.weight_decay}, {self.batch}, {self.learning_rate}"
+            )
+
+
+class HeadState(NamedTuple):
+    """A head in training. params, optimizer: after the last epoch. mean, scale: [D] of the training
+    rows. best: the params of the best validation. validation, standard_error: of every epoch."""
+
+    params: Params
+    optimizer: Any
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    best: Params
+    validation: tuple[float, ...] = ()
+    standard_error: tuple[float, ...] = ()
+
+
+class Targets(NamedTuple):
+    """What heads are trained to give: Y [N, K] for the loss of this kind of task, and how outputs
+    become predictions (`shift` and `unit` put standardised numbers back)."""
+
+    kind: str
+    values: NDArray[np.float32]
+    shift: NDArray[np.float32]
+    unit: NDArray[np.float32]
+
+    def predictions(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
+        """[n] classes, [n, K] labels, or [n, K] numbers, of outputs [n, K]."""
+        if self.kind == "classification":
+            return outputs.argmax(1)
+        return outputs > 0 if self.kind == "multi-label" else outputs * self.unit + self.shift
+
+
+def make_targets(kind: str, labels: NDArray[Any], train: NDArray[np.int64]) -> Targets:
+    """One-hot classes, 0/1 labels, or numbers standardised by the training rows."""
+    if kind == "classification":
+        values = np.eye(int(labels.max()) + 1, dtype=np.float32)[labels]
+    else:
+        values = labels.reshape(len(labels), -1).astype(np.float32)
+    shift, unit = np.zeros((2, values.shape[1]), np.float32)
+    unit += 1
+    if kind == "regression":
+        shift, deviation = values[train].mean(0), values[train].std(0)
+        unit = np.where(deviation > 0, deviation, 1).astype(np.float32)
+        values = (values - shift) / unit
+    return Targets(kind, values, shift, unit)
+
+
+# ---- one head --------------------------------------------------------------------------------
+
+
+def init_head(
+    model: str, config: HeadConfig, features: Any, train: NDArray[np.int64], outputs: int
+) -> HeadState:
+    """A fresh head; its weights depend on seed and model alone, not on its company."""
+    mean, scale = _scaling(features, train)
+    D, H = features.shape[1], config.hidden
+    rng = np.random.default_rng([config.seed, zlib.crc32(model.encode())])
+    params: Params = {"W": np.zeros((H or D, outputs), np.float32), "b": np.zeros(outputs)}
+    if H:
+        params |= {"V": rng.normal(size=(D, H)) * np.sqrt(2 / D), "c": np.zeros(H)}
+        params["W"] = rng.normal(size=(H, outputs)) / np.sqrt(H)
+    params = {name: np.asarray(value, np.float32) for name, value in sorted(params.items())}
+    state = jax.tree.map(np.asarray, optimizer(config).init(params))
+    return HeadState(params, state, mean, scale, params)
+
+
+def optimizer(config: HeadConfig) -> optax.GradientTransformation:
+    """AdamW."""
+    return optax.adamw(config.learning_rate, weight_decay=config.weight_decay)
+
+
+def _scaling(
+    features: Any, train: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and deviation [D] of the training rows, in one pass over blocks."""
+    total = np.zeros((2, features.shape[1]))
+    first: Any = np.asarray(features[train[0]], np.float64)  # keeps the squares small
+    for rows in blocks(train, features.shape[1]):
+        block = np.asarray(features[rows], np.float64) - first
+        total += block.sum(0), (block**2).sum(0)
+    mean, square = total / len(train)
+    deviation = np.sqrt(np.maximum(square - mean**2, 0))
+    scale = np.where(deviation > 1e-6, deviation, 1)  # a constant column stays 0
+    return (mean + first).astype(np.float32), scale.astype(np.float32)
+
+
+def blocks(rows: NDArray[np.int64], width: int) -> Iterator[NDArray[np.int64]]:
+    """Runs of rows whose features fill a block of memory."""
+    step = max(1, BLOCK_BYTES // (4 * width))
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step]
+
+
+def outputs_of(params: Params, X: Float[Array, "n D"]) -> Float[Array, "n K"]:
+    """X W + b, or relu(X V + c) W + b."""
+    if "V" in params:
+        X = jax.nn.relu(jnp.matmul(X, params["V"], precision=HIGHEST) + params["c"][None])
+    return jnp.matmul(X, params["W"], precision=HIGHEST) + params["b"][None]
+
+
+def _loss(params: Params, X: Array, Y: Array, weight: Array, kind: str) -> Array:
+    out = outputs_of(params, X)
+    if kind == "classification":
+        each = optax.losses.softmax_cross_entropy(out, Y)
+    elif kind == "multi-label":
+        each = optax.losses.sigmoid_binary_cross_entropy(out, Y).mean(1)
+    else:
+        each = ((out - Y) ** 2).mean(1)
+    return (weight * each).sum() / weight.sum()
+
+
+# ---- all heads of one width ------------------------------------------------------------------
+
+
+@lru_cache(maxsize=32)
+def _compiled_block(kind: str, config: HeadConfig) -> Any:
+    """Steps over one block of rows, jitted, vmapped over models; labels and order are shared."""
+    transform = optimizer(config)
+
+    def steps(
+        params: Params, state: Any, X: Array, mean: Array, scale: Array, Y: Array, order: Array
+    ) -> Any:
+        X = (X.astype(jnp.float32) - mean[None]) / scale[None]
+
+        def step(carry: Any, rows: Array) -> Any:
+            params, state = carry
+            weight = (rows >= 0).astype(jnp.float32)
+            at = jnp.maximum(rows, 0)
+            down = jax.grad(_loss)(params, X[at], Y[at], weight, kind)
+            with jax.numpy_dtype_promotion("standard"):  # optax mixes int counts with floats
+                updates, state = transform.update(down, state, params)
+            return (optax.apply_updates(params, updates), state), None
+
+        return jax.lax.scan(step, (params, state), order)[0]
+
+    return jax.jit(jax.vmap(steps, (0, 0, 0, 0, 0, None, None)))
+
+
+@jax.jit
+def _compiled_outputs(params: Params, X: Array, mean: Array, scale: Array) -> Array:
+    def one(params: Params, X: Array, mean: Array, scale: Array) -> Array:
+        return outputs_of(params, (X.astype(jnp.float32) - mean[None]) / scale[None])
+
+    return jax.vmap(one)(params, X, mean, scale)
+
+
+def train_epoch(
+    states: list[HeadState],
+    features: list[Any],
+    targets: Targets,
+    train: NDArray[np.int64],
+    config: HeadConfig,
+    epoch: int,
+) -> list[HeadState]:
+    """One more epoch of heads of one width; validation is not touched.
+
+    Args:
+        states: of every model. features: [N, D] of every model, memmaps; read by blocks of rows.
+        targets: of all rows. train: the rows to learn from.
+        config: settings.
+        epoch: from 0; with the seed it gives the order of rows, the same for all models.
+
+    Returns:
+        New states with params and optimizer after the epoch.
+    """
+    params, state = (_stack([getattr(s, part) for s in states]) for part in ("params", "optimizer"))
+    mean, scale = (np.stack([getattr(s, part) for s in states]) for part in ("mean", "scale"))
+    rng = np.random.default_rng([config.seed, epoch])
+    parts = list(blocks(train, features[0].shape[1]))
+    run = _compiled_block(targets.kind, config)
+    for number in rng.permutation(len(parts)):
+        rows = parts[number]
+        X = np.stack([np.asarray(one[rows]) for one in features])
+        order = _batches(rng.permutation(len(rows)), config.batch)
+        params, state = run(params, state, X, mean, scale, targets.values[rows], order)
+    pairs = zip(states, _unstack(params, len(states)), _unstack(state, len(states)), strict=True)
+    return [old._replace(params=p, optimizer=s) for old, p, s in pairs]
+
+
+def outputs_on(
+    params: list[Params], states: list[HeadState], features: list[Any], rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Outputs [m, n, K] of heads of one width on some rows."""
+    mean, scale = (np.stack([getattr(s, part) for s in states]) for part in ("mean", "scale"))
+    stacked = _stack(params)
+    found = []
+    for part in blocks(rows, features[0].shape[1]):
+        X = np.stack([np.asarray(one[part]) for one in features])
+        found.append(np.asarray(_compiled_outputs(stacked, X, mean, scale)))
+    return np.concatenate(found, axis=1)
+
+
+def _batches(order: NDArray[np.int64], batch: int) -> NDArray[np.int32]:
+    """[steps, batch] positions, the last batch filled with -1."""
+    steps = -(-len(order) // batch)
+    padded = np.full(steps * batch, -1, np.int32)
+    padded[: len(order)] = order
+    return padded.reshape(steps, batch)
+
+
+def _stack(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+
+
+def _unstack(tree: Any, count: int) -> list[Any]:
+    host = jax.tree.map(np.asarray, tree)
+    return [jax.tree.map(lambda leaf, i=i: leaf[i].copy(), host) for i in range(count)]

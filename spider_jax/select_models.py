@@ -1,0 +1,277 @@
+"""Two phases on a zoo: recall by the past and a cheap proxy, then heads that are really trained."""
+
+import hashlib
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spider_jax.errors import InputError
+from spider_jax.files import name_to_component
+from spider_jax.head_trainer import HeadTrainer
+from spider_jax.head_training import HeadConfig
+from spider_jax.performance import Performance
+from spider_jax.policies import make_policy
+from spider_jax.progress import progress
+from spider_jax.selection import NOT_STARTED, Entry, Selector
+from spider_jax.spider import Spider
+from spider_jax.store import FeatureStore, Problem
+from spider_jax.tables import escape_terminal, to_text
+from spider_jax.task_measures import TASK_MEASURES, is_share, measure_name
+from spider_jax.task_split import task_split
+from spider_jax.zoo_recall import recall_zoo
+
+log = logging.getLogger("spider_jax")
+
+
+@dataclass(frozen=True)
+class SelectConfig:
+    """How models are selected.
+
+    budget: epochs in all, over all models; None: every model starts. epochs: of a full training.
+    policy: name in POLICIES. recall: a metric from METRICS that alone tells of a model, "prior"
+    (past results alone), or "spider". representatives: run the metric on one model of every
+    cluster only. threshold: mean gap in accuracy within which models are of one cluster. head: of
+    the training.
+    """
+
+    budget: int | None = 16
+    epochs: int = 5
+    policy: str = "noise-aware"
+    recall: str = "logme"
+    representatives: bool = False
+    threshold: float = 0.09
+    head: HeadConfig = field(default_factory=HeadConfig)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was selected, what it cost, and why every other model was not.
+
+    test: score of the winner's best checkpoint on test rows, the only test score read. problems:
+    models that could not be used. notes: for the reader.
+    """
+
+    task: str
+    measure: str
+    selector: Selector
+    test: float | None
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+    COLUMNS = (
+        "model",
+        "fate",
+        "epochs",
+        "last validation",
+        "best validation",
+        "confidence",
+        "why",
+    )
+
+    def rows(self) -> list[list[object]]:
+        """One row a model, the winner first, then the longer trained and the better."""
+        entries = list(self.selector.entries.values())
+        return [_row(entry) for entry in sorted(entries, key=_place)]
+
+    def to_text(self) -> str:
+        """For a terminal: models that were trained, what it cost, the winner's test."""
+        shown = [row for row in self.rows() if row[1] != NOT_STARTED]
+        waiting = len(self.selector.entries) - len(shown)
+        lines = [to_text(self.COLUMNS, shown)]
+        lines += [f"{waiting} more models were not started"] if waiting else []
+        said = [f"task {self.task}, measure {self.measure}", *self.statements()]
+        return "\n".join([*lines, *map(escape_terminal, said)])
+
+    def statements(self) -> list[str]:
+        """What it cost beside brute force, the winner's test score, and the notes."""
+        entries, E = self.selector.entries, self.selector.epochs
+        tried = sum(entry.fate != NOT_STARTED for entry in entries.values())
+        cost = (
+            f"{self.selector.spent} epochs spent; brute force: {tried * E} on the {tried} models "
+            f"started, {len(entries) * E} on all {len(entries)}"
+        )
+        winner = self.selector.winner
+        said = "no model is left: all failed" if winner is None else f"winner: {winner}"
+        if self.test is not None:
+            said += f", test {self.measure} {self.test:.3f} (read once, after the selection)"
+        return [said, cost, *self.notes]
+
+    def add_to(self, past: Performance) -> Performance:
+        """`past` with the curves of this run, and the test score of its winner."""
+        for model, entry in self.selector.entries.items():
+            test = self.test if model == self.selector.winner else None
+            if entry.validation:
+                past = past.with_result(
+                    model,
+                    self.task,
+                    accuracy=float("nan") if test is None else test,
+                    curve=entry.validation,
+                    validation_rows=int(self.selector.about["validation_rows"]),
+                )
+        return past
+
+
+def select_models(
+    zoo: FeatureStore,
+    task: str,
+    config: SelectConfig | None = None,
+    *,
+    run: Path,
+    spider: Spider | None = None,
+    past: Performance | None = None,
+    show_progress: bool = False,
+) -> Selection:
+    """Choose a model for a task by training heads on the features of the most promising ones.
+
+    Only training rows are learned from, only validation rows decide, and test rows are read once,
+    of the winner; past results on the task itself take no part. The manifest names another measure
+    than accuracy (regression: rmse) as "measure" in the task's entry.
+
+    Args:
+        zoo: features and labels. task: name.
+        config: default SelectConfig().
+        run: folder for the state; the same call goes on where it was interrupted.
+        spider: for recall="spider"; its extractor must have seen the task.
+        past: results on other tasks; default: the zoo's accuracies.csv.
+        show_progress: a bar on stderr.
+
+    Returns:
+        A Selection.
+
+    Raises:
+        InputError: unknown names, no usable model, or a run of another selection in the folder.
+    """
+    config = SelectConfig() if config is None else config
+    measure = measure_name(task, zoo.kind(task), zoo.task_info(task).get("measure"))
+    split = task_split(zoo, task, seed=config.head.seed)
+    past = Performance.from_accuracies(zoo.accuracies) if past is None else past
+    past, notes = usable_past(zoo, task, measure, past)
+    models, problems = _readable(zoo, task)
+    rows = len(split.validation)
+    about = {
+        "task": task,
+        "measure": measure,
+        "zoo": zoo.fingerprint(),
+        "validation_rows": rows,
+        "config": asdict(config),
+    }
+    state = run / "selection.json"
+    if state.exists():
+        selector = _resumed(state, about)
+    else:
+        table = past.for_models(models)
+        scores = recall_zoo(
+            zoo,
+            task,
+            split.train,
+            table,
+            config.recall,
+            spider=spider,
+            threshold=config.threshold,
+            representatives=config.representatives,
+            show_progress=show_progress,
+        )
+        order = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")
+        selector = Selector(
+            [models[i] for i in order],
+            make_policy(config.policy, table),
+            epochs=config.epochs,
+            budget=config.budget,
+            validation_rows=rows if is_share(measure, zoo.kind(task)) else None,
+            about=about,
+        )
+        selector.save(state)
+    trainer = HeadTrainer(zoo, task, split, measure, config.head, run)
+    _run_to_end(selector, trainer, state, show_progress)
+    test = None if selector.winner is None else trainer.test(selector.winner)
+    return Selection(task, measure, selector, test, problems, (*notes, split.note))
+
+
+def default_run(zoo: FeatureStore, task: str, config: SelectConfig) -> str:
+    """A name for the run that another task, setting or content of the zoo's files changes."""
+    digest = hashlib.sha256(repr((zoo.fingerprint(), task, config)).encode())
+    for model in zoo.models_of(task):
+        name = f"{name_to_component(task)}.npy"
+        path = zoo.folder / "features" / name_to_component(model) / name
+        digest.update(repr(path.stat().st_mtime_ns).encode())
+    return digest.hexdigest()[:24]
+
+
+def usable_past(
+    zoo: FeatureStore, task: str, measure: str, past: Performance
+) -> tuple[Performance, tuple[str, ...]]:
+    """Past results that may speak for a task: never its own, none that mean something else."""
+    others = past.without_task(task)
+    if not TASK_MEASURES[measure].comparable:
+        others = others.only_tasks(())
+        return others, (f"{measure} does not compare across tasks: past results take no part",)
+    declared = {t: zoo.task_info(t).get("measure") for t in others.tasks}
+    alike = [t for t, m in declared.items() if _comparable(m)]
+    others = others.only_tasks(alike)
+    if not np.isfinite(others.accuracies).any():
+        return others, ("no past results on other tasks: recall and selection have no prior",)
+    if others.curves.shape[2] == 0 or not np.isfinite(others.curves).any():
+        return others, ("no past curves: an early validation score counts as a final one",)
+    return others, ()
+
+
+def _comparable(measure: object) -> bool:
+    return not isinstance(measure, str) or (
+        measure in TASK_MEASURES and TASK_MEASURES[measure].comparable
+    )
+
+
+def _readable(zoo: FeatureStore, task: str) -> tuple[list[str], tuple[Problem, ...]]:
+    """Models whose features on the task can be opened, and what the zoo says of the others."""
+    models = list(zoo.models_of(task))
+    problems = tuple(p for p in zoo.problems if p.task == task and p.model)
+    if not models:
+        raise InputError(f"no model of {zoo.folder} has features on {task!r}: extract them first")
+    return models, problems
+
+
+# ---- training --------------------------------------------------------------------------------
+
+
+def _resumed(state: Path, about: dict[str, Any]) -> Selector:
+    selector = Selector.load(state)
+    other = [key for key, value in about.items() if selector.about.get(key) != value]
+    if other:
+        raise InputError(
+            f"{state.parent} holds a selection with another {other[0]}: name another folder, or "
+            "delete this one"
+        )
+    log.info("going on with %s: %d epochs are done", state, selector.spent)
+    return selector
+
+
+def _run_to_end(selector: Selector, trainer: HeadTrainer, state: Path, show_progress: bool) -> None:
+    """Ask, train, tell; the state is written after every group of models."""
+    while not selector.done:
+        asked = selector.ask()
+        done = selector.entries[asked[0]].epochs
+        groups = list(trainer.groups(asked))
+        phase = f"epoch {done + 1}, {len(asked)} models"
+        for group in progress(groups, phase, show_progress, unit="width"):
+            for found in trainer.epoch(group, done):
+                if found.failure is not None:
+                    selector.fail(found.model, found.failure)
+                else:
+                    selector.tell(
+                        found.model, found.validation, standard_error=found.standard_error
+                    )
+            selector.save(state)
+
+
+def _place(entry: Entry) -> tuple[bool, int, float]:
+    return entry.fate != "won", -entry.epochs, -max(entry.validation, default=-np.inf)
+
+
+def _row(entry: Entry) -> list[object]:
+    last = entry.validation[-1] if entry.validation else None
+    best = max(entry.validation) if entry.validation else None
+    why = entry.reason and f"after epoch {entry.epochs}: {entry.reason}"
+    return [entry.model, entry.fate, entry.epochs, last, best, entry.confidence, why or "-"]

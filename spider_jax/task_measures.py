@@ -1,0 +1,103 @@
+"""How good predictions are, by the measure that a task declares; larger is always better."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spider_jax.errors import InputError
+
+RESAMPLES = 200
+
+
+class Measure(NamedTuple):
+    """score(truth, predicted): both [N] or [N, K]. kinds: of tasks it is for. comparable: whether
+    a value means the same on another task, so that results on other tasks make a prior."""
+
+    score: Callable[[NDArray[Any], NDArray[Any]], float]
+    kinds: tuple[str, ...]
+    comparable: bool = True
+
+
+def accuracy(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
+    """The share of right answers; of single labels where a row has several."""
+    return float(np.mean(truth == predicted))
+
+
+def balanced_accuracy(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
+    """The mean over classes of the share of their rows that are found."""
+    return float(np.mean([np.mean(predicted[truth == c] == c) for c in np.unique(truth)]))
+
+
+def matthews(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
+    """Matthews correlation of classes (R_K of Gorodkin, 2004, for more than two).
+
+    cov(T, P)/sqrt(cov(T, T) cov(P, P)) of the one-hot columns, in [-1, 1]; 0 where either is
+    constant.
+    """
+    classes = np.union1d(truth, predicted)
+    T, P = ((values[:, None] == classes[None]).astype(np.float64) for values in (truth, predicted))
+    T, P = T - T.mean(0), P - P.mean(0)
+    scale = np.sqrt((T * T).sum() * (P * P).sum())
+    return float((T * P).sum() / scale) if scale > 0 else 0.0
+
+
+def macro_f1(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
+    """The mean over classes (or labels) of 2 TP/(2 TP + FP + FN)."""
+    if truth.ndim == 2:
+        pairs = list(zip(truth.T, predicted.T, strict=True))
+    else:
+        pairs = [(truth == c, predicted == c) for c in np.unique(truth)]
+    found = [(np.sum(t & p), np.sum(t) + np.sum(p)) for t, p in pairs]
+    return float(np.mean([2 * hits / both if both else 1.0 for hits, both in found]))
+
+
+def rmse(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
+    """-sqrt(mean squared error), in the unit of the labels: negative, so that larger is better."""
+    return -float(np.sqrt(np.mean((truth - predicted) ** 2)))
+
+
+def r2(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
+    """1 - squared error/variance, over all columns; 0 for labels that are constant."""
+    spread = np.sum((truth - truth.mean(0)) ** 2)
+    return float(1 - np.sum((truth - predicted) ** 2) / spread) if spread > 0 else 0.0
+
+
+CLASSES, LABELS, NUMBERS = ("classification",), ("multi-label",), ("regression",)
+TASK_MEASURES: dict[str, Measure] = {
+    "accuracy": Measure(accuracy, CLASSES + LABELS),
+    "balanced_accuracy": Measure(balanced_accuracy, CLASSES),
+    "matthews": Measure(matthews, CLASSES),
+    "macro_f1": Measure(macro_f1, CLASSES + LABELS),
+    "rmse": Measure(rmse, NUMBERS, comparable=False),
+    "r2": Measure(r2, NUMBERS),
+}
+DEFAULTS = {"classification": "accuracy", "multi-label": "accuracy", "regression": "rmse"}
+
+
+def measure_name(task: str, kind: str, declared: object) -> str:
+    """The measure of a task: what its manifest entry declares, else the default of its kind.
+
+    Raises:
+        InputError: an unknown measure, or one for other kinds of tasks.
+    """
+    name = DEFAULTS[kind] if declared is None else declared
+    if not isinstance(name, str) or name not in TASK_MEASURES:
+        known = ", ".join(TASK_MEASURES)
+        raise InputError(f"task {task!r}: measure must be one of {known}, got {name!r}")
+    if kind not in TASK_MEASURES[name].kinds:
+        raise InputError(f"task {task!r} is {kind}, its measure {name!r} is not for that")
+    return name
+
+
+def is_share(name: str, kind: str) -> bool:
+    """Whether a score is a share of independent rows, with the variance p (1 - p)/N."""
+    return name == "accuracy" and kind == "classification"
+
+
+def standard_error(name: str, truth: NDArray[Any], predicted: NDArray[Any]) -> float:
+    """Of a measure by its finite rows: the deviation over seeded bootstrap resamples of them."""
+    score, rng = TASK_MEASURES[name].score, np.random.default_rng(0)
+    drawn = rng.integers(len(truth), size=(RESAMPLES, len(truth)))
+    return float(np.std([score(truth[rows], predicted[rows]) for rows in drawn], ddof=1))

@@ -1,0 +1,80 @@
+"""`spider-jax select`: table, JSON, CSV, exit codes, and a repository that grows."""
+
+import csv
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import tyro
+from command_line import DONE, SKIPPED, Result, break_features, rows_of, table
+
+from spider_jax.cli_select import select
+from spider_jax.errors import InputError
+from spider_jax.performance import Performance
+
+Command = Callable[..., Result]
+QUICK = ("--epochs", 2, "--budget", 5, "--batch", 16, "--learning-rate", 0.05)
+
+
+@pytest.fixture
+def selected(capsys: pytest.CaptureFixture[str]) -> Iterator[Command]:
+    def selected(*arguments: object) -> Result:
+        code = tyro.cli(select, args=[str(argument) for argument in (*arguments, *QUICK)])
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    log = logging.getLogger("spider_jax")
+    level = log.level
+    yield selected
+    log.setLevel(level)
+
+
+def test_a_table_for_people(small_zoo: Path, selected: Command) -> None:
+    found = selected(small_zoo, "apples")
+    assert found.code == DONE
+    lines = table(found.out)
+    assert lines[0][:3] == ["model", "fate", "epochs"]
+    assert lines[1][1:3] == ["won", "2"]
+    assert "brute force:" in found.out
+    assert "(read once, after the selection)" in found.out
+    assert selected(small_zoo, "apples").out == found.out  # read from the cache
+
+
+def test_json_and_csv_for_programs(small_zoo: Path, selected: Command, tmp_path: Path) -> None:
+    found = selected(small_zoo, "apples", "--json", "--csv", tmp_path / "models.csv")
+    rows = rows_of(found, "selected-models")
+    content = json.loads(found.out)
+    assert content["winner"] == rows[0]["model"]
+    assert content["epochs_spent"] == sum(row["epochs"] for row in rows) <= 5
+    assert 0 <= content["test"] <= 1
+    with (tmp_path / "models.csv").open(newline="") as file:
+        assert [row["model"] for row in csv.DictReader(file)] == [row["model"] for row in rows]
+
+
+def test_a_broken_model_is_listed(small_zoo: Path, selected: Command) -> None:
+    break_features(small_zoo)
+    found = selected(small_zoo, "apples", "--run", small_zoo.parent / "run")
+    assert found.code == SKIPPED
+    assert "spider-jax: skipped: wide on apples: epoch 1: features of 'wide'" in found.err
+
+
+def test_the_repository_grows(small_zoo: Path, selected: Command, tmp_path: Path) -> None:
+    repository = tmp_path / "past.json"
+    first = selected(small_zoo, "apples", "--repository", repository)
+    assert "no past curves" in first.out
+    second = selected(small_zoo, "cars", "--repository", repository)
+    assert "no past curves" not in second.out
+    known = Performance.load(repository)
+    assert known.tasks == ("apples", "cars")
+
+
+def test_a_spider_recalls(small_zoo: Path, saved: Path, selected: Command) -> None:
+    found = selected(small_zoo, "apples", "--recall", saved)
+    assert found.code == DONE
+
+
+def test_bad_input_is_one_line(small_zoo: Path, selected: Command) -> None:
+    with pytest.raises(InputError, match="unknown policy 'best'"):
+        selected(small_zoo, "apples", "--policy", "best")

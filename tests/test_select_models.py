@@ -1,0 +1,296 @@
+"""Selection on a zoo with heads that are trained: resumed, isolated, and blind to test rows."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import put
+
+from spider_jax.head_trainer import HeadTrainer
+from spider_jax.head_training import HeadConfig
+from spider_jax.performance import Performance
+from spider_jax.select_models import SelectConfig, Selection, default_run, select_models
+from spider_jax.selection import Selector
+from spider_jax.store import FeatureStore
+
+HEAD = HeadConfig(batch=16, learning_rate=0.05)
+QUICK = SelectConfig(budget=8, epochs=3, head=HEAD)
+
+
+def select(zoo: Path, run: Path, config: SelectConfig = QUICK, task: str = "apples") -> Selection:
+    return select_models(FeatureStore(zoo), task, config, run=run)
+
+
+def choices(found: Selection) -> dict[str, tuple[object, ...]]:
+    """Everything that was decided, and on what."""
+    return {
+        model: (e.fate, e.epochs, tuple(e.validation), e.reason, e.confidence)
+        for model, e in found.selector.entries.items()
+    }
+
+
+def with_split(zoo: Path, task: str = "apples", rows: int = 40) -> np.ndarray:
+    split = np.arange(rows) % 5 // 2  # 0 0 1 1 2
+    put(zoo, f"splits/{task}", split.astype(np.int8))
+    return split
+
+
+def test_a_model_wins_and_the_cost_is_said(small_zoo: Path, tmp_path: Path) -> None:
+    found = select(small_zoo, tmp_path / "run")
+    entries = found.selector.entries
+    assert found.selector.spent <= 8
+    assert sorted(e.fate for e in entries.values()) == ["dropped", "dropped", "dropped", "won"]
+    assert entries[str(found.selector.winner)].epochs == 3
+    assert found.rows()[0][1] == "won"
+    text = found.to_text()
+    assert "brute force: 12 on the 4 models started, 12 on all 4" in text
+    assert f"winner: {found.selector.winner}, test accuracy {found.test:.3f}" in text
+    assert "apples has no splits file: rows dealt 60/20/20" in text
+    assert "no past curves" in text
+
+
+def test_the_best_of_really_different_models_wins(small_zoo: Path, tmp_path: Path) -> None:
+    zoo = FeatureStore(small_zoo)
+    labels = zoo.labels("cars")
+    told = np.eye(5, dtype=np.float32)[labels] + 0.01 * np.arange(50, dtype=np.float32)[:, None]
+    noise = np.random.default_rng(0).normal(size=(50, 5)).astype(np.float32)
+    FeatureStore.write_features(small_zoo, "oracle", "cars", told)
+    FeatureStore.write_features(small_zoo, "noise", "cars", noise)
+    found = select(small_zoo, tmp_path / "run", task="cars")
+    assert found.selector.entries["oracle"].epochs >= 1  # recall lets it in
+    brute = SelectConfig(budget=None, epochs=8, policy="brute-force", head=HEAD)
+    found = select(small_zoo, tmp_path / "brute", brute, task="cars")
+    assert found.test is not None
+    assert found.test >= 0.9
+    assert found.selector.entries["noise"].validation[-1] < 0.6
+
+
+class CutError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("at", ["before telling", "after telling"])
+def test_it_goes_on_after_any_interruption(
+    small_zoo: Path, tmp_path: Path, at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = select(small_zoo, tmp_path / "whole")
+    real, count = HeadTrainer.epoch, [0]
+
+    def cut(self: HeadTrainer, models: list[str], done: int) -> object:
+        if at == "before telling":  # heads are written, nothing is told
+            real(self, models, done)
+            raise CutError
+        if count[0]:
+            raise CutError
+        count[0] += 1
+        return real(self, models, done)
+
+    calls = 0
+    while True:
+        count[0] = 0
+        monkeypatch.setattr(HeadTrainer, "epoch", cut)
+        if at == "before telling" and calls % 2:
+            monkeypatch.setattr(HeadTrainer, "epoch", real)
+        try:
+            calls += 1
+            found = select(small_zoo, tmp_path / "run")
+            break
+        except CutError:
+            continue
+    assert calls > 1
+    assert choices(found) == choices(whole)
+    assert found.test == whole.test
+
+
+def test_a_finished_run_is_read_again(
+    small_zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = select(small_zoo, tmp_path / "run")
+    monkeypatch.setattr(HeadTrainer, "epoch", None)
+    again = select(small_zoo, tmp_path / "run")
+    assert (choices(again), again.test) == (choices(first), first.test)
+
+
+def test_another_selection_in_the_folder_is_refused(
+    small_zoo: Path, tmp_path: Path, refused: Callable[..., object]
+) -> None:
+    select(small_zoo, tmp_path / "run")
+    with refused("another task", "another folder"):  # type: ignore[attr-defined]
+        select(small_zoo, tmp_path / "run", task="cars")
+    with refused("another config"):  # type: ignore[attr-defined]
+        select(small_zoo, tmp_path / "run", SelectConfig(budget=9, epochs=3, head=HEAD))
+
+
+def test_the_default_folder_tells_selections_apart(small_zoo: Path) -> None:
+    zoo = FeatureStore(small_zoo)
+    name = default_run(zoo, "apples", QUICK)
+    assert name == default_run(zoo, "apples", QUICK)
+    assert name != default_run(zoo, "cars", QUICK)
+    assert name != default_run(zoo, "apples", SelectConfig())
+    FeatureStore.write_features(small_zoo, "wide", "apples", np.zeros((40, 12), np.float32))
+    assert name != default_run(FeatureStore(small_zoo), "apples", QUICK)
+
+
+def test_nothing_of_the_targets_test_touches_the_selection(small_zoo: Path, tmp_path: Path) -> None:
+    split = with_split(small_zoo)
+    before = select(small_zoo, tmp_path / "before")
+    rng = np.random.default_rng(0)
+    test = np.flatnonzero(split == 2)
+    # the test rows' features and labels, and the target's known accuracies, are scrambled
+    for model in FeatureStore(small_zoo).models:
+        features = np.load(small_zoo / "features" / model / "apples.npy")
+        features[test] = rng.normal(size=(len(test), features.shape[1]))
+        FeatureStore.write_features(small_zoo, model, "apples", features)
+    lines = (small_zoo / "accuracies.csv").read_text().splitlines()
+    kept = [line for line in lines if ",apples," not in line]
+    scrambled = [f"{m},apples,{rng.uniform():.3f}" for m in FeatureStore(small_zoo).models]
+    (small_zoo / "accuracies.csv").write_text("\n".join([*kept, *scrambled, ""]))
+    after = select(small_zoo, tmp_path / "after")
+    assert choices(after) == choices(before)
+    assert after.test is not None
+    assert before.test is not None
+    assert after.test < before.test  # it was read after the end, of rows that now say nothing
+
+
+def test_labels_of_test_rows_are_not_read_before_the_end(small_zoo: Path, tmp_path: Path) -> None:
+    split = with_split(small_zoo)
+    before = select(small_zoo, tmp_path / "before")
+    labels = np.load(small_zoo / "labels" / "apples.npy")
+    labels[split == 2] = (labels[split == 2] + 1) % 3
+    FeatureStore.write_labels(small_zoo, "apples", labels)
+    assert choices(select(small_zoo, tmp_path / "after")) == choices(before)
+
+    features = np.load(small_zoo / "features" / "wide" / "apples.npy")
+    features[7, 1] = np.nan
+    FeatureStore.write_features(small_zoo, "wide", "apples", features)
+    found = select(small_zoo, tmp_path / "run")
+    assert found.selector.entries["wide"].fate == "failed"
+    assert "NaN or infinite" in found.selector.entries["wide"].reason
+    assert found.selector.winner is not None
+
+
+def test_one_of_a_width_that_breaks_does_not_take_the_others(
+    small_zoo: Path, tmp_path: Path
+) -> None:
+    features = np.load(small_zoo / "features" / "wide" / "apples.npy")
+    FeatureStore.write_features(small_zoo, "twin", "apples", features)
+    features[3, 3] = np.inf
+    FeatureStore.write_features(small_zoo, "wide", "apples", features)
+    found = select(small_zoo, tmp_path / "run", SelectConfig(budget=None, epochs=2, head=HEAD))
+    fates = {model: entry.fate for model, entry in found.selector.entries.items()}
+    assert fates["wide"] == "failed"
+    assert fates["twin"] in ("dropped", "won")
+
+
+def test_a_head_that_diverges_is_dropped(small_zoo: Path, tmp_path: Path) -> None:
+    # widths differ, so that every head diverges by itself; then nobody is left
+    wild = HeadConfig(batch=16, learning_rate=1e30)
+    config = SelectConfig(budget=None, epochs=3, head=wild)
+    found = select(small_zoo, tmp_path / "run", config)
+    assert {e.fate for e in found.selector.entries.values()} == {"failed"}
+    assert "validation score is nan" in found.to_text()
+    assert "no model is left" in found.to_text()
+    assert (found.selector.winner, found.test) == (None, None)
+
+
+def test_regression_by_rmse_without_a_prior(small_zoo: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(3.0, 2.0, size=60).astype(np.float32)
+    for model, noise in (("near", 0.1), ("far", 5.0)):
+        width = 4
+        features = truth[:, None] + noise * rng.normal(size=(60, width))
+        FeatureStore.write_features(small_zoo, model, "price", features.astype(np.float32))
+    FeatureStore.write_labels(small_zoo, "price", truth)
+    config = SelectConfig(budget=None, epochs=20, head=HEAD)
+    found = select(small_zoo, tmp_path / "run", config, "price")
+    assert (found.measure, found.selector.winner) == ("rmse", "near")
+    assert found.test is not None
+    assert -1.5 < found.test < 0  # negative, and better than the labels' own spread of 2
+    assert "rmse does not compare across tasks" in found.to_text()
+    assert found.selector.validation_rows is None
+    assert found.selector.entries["far"].standard_error[0] > 0
+
+
+def test_the_manifest_names_the_measure(small_zoo: Path, tmp_path: Path) -> None:
+    FeatureStore.write_manifest(small_zoo, tasks={"cars": {"measure": "matthews"}})
+    found = select(small_zoo, tmp_path / "run", task="cars")
+    assert found.measure == "matthews"
+    assert found.selector.validation_rows is None  # its standard error is told instead
+    told = [e.standard_error[0] for e in found.selector.entries.values() if e.epochs]
+    assert np.isfinite(told).all()
+
+
+@pytest.mark.parametrize("recall", ["prior", "knn", "spider"])
+def test_recall_decides_who_starts(
+    small_zoo: Path, tmp_path: Path, recall: str, request: pytest.FixtureRequest
+) -> None:
+    config = SelectConfig(budget=4, epochs=2, recall=recall, head=HEAD)
+    zoo = FeatureStore(small_zoo)
+    spider = request.getfixturevalue("spider") if recall == "spider" else None
+    found = select_models(zoo, "apples", config, run=tmp_path / "run", spider=spider)
+    entries = list(found.selector.entries.values())
+    assert [e.fate == "not started" for e in entries] == [False] * 3 + [True]
+    if recall == "prior":
+        past = Performance.from_accuracies(zoo.accuracies).without_task("apples")
+        order = np.argsort(-past.mean_accuracies(), kind="stable")
+        assert [e.model for e in entries] == [past.models[i] for i in order]
+
+
+def test_only_representatives_are_run(
+    small_zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    base = rng.uniform(0.4, 0.8, size=8)
+    results = {
+        (model, f"t{i}"): float(base[i] + shift)
+        for model, shift in (("middle", 0.0), ("narrow", 0.01), ("psi", 0.02), ("wide", 0.3))
+        for i in range(8)
+    }
+    past = Performance.from_accuracies(results)
+    config = SelectConfig(budget=4, epochs=2, representatives=True, head=HEAD)
+    asked = []
+    real = FeatureStore.features
+
+    def features(self: FeatureStore, model: str, task: str) -> object:
+        asked.append(model)
+        return real(self, model, task)
+
+    monkeypatch.setattr(FeatureStore, "features", features)
+    monkeypatch.setattr(HeadTrainer, "epoch", None)
+    with pytest.raises(TypeError):  # recall is over, training would begin
+        select_models(FeatureStore(small_zoo), "apples", config, run=tmp_path / "r", past=past)
+    assert asked == ["psi"]  # the best of the cluster; wide is a singleton
+    selector = Selector.load(tmp_path / "r" / "selection.json")
+    assert next(iter(selector.entries)) == "wide"
+
+
+def test_curves_go_into_the_repository_and_serve_other_tasks(
+    small_zoo: Path, tmp_path: Path
+) -> None:
+    first = select(small_zoo, tmp_path / "one")
+    known = first.add_to(Performance.from_accuracies({}))
+    assert known.tasks == ("apples",)
+    winner = known.models.index(str(first.selector.winner))
+    assert known.accuracies[winner, 0] == first.test
+    assert np.isfinite(known.accuracies).sum() == 1
+    assert known.validation_rows.tolist() == [8]
+    curve = first.selector.entries[known.models[winner]].validation
+    np.testing.assert_array_equal(known.curves[winner, 0], curve)
+
+
+def test_unknown_names_are_refused(
+    small_zoo: Path, tmp_path: Path, refused: Callable[..., object]
+) -> None:
+    with refused("recall must be one of", "'best'"):  # type: ignore[attr-defined]
+        select(small_zoo, tmp_path / "a", SelectConfig(recall="best"))
+    with refused("recall", "'ncti'"):  # type: ignore[attr-defined]
+        select(small_zoo, tmp_path / "b", SelectConfig(recall="ncti"))
+    with refused("unknown policy"):  # type: ignore[attr-defined]
+        select(small_zoo, tmp_path / "c", SelectConfig(policy="best"))
+    with refused("recall='spider' needs a spider"):  # type: ignore[attr-defined]
+        select(small_zoo, tmp_path / "d", SelectConfig(recall="spider"))
+    with refused("unknown task"):  # type: ignore[attr-defined]
+        select(small_zoo, tmp_path / "e", task="none")
+    with refused("at least one"):  # type: ignore[attr-defined]
+        select(small_zoo, tmp_path / "f", SelectConfig(recall="leep"))
