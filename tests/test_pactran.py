@@ -1,16 +1,20 @@
 """PACTran in its three forms against float64 references written from the equations."""
 
+from importlib import import_module
+
 import fit_references as references
 import jax
 import numpy as np
 import pytest
-from scipy.special import softmax
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
 from toy_tasks import blobs, linear_labels, rank_deficient, rows_twice, with_columns
 
 from spider_jax.metrics.compiled import compiled
 from spider_jax.metrics.pactran_dirichlet import pactran_dirichlet
+from spider_jax.metrics.pactran_fit import minimize_cross_entropy
 from spider_jax.metrics.pactran_gamma import pactran_gamma
-from spider_jax.metrics.pactran_gauss import minimize_cross_entropy, pactran_core, pactran_gauss
+from spider_jax.metrics.pactran_gauss import pactran_core, pactran_gauss
 
 # ---- Gauss ------------------------------------------------------------------------------------
 
@@ -68,6 +72,54 @@ def padded(F, y, rows=64, width=8, classes=8):
     Y[np.arange(n), y] = 1
     options = map(np.float64, (n, D, 1.0, 10.0))
     return (Z, (Z**2).sum(0), Y, np.arange(rows) < n, *options)
+
+
+def with_directions(F, y, r):
+    """The arguments of the core for features as they are, with their r leading directions."""
+    _, _, Y, rows, *options = padded(F, y, width=max(F.shape))
+    Z, V = np.zeros((64, F.shape[1])), np.linalg.svd(F - F.mean(0))[2][:r].T
+    Z[: len(F)] = F - F.mean(0)
+    return (Z, ((Z @ V) ** 2).sum(0), Y, rows, *options, V)
+
+
+@pytest.mark.parametrize(
+    "case", sorted(set(GAUSS_CASES) - {"one feature", "one row over the bucket"})
+)
+def test_two_leading_directions_will_do(case):
+    F, y = GAUSS_CASES[case]
+    with jax.enable_x64(True):
+        found = compiled(pactran_core)(*with_directions(F, y, 2))
+    assert float(found) == pytest.approx(references.pactran_gauss(F, y, 1.0, 10.0), abs=1e-6)
+
+
+def gauss_by_lbfgs(F, y, penalty, prior_variance):
+    """The formula at the minimum of SciPy, whose reference Hessian would be too large."""
+    (N, D), Y = F.shape, np.eye(y.max() + 1)[y]
+    X, C, weight = np.column_stack([F - F.mean(0), np.ones(N)]), Y.shape[1], 1 / (penalty * N)
+    decay = np.append(np.full(D, weight), 0.0)[:, None]
+
+    def loss(v):
+        W = v.reshape(D + 1, C)
+        J = -(Y * log_softmax(X @ W, axis=1)).sum() / N + (decay * W**2).sum() / 2
+        return J, (X.T @ (softmax(X @ W, axis=1) - Y) / N + decay * W).ravel()
+
+    options = {"maxiter": 20_000, "maxfun": 40_000, "gtol": 1e-10, "ftol": 0.0, "maxcor": 50}
+    best = minimize(loss, np.zeros((D + 1) * C), jac=True, method="L-BFGS-B", options=options)
+    assert np.abs(best.jac).max() < 1e-8
+    P = softmax(X @ best.x.reshape(D + 1, C), axis=1)
+    H = (X**2).sum(1) @ (P * (1 - P)).sum(1) + D * C * weight
+    return -(best.fun + 0.5 * C * prior_variance * weight * np.log(H / (D * C * weight)))
+
+
+@pytest.mark.parametrize("shape", [(600, 530), (530, 600)])
+@pytest.mark.parametrize(("penalty", "noise"), [(0.1, 3.0), (10.0, 1.0)])
+def test_a_large_problem_reaches_the_minimum_that_lbfgs_finds(monkeypatch, shape, penalty, noise):
+    module = import_module("spider_jax.metrics.pactran_gauss")
+    monkeypatch.setattr(module, "WHOLE_UP_TO", 512)  # large begins earlier: a shorter test
+    F, y = blobs(*shape, noise=noise)
+    F[:, 7] = 2.0
+    expected = gauss_by_lbfgs(F, y, penalty, 10.0)
+    assert pactran_gauss(F, y, penalty=penalty) == pytest.approx(expected, abs=1e-6)
 
 
 def test_padding_changes_nothing():
