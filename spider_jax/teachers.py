@@ -70,6 +70,7 @@ def teach(
     tasks: Sequence[MetaTask],
     metrics: Sequence[str],
     *,
+    models: Sequence[str] | None = None,
     only: NDArray[np.int64] | None = None,
     cache: str | Path | bool = True,
     show_progress: bool = False,
@@ -80,6 +81,7 @@ def teach(
         zoo: features of the tasks' datasets; a batch's rows at a time are read.
         tasks: T meta-tasks.
         metrics: K names in TEACHERS.
+        models: names of those to score; None for all of the zoo.
         only: positions of the tasks to score, [t]; None for all. Models are left out as if it were
             all, so that processes which share the tasks out keep the same models.
         cache: a folder for labels, True for the user's own, False for none. A label is found again
@@ -91,7 +93,7 @@ def teach(
         [t, K, M]), and the models that were left out, with the reason.
 
     Raises:
-        InputError: an unknown metric, or no model that can be read.
+        InputError: an unknown metric, or too few models that can be read: two, one where named.
     """
     unknown = [name for name in metrics if name not in TEACHERS]
     if unknown:
@@ -100,15 +102,18 @@ def teach(
     found: dict[str, NDArray[np.float64]] = {}
     problems: list[Problem] = []
 
-    for model in progress(zoo.models, "teachers", show_progress):
+    asked = zoo.models if models is None else models
+    for model in progress(asked, "teachers", show_progress):
         try:
             found[model] = _taught(zoo, model, lesson)
         except InputError as error:
             problems.append(Problem(model, None, str(error)))
             log.warning("left out of training: %s", problems[-1])
-    if len(found) < 2:
+    if not found or (models is None and len(found) < 2):  # one model alone has no order
         raise InputError(
             f"fewer than two models of {zoo.folder} can be read on {list(lesson.datasets)}"
+            if models is None
+            else f"none of {list(models)} can be read: {problems[0]}"
         )
     return tuple(found), np.stack(list(found.values()), axis=-1), tuple(problems)
 

@@ -30,7 +30,7 @@ from spider_jax.task_ridge import source_unit
 from spider_jax.tasks import MetaTask, load_sources
 from spider_jax.train_config import TrainConfig
 from spider_jax.training_run import TrainingRun
-from spider_jax.training_set import TrainingSet, calibrated, source_datasets, training_set
+from spider_jax.training_set import TrainingSet, source_datasets, training_set, with_targets
 
 log = logging.getLogger("spider_jax")
 
@@ -99,9 +99,9 @@ def shared_training_set(
     whole = given._replace(
         tokens=gather(given.tokens, groups, size),
         deviations=gather(given.deviations, groups, size),
-        targets=gather(given.targets, groups, size),
+        metrics=gather(given.metrics, groups, size),
     )
-    return calibrated(whole, zoo, config)
+    return with_targets(whole, config)
 
 
 def _identity(zoo: FeatureStore, config: TrainConfig, datasets: Sequence[str]) -> dict[str, Any]:

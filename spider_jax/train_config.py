@@ -49,7 +49,7 @@ class TrainConfig:
     seed: of everything. width: d. members: of the ensemble. teachers, aggregate: whose scores give
     the target order. targets: "teachers", or "accuracies" for the zoo's true ones, whose tasks are
     whole source datasets. calibration: how far the teachers' targets move to the true accuracies
-    that the zoo knows, see `calibrated`. tasks: how meta-tasks are sampled. scaling, components,
+    that the zoo knows, see `target_orders`. tasks: how meta-tasks are sampled. scaling, components,
     spread: see `fit_scaling`. held_out: source datasets each member leaves out. epochs: how often
     as many tasks are drawn as there are; held-out tasks are looked at after each. patience: epochs
     without a better look before the training stops early, 0 for never. batch: tasks of a step,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from spider_jax.aggregate import AGGREGATES
 from spider_jax.errors import InputError
-from spider_jax.meta_tasks import datasets_of, moments_of_tasks
+from spider_jax.meta_tasks import moments_of_tasks
 from spider_jax.store import FeatureStore, Problem
 from spider_jax.tasks import MetaTask, TaskConfig, class_bucket, sample_tasks, whole_tasks
 from spider_jax.teachers import teach
@@ -27,7 +27,9 @@ class TrainingSet(NamedTuple):
 
     models: names [M]. meta: T tasks; with TaskConfig.resamples = r, groups of r variants that have
     one target. tokens [T, C, D], mask [T, C]: raw class centres. deviations [T, 2, D]: see
-    `task_deviations`. targets [T, M]. problems: models that were left out.
+    `task_deviations`. metrics [T, K, M]: what the teachers say, or the true accuracies (K = 1).
+    accuracies [M]: of datasets for which they are known, NaN for a model without. targets [T, M]:
+    made of these two. problems: models that were left out.
     """
 
     models: tuple[str, ...]
@@ -35,6 +37,8 @@ class TrainingSet(NamedTuple):
     tokens: NDArray[np.float32]
     mask: NDArray[np.bool_]
     deviations: NDArray[np.float32]
+    metrics: NDArray[np.float32]
+    accuracies: Mapping[str, NDArray[np.float64]]
     targets: NDArray[np.float32]
     problems: tuple[Problem, ...]
 
@@ -66,8 +70,8 @@ def training_set(
         zoo: with a general extractor. datasets: names of the sources.
         config: see TrainConfig.
         only: positions of the meta-tasks that this process computes, [t]; None for all. Tokens and
-            targets of the others are 0; models, meta, mask and problems are the same in every
-            process that reads the same files.
+            metrics of the others are 0, and there are no targets yet; models, meta, mask and
+            problems are the same in every process that reads the same files.
         cache: a folder for the teachers' values, True for the user's own, False for none.
         show_progress: a bar on stderr.
 
@@ -87,15 +91,23 @@ def training_set(
     mine = np.arange(len(meta)) if only is None else only
     seen = _tokens(zoo, zoo.extractor, meta, mine, config.tasks.max_classes)
     if config.targets == "accuracies":
-        models, orders, problems = _true_orders(zoo, [meta[i] for i in mine], datasets)
+        models, found, problems = _true_metrics(zoo, [meta[i] for i in mine], datasets)
     else:
-        models, orders, problems = _taught_orders(
+        models, found, problems = _taught_metrics(
             zoo, config, meta, mine, cache=cache, show_progress=show_progress
         )
-    targets = np.zeros((len(meta), len(models)), np.float32)
-    targets[mine] = orders
-    found = TrainingSet(models, meta, *seen, targets, problems)
-    return calibrated(found, zoo, config) if only is None else found
+    metrics = np.zeros((len(meta), *found.shape[1:]), np.float32)
+    metrics[mine] = found
+    known = known_accuracies(zoo, models, datasets)
+    none = np.zeros((0, len(models)), np.float32)
+    given = TrainingSet(models, meta, *seen, metrics, known, none, problems)
+    return with_targets(given, config) if only is None else given
+
+
+def with_targets(given: TrainingSet, config: TrainConfig) -> TrainingSet:
+    """The training set with the orders that its metrics and accuracies make."""
+    orders = target_orders(config, given.metrics, given.meta, given.accuracies)
+    return given._replace(targets=orders)
 
 
 def _tokens(
@@ -118,26 +130,51 @@ def _tokens(
     return tokens, mask, deviations
 
 
-def calibrated(given: TrainingSet, zoo: FeatureStore, config: TrainConfig) -> TrainingSet:
-    """Targets corrected where the zoo knows the truth: teachers err alike on tasks of one dataset.
+def target_orders(
+    config: TrainConfig,
+    metrics: NDArray[np.floating],
+    meta: Sequence[MetaTask],
+    accuracies: Mapping[str, NDArray[np.floating]],
+) -> NDArray[np.float32]:
+    """Targets: the teachers' metrics in one score, corrected where the truth is known.
 
-    y_t <- z(y_t + a sum_d share_td (z(accuracies of d) - z(mean y of the tasks of d alone))), y
-    z-scored over the models, share the part of a task's rows that come from d, a the
-    configuration's `calibration`. Nothing changes for datasets without accuracies of all models,
-    nor where the targets are the accuracies.
+    Teachers err alike on tasks of one dataset, so
+
+        y_t <- z(y_t + a sum_d share_td (z(accuracies of d) - z(mean y of the tasks of d alone))),
+
+    y z-scored over the models, share the part of a task's rows that come from d, a the
+    configuration's `calibration`, 0 leaves y as it is. A model without an accuracy is not corrected
+    for d. True accuracies as targets are taken as they are.
+
+    Args:
+        metrics: [T, K, M] of T tasks `meta`. accuracies: [M] by dataset, NaN where unknown.
+
+    Returns:
+        float32 [T, M].
     """
-    if config.calibration == 0 or config.targets == "accuracies":
-        return given
-    targets = z_scores(given.targets)
+    if config.targets == "accuracies":
+        return np.asarray(metrics[:, 0], np.float32)
+    taught = AGGREGATES[config.aggregate](metrics)
+    if config.calibration == 0:
+        return taught.astype(np.float32)
+    targets = z_scores(taught)
     shift = np.zeros(targets.shape)
-    for name in datasets_of(given.meta):
-        alone = [i for i, task in enumerate(given.meta) if task.datasets == (name,)]
-        if alone and all((model, name) in zoo.accuracies for model in given.models):
-            truth = np.array([zoo.accuracies[model, name] for model in given.models])
-            gap = z_scores(truth) - z_scores(targets[alone].mean(0))
-            shift += _shares(given.meta, name)[:, None] * gap
-    corrected = z_scores(targets + config.calibration * shift)
-    return given._replace(targets=corrected.astype(np.float32))
+    for name, truth in accuracies.items():
+        alone = [i for i, task in enumerate(meta) if task.datasets == (name,)]
+        known = np.isfinite(truth)
+        if alone and known.any():
+            gap = np.zeros(len(truth))
+            gap[known] = z_scores(truth[known]) - z_scores(targets[alone].mean(0)[known])
+            shift += _shares(meta, name)[:, None] * gap
+    return z_scores(targets + config.calibration * shift).astype(np.float32)
+
+
+def known_accuracies(
+    zoo: FeatureStore, models: Sequence[str], datasets: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    """Accuracies [M] of the datasets for which the zoo knows those of at least half the models."""
+    table = {d: np.array([zoo.accuracies.get((m, d), np.nan) for m in models]) for d in datasets}
+    return {d: row for d, row in table.items() if 2 * np.isfinite(row).sum() >= len(models)}
 
 
 def _shares(meta: Sequence[MetaTask], name: str) -> NDArray[np.float64]:
@@ -153,10 +190,10 @@ def z_scores(values: NDArray[np.floating]) -> NDArray[np.float64]:
     return (values - values.mean(-1, keepdims=True)) / np.where(sd > 0, sd, 1.0)
 
 
-Orders = tuple[tuple[str, ...], NDArray[np.float64], tuple[Problem, ...]]
+Taught = tuple[tuple[str, ...], NDArray[np.float64], tuple[Problem, ...]]
 
 
-def _taught_orders(
+def _taught_metrics(
     zoo: FeatureStore,
     config: TrainConfig,
     meta: Sequence[MetaTask],
@@ -164,8 +201,8 @@ def _taught_orders(
     *,
     cache: str | Path | bool,
     show_progress: bool,
-) -> Orders:
-    """Models [M], targets [t, M] and problems: variants have what their first is taught."""
+) -> Taught:
+    """Models [M], metrics [t, K, M] and problems: variants have what their first is taught."""
     groups, place = np.unique(mine // config.tasks.resamples, return_inverse=True)
     models, metrics, problems = teach(
         zoo,
@@ -175,11 +212,11 @@ def _taught_orders(
         cache=cache,
         show_progress=show_progress,
     )
-    return models, AGGREGATES[config.aggregate](metrics)[place], problems
+    return models, metrics[place], problems
 
 
-def _true_orders(zoo: FeatureStore, meta: Sequence[MetaTask], datasets: Sequence[str]) -> Orders:
-    """Models [M], targets [t, M] and problems: accuracies of the one dataset of every task."""
+def _true_metrics(zoo: FeatureStore, meta: Sequence[MetaTask], datasets: Sequence[str]) -> Taught:
+    """Models [M], metrics [t, 1, M] and problems: accuracies of the one dataset of every task."""
     if not zoo.accuracies:
         raise InputError(
             f'targets = "accuracies" needs accuracies.csv with rows in {zoo.folder}, it has none'
@@ -199,4 +236,4 @@ def _true_orders(zoo: FeatureStore, meta: Sequence[MetaTask], datasets: Sequence
         )
     table = {d: [zoo.accuracies[model, d] for model in models] for d in datasets}
     orders = [table[task.datasets[0]] for task in meta]
-    return models, np.array(orders, np.float64).reshape(-1, len(models)), problems
+    return models, np.array(orders, np.float64).reshape(-1, 1, len(models)), problems

@@ -26,7 +26,6 @@ from toy_index import (
 )
 
 from spider_jax import index_files
-from spider_jax.attention import Weights
 from spider_jax.index import ZooIndex
 from spider_jax.scaling import Scaling
 from spider_jax.spider import Spider

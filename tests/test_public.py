@@ -18,6 +18,7 @@ NAMES = [
     "InputError",
     "Ranking",
     "Spider",
+    "TargetTask",
     "TaskConfig",
     "TrainConfig",
     "ZooIndex",
@@ -31,6 +32,7 @@ NAMES = [
     "ridge",
     "score_zoo",
     "task_deviations",
+    "task_from",
     "task_tokens",
     "train",
     "weighted_tau",
@@ -56,8 +58,7 @@ SIGNATURES = {
     "FeatureStore.write_features": "(folder, model, task, features)",
     "FeatureStore.write_labels": "(folder, task, labels)",
     "FeatureStore.write_manifest": "(folder, **content)",
-    "Ranking": "(names, scores, resolution, task=None, accuracies=<factory>, notes=(), "
-    "skipped=())",
+    "Ranking": "(names, scores, resolution, task=None, accuracies=<factory>, notes=(), skipped=())",
     "Ranking.from_json": "(path)",
     "Ranking.from_scores": "(names, scores, *, resolution, task=None, accuracies=None, notes=())",
     "Ranking.rank_intervals": "(self)",
@@ -72,11 +73,11 @@ SIGNATURES = {
         "(state, *, models, extractor='general extractor', form='many', precision='float32')"
     ),
     "Spider.load": "(folder)",
-    "Spider.rank": "(self, tokens, *, deviations=None, k=0, zoo=None, task=None, "
-    "by='evidence')",
+    "Spider.rank": "(self, tokens, *, deviations=None, k=0, zoo=None, task=None, by='evidence')",
     "Spider.rank_task": "(self, zoo, task, *, k=0, by='evidence')",
     "Spider.save": "(self, folder)",
     "Spider.scores": "(self, tasks, deviations=None)",
+    "TargetTask": "(name, extractor, tokens, deviations, classes, rows)",
     "TaskConfig": (
         "(count=1000, single=0.6, max_datasets=3, min_classes=3, max_classes=20, rows=192, "
         "min_per_class=8, max_per_class=32, resamples=1)"
@@ -87,7 +88,8 @@ SIGNATURES = {
         "scaling='standardize', components=32, spread=False, held_out=3, epochs=6, batch=32, "
         "accumulate=1, loss='plackett_luce', optimizer='adamw', learning_rate=0.0003, "
         "learning_rates=(), weight_decay=0.1, dropout=0.0, token_dropout=0.5, token_noise=1.0, "
-        "memory=16.0, k_max=0, own_components=64, clip=1.0, patience=0, parallel='mesh', model_shards=1, checkpoint_every=100)"
+        "memory=16.0, k_max=0, own_components=64, clip=1.0, patience=0, parallel='mesh', "
+        "model_shards=1, checkpoint_every=100)"
     ),
     "ZooIndex": "(folder, about, blocks, scaling, shared, recall)",
     "ZooIndex.append": "(self, spider, models=None, *, show_progress=False)",
@@ -111,10 +113,14 @@ SIGNATURES = {
     "plackett_luce_loss": "(scores, targets, *, where=None)",
     "ridge": "(features, labels, *, standardize=True)",
     "score_zoo": (
-        "(zoo, task, metrics=('logme', 'knn', 'h_score_shrunk', 'nce', 'leep'), *, models=None, cache=True, "
-        "show_progress=False)"
+        "(zoo, task, metrics=('logme', 'knn', 'h_score_shrunk', 'nce', 'leep'), *, models=None, "
+        "cache=True, show_progress=False)"
     ),
     "task_deviations": "(features, labels)",
+    "task_from": (
+        "(data, extractor, *, zoo=None, named=None, clusters=10, bins=10, seed=0, batch=None, "
+        "show_progress=False)"
+    ),
     "task_tokens": "(features, labels)",
     "train": "(zoo, config=None, *, datasets=None, run=None, show_progress=False)",
     "weighted_tau": "(truth, scores, *, rank=True)",
@@ -123,6 +129,7 @@ PROPERTIES = {
     "FeatureStore": {"accuracies", "extractor", "models", "standardized", "tasks"},
     "Ranking": {"columns"},
     "Spider": {"folded", "models", "token_scaling"},
+    "TargetTask": set(),
     "TaskConfig": {"max_rows"},
     "TrainConfig": set(),
     "ZooIndex": set(),

@@ -1,25 +1,18 @@
 """The best models looked at with their own features: exact, whatever is not there, one by one."""
 
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from conftest import SMALL_WIDTHS, put
 from numpy.typing import NDArray
-from scipy.stats import zscore
-from small_training import CONFIG, Refused, train
 from test_from_torch import OWN, published_state, tasks
 
-from spider_jax import FeatureStore, Spider, TrainConfig, score_zoo
+from spider_jax import Spider
 from spider_jax.attention import OwnTokens, Weights, score_with_own
 from spider_jax.rerank import first_pass, general_score, score_again
-from spider_jax.second_look import LOOKS, in_front
+from spider_jax.second_look import in_front
 
 D, WIDTH = 10, 16
 MODELS = ("resnet", *(f"model {i}" for i in range(5)), "vit.b16")
@@ -170,5 +163,3 @@ def test_one_that_was_not_looked_at_keeps_its_place() -> None:
     assert np.argsort(-new).tolist()[-1] == 3
     assert new[0] == 9
     assert new[2] > new[1] > 1
-
-

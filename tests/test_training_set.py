@@ -22,7 +22,12 @@ from spider_jax.store import FeatureStore
 from spider_jax.tasks import MetaTask, TaskConfig, sample_tasks, task_deviations
 from spider_jax.teachers import teach
 from spider_jax.train_config import TrainConfig
-from spider_jax.training_set import TrainingSet, calibrated, training_set
+from spider_jax.training_set import (
+    TrainingSet,
+    target_orders,
+    training_set,
+    with_targets,
+)
 
 ACCURACIES = replace(CONFIG, targets="accuracies")
 
@@ -161,7 +166,7 @@ def test_a_set_is_what_its_parts_say(small_zoo: Path, aggregate: str) -> None:
     meta = sampled(zoo)
     models, metrics, _ = teach(zoo, meta, config.teachers, cache=False)
     assert found.models == models == SMALL_MODELS
-    expected = np.float32(AGGREGATES[aggregate](metrics))
+    expected = np.float32(AGGREGATES[aggregate](np.float32(metrics)))
     np.testing.assert_array_equal(found.targets, expected)
     assert found.tokens.shape == (len(meta), config.tasks.max_classes, PSI_WIDTH)
     for task, tokens, mask in zip(meta, found.tokens, found.mask, strict=True):
@@ -232,12 +237,16 @@ def test_shares_add_up_to_the_whole(
     for only, part in zip(shares, parts, strict=True):
         rest = np.delete(np.arange(ALL), only)
         assert not part.tokens[rest].any()
-        assert not part.targets[rest].any()
+        assert not part.metrics[rest].any()
+        assert len(part.targets) == 0
         assert part.models == whole.models
         np.testing.assert_array_equal(part.mask, whole.mask)
         assert [t.rows.tobytes() for t in part.meta] == [t.rows.tobytes() for t in whole.meta]
     np.testing.assert_array_equal(sum(part.tokens for part in parts), whole.tokens)
-    np.testing.assert_allclose(sum(part.targets for part in parts), whole.targets, atol=1e-6)
+    metrics = sum(part.metrics for part in parts)
+    np.testing.assert_array_equal(metrics, whole.metrics)
+    again = with_targets(parts[0]._replace(metrics=metrics), config)
+    np.testing.assert_array_equal(again.targets, whole.targets)
 
 
 def test_every_share_leaves_the_same_models_out(small_zoo: Path) -> None:
@@ -343,12 +352,37 @@ def test_targets_move_to_the_known_accuracies(small_zoo: Path, strength: float) 
     np.testing.assert_allclose(found.targets, expected, atol=1e-5)
 
 
-def test_datasets_without_all_accuracies_stay_as_taught(small_zoo: Path) -> None:
-    lines = (small_zoo / "accuracies.csv").read_text().splitlines()
-    kept = [line for line in lines if not line.startswith("wide,")]
-    (small_zoo / "accuracies.csv").write_text("\n".join(kept))
-    zoo = FeatureStore(small_zoo)
+def without(zoo: Path, *models: str) -> FeatureStore:
+    lines = (zoo / "accuracies.csv").read_text().splitlines()
+    kept = [line for line in lines if line.split(",")[0] not in models]
+    (zoo / "accuracies.csv").write_text("\n".join(kept))
+    return FeatureStore(zoo)
+
+
+def test_a_model_without_accuracy_is_not_corrected(small_zoo: Path) -> None:
+    """By the definition: its gap is 0, that of the others is among themselves."""
+    zoo, config = without(small_zoo, "wide"), replace(CONFIG, calibration=1.0)
     plain = training_set(zoo, replace(CONFIG, calibration=0.0), zoo.tasks)
-    found = calibrated(plain, zoo, replace(CONFIG, calibration=1.0))
-    for a, b in zip(found.targets, plain.targets, strict=True):
+    found = target_orders(config, plain.metrics, plain.meta, plain.accuracies)
+    known = [i for i, model in enumerate(plain.models) if model != "wide"]
+    for task, targets, corrected in zip(plain.meta, plain.targets, found, strict=True):
+        y = z(targets)
+        for i, name in enumerate(task.datasets):
+            alone = [
+                z(t)
+                for m, t in zip(plain.meta, plain.targets, strict=True)
+                if m.datasets == (name,)
+            ]
+            truth = np.array([zoo.accuracies[plain.models[m], name] for m in known])
+            gap = z(truth) - z(np.mean(alone, axis=0)[known])
+            y[known] += (task.source == i).mean() * gap
+        np.testing.assert_allclose(corrected, z(y), atol=1e-5)
+
+
+def test_datasets_with_few_accuracies_stay_as_taught(small_zoo: Path) -> None:
+    zoo = without(small_zoo, "wide", "narrow", "middle")
+    plain = training_set(zoo, replace(CONFIG, calibration=0.0), zoo.tasks)
+    config = replace(CONFIG, calibration=1.0)
+    found = target_orders(config, plain.metrics, plain.meta, plain.accuracies)
+    for a, b in zip(found, plain.targets, strict=True):
         np.testing.assert_allclose(a, z(b), atol=1e-6)
