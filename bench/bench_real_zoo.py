@@ -196,20 +196,25 @@ def compare(zoo: FeatureStore, run: Run) -> tuple[Comparison, dict[str, object]]
     return comparison, {"noise_ceiling": ceiling, "per_seed": per_seed, "seconds": seconds}
 
 
+def commit() -> str:
+    """The commit that is measured."""
+    found = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip()
+
+
 def main(run: Run) -> None:
     """Run it and write the tables."""
     zoo = FeatureStore(Path(os.environ["SPIDER_JAX_DATA"]) / "real_zoo")
     comparison, more = compare(zoo, run)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
     per_task = {
         name: dict(zip(comparison.tasks, map(float, comparison.taus(name)), strict=True))
         for name in comparison.methods
     }
     rows = [dict(zip(Comparison.COLUMNS, row, strict=True)) for row in comparison.rows()]
     content = {
-        "commit": commit,
+        "commit": commit(),
         "device": str(jax.devices()[0]),
         "config": json.loads(json.dumps(run.train, default=lambda c: c.__dict__)),
         "meta_tasks": run.tasks,
@@ -221,7 +226,7 @@ def main(run: Run) -> None:
     }
     write_json(run.out.with_suffix(".json"), "benchmark", content)
     command = f"SPIDER_JAX_DATA=... python bench/bench_real_zoo.py --out {run.out}"
-    page = f"# The real zoo, whole datasets held out\n\n`{command}` at commit {commit}\n\n"
+    page = f"# The real zoo, whole datasets held out\n\n`{command}` at commit {commit()}\n\n"
     write_text(run.out.with_suffix(".md"), page + comparison.to_markdown() + "\n")
     print(comparison.to_text())
 

@@ -20,12 +20,20 @@ import numpy as np
 
 from spider_jax.attention import Weights
 from spider_jax.errors import InputError
-from spider_jax.files import atomic_folder, damaged_file, digests, read_json, write_json
+from spider_jax.files import (
+    atomic_folder,
+    damaged_file,
+    digests,
+    read_json,
+    refuse_foreign_folder,
+    write_json,
+)
 from spider_jax.memory import Memory, Recall
 from spider_jax.rerank import OwnMaps
 from spider_jax.scaling import Scaling
 from spider_jax.spider import Description, Spider
 from spider_jax.task_ridge import TaskRidge
+from spider_jax.yardstick import Yardstick
 
 DESCRIPTION, CHECKSUMS, ARRAYS = "spider.json", "checksums.json", "arrays"
 
@@ -44,6 +52,7 @@ def save(spider: Spider, folder: Path) -> None:
     content = asdict(spider.description) | {"scaling": scaling, "memory": remembered}
     content["memory_ridge"] = ridge
     content["own"] = None if spider.own is None else _own_sizes(spider.own)
+    content["yardstick"] = None if spider.yardstick is None else _yard_sizes(spider.yardstick)
     resolution = spider.description.resolution
     content["resolution"] = resolution if math.isfinite(resolution) else None
     with atomic_folder(folder) as temporary, quiet(), _checkpointer() as checkpointer:
@@ -70,7 +79,8 @@ def load(folder: Path) -> Spider:
     weights = {name: jnp.asarray(array) for name, array in arrays["weights"].items()}
     memory = _memory(arrays["memory"]) if content["memory"] else None
     own = _own(description, content["own"], arrays["own"]) if content.get("own") else None
-    return Spider(description, scaling, Weights(**weights), memory, own)
+    yard = Yardstick(**arrays["yardstick"]) if content.get("yardstick") else None
+    return Spider(description, scaling, Weights(**weights), memory, own, yard)
 
 
 def refuse_foreign(folder: Path) -> None:
@@ -79,11 +89,8 @@ def refuse_foreign(folder: Path) -> None:
     Raises:
         InputError: a file stands there, or a folder with something else in it.
     """
-    if folder.is_file():
-        raise InputError(f"{folder} is a file, a spider needs a folder: choose another name")
-    entries = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    if entries and (DESCRIPTION not in entries or entries - {DESCRIPTION, CHECKSUMS, ARRAYS}):
-        raise InputError(f"{folder} is not empty and no spider: choose another folder")
+    ours = {DESCRIPTION, CHECKSUMS, ARRAYS}
+    refuse_foreign_folder(folder, "spider", lambda names: DESCRIPTION in names and names <= ours)
 
 
 def _arrays(spider: Spider) -> dict[str, Any]:
@@ -95,6 +102,8 @@ def _arrays(spider: Spider) -> dict[str, Any]:
     }
     if spider.own is not None:
         arrays["own"] = {n: a for n, a in spider.own._asdict().items() if n != "starts"}
+    if spider.yardstick is not None:
+        arrays["yardstick"] = spider.yardstick._asdict()
     if spider.memory is not None:
         arrays["memory"] = {**spider.memory.recall.arrays(), "targets": spider.memory.targets}
     return arrays
@@ -109,6 +118,11 @@ def _memory(arrays: dict[str, Any]) -> Memory:
 def _own_sizes(own: OwnMaps) -> dict[str, int]:
     """rows: of all models' maps, width: q; what of M there is, `widths` of the description says."""
     return {"rows": int(own.starts[-1]), "width": int(own.matrix.shape[1])}
+
+
+def _yard_sizes(yard: Yardstick) -> dict[str, int]:
+    S, K, _ = yard.metrics.shape
+    return {"tasks": S, "metrics": K, "datasets": len(yard.accuracies)}
 
 
 def _own(about: Description, sizes: dict[str, int], arrays: dict[str, Any]) -> OwnMaps:
@@ -153,6 +167,9 @@ def _shapes(content: dict[str, Any]) -> dict[str, Any]:
         R, q = content["own"]["rows"], content["own"]["width"]
         own = ((R,), (R, q), (E, M, q, d), (E, M, d))
         shapes["own"] = dict(zip(OwnMaps._fields[1:], own, strict=True))
+    if content.get("yardstick"):  # older files have none
+        S, K, G = (content["yardstick"][name] for name in ("tasks", "metrics", "datasets"))
+        shapes["yardstick"] = {"metrics": (S, K, M), "accuracies": (G, M)}
     return shapes
 
 

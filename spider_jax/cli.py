@@ -222,6 +222,88 @@ def rank(
     return _skipped(ranking.skipped)
 
 
+def add(
+    spider: Where,
+    zoo: Where,
+    models: tyro.conf.Positional[tuple[str, ...]] = (),
+    cold: bool = False,
+    out: Path | None = None,
+    messages: Annotated[Messages, Flat] = Messages(),
+) -> int:
+    """Add models of a zoo to a spider without training; no other model's score changes.
+
+    Args:
+        spider: folder of the spider.
+        zoo: folder of a zoo with the labels of the training and the new models' features.
+        models: names; default: all of the zoo that the spider does not know.
+        cold: add models without features too, by a guess from what the manifest tells of them.
+        out: folder for the new spider; default: the spider itself is replaced.
+    """
+    show = messages.start()
+    from spider_jax.checkpoint import refuse_foreign
+    from spider_jax.onboarding import add as add_models
+    from spider_jax.spider import Spider
+    from spider_jax.store import FeatureStore
+
+    target = out or spider
+    refuse_foreign(target)
+    before = Spider.load(spider)
+    found = add_models(before, FeatureStore(zoo), models or None, cold=cold, show_progress=show)
+    found.spider.save(target)
+    guessed = len(found.spider.guessed) - len(before.guessed)
+    guesses = f", {guessed} of them by a guess" if guessed else ""
+    print(f"{len(found.models)} added{guesses}, {len(found.spider.models)} models in {target}")
+    return _skipped(found.problems)
+
+
+def remove(
+    spider: Where,
+    models: tyro.conf.Positional[tuple[str, ...]],
+    out: Path | None = None,
+    messages: Annotated[Messages, Flat] = Messages(),
+) -> int:
+    """Take models out of a spider; no other model's score changes.
+
+    Args:
+        spider: folder of the spider.
+        models: names.
+        out: folder for the new spider; default: the spider itself is replaced.
+    """
+    messages.start()
+    from spider_jax.onboarding import remove as remove_models
+    from spider_jax.spider import Spider
+
+    return _changed(remove_models(Spider.load(spider), models), out or spider)
+
+
+def rename(
+    spider: Where,
+    old: Name,
+    new: Name,
+    out: Path | None = None,
+    messages: Annotated[Messages, Flat] = Messages(),
+) -> int:
+    """Give a model of a spider another name.
+
+    Args:
+        spider: folder of the spider.
+        old: its name.
+        new: the other name.
+        out: folder for the new spider; default: the spider itself is replaced.
+    """
+    messages.start()
+    from spider_jax.onboarding import rename as rename_model
+    from spider_jax.spider import Spider
+
+    return _changed(rename_model(Spider.load(spider), {old: new}), out or spider)
+
+
+def _changed(spider: Any, target: Path) -> int:
+    spider.save(target)
+    print(f"{len(spider.models)} models in {target}")
+    return DONE
+
+
 def index() -> int:
     """Build, change, check and search an index of many models: `spider-jax index --help`."""
     return _run(["index", "--help"])
@@ -233,6 +315,9 @@ COMMANDS: dict[str, Any] = {
     "score": score,
     "train": train,
     "rank": rank,
+    "add": add,
+    "remove": remove,
+    "rename": rename,
     "index": index,
     "extract": cli_extract.extract,
     "select": cli_select.select,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import json
 import math
 import tomllib
 import typing
@@ -42,6 +43,17 @@ def load_config(path: str | Path) -> TrainConfig:
         return TrainConfig(**fields, tasks=TaskConfig(**fields_of_tasks))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def read_config(content: Mapping[str, Any]) -> TrainConfig:
+    """The configuration in a spider's JSON; what it does not hold is the default.
+
+    Raises:
+        InputError: a value that cannot be.
+    """
+    plain = json.loads(json.dumps(content))
+    tasks = TaskConfig(**_fields(TaskConfig, plain.pop("tasks", {}), "spider.json, tasks"))
+    return TrainConfig(**_fields(TrainConfig, plain, "spider.json"), tasks=tasks)
 
 
 def _fields(kind: type, content: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -126,13 +126,27 @@ def recall_own(
     Returns:
         float32 [E, S, M]; 0 where nothing may be recalled.
     """
+    return recall_rows(notes.rows(), notes.remembered(), meta, inside, notes.weight)
+
+
+def recall_rows(
+    rows: NDArray[np.float64],
+    targets: NDArray[np.floating],
+    meta: Sequence[MetaTask],
+    inside: NDArray[np.bool_],
+    weight: float,
+    models: int | None = None,
+) -> NDArray[np.float32]:
+    """`recall_own` of described tasks [S, 2 D] and what is remembered of them, [S, M].
+
+    models: so many of the first give the gain; default: all.
+    """
     groups, apart = _groups(meta)
-    rows, targets = notes.rows(), notes.remembered()
     gram = rows @ rows.T
     out = np.zeros((len(inside), *targets.shape), np.float32)
     for e, own in enumerate(inside):
         new = predict_held_out(gram, targets, groups, apart & own)
-        out[e] = _gain(new[own], notes.weight) * new
+        out[e] = _gain(new[own, :models], weight) * new
     return out
 
 

@@ -1,5 +1,6 @@
 """Meta-tasks read from feature files, never whole in memory: their rows, their class centres."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -16,6 +17,16 @@ BLOCK_NUMBERS = 1 << 22  # of a block of rows: 32 MB in float64
 def datasets_of(tasks: Sequence[MetaTask]) -> list[str]:
     """Names of the datasets that the tasks touch, sorted."""
     return sorted({name for task in tasks for name in task.datasets})
+
+
+def digest_of(tasks: Sequence[MetaTask]) -> str:
+    """SHA-256 of what the tasks are: names, rows and labels."""
+    digest = hashlib.sha256()
+    for task in tasks:
+        digest.update(repr(task.datasets).encode())
+        for array in (task.source, task.rows, task.labels):
+            digest.update(np.asarray(array, np.int64).tobytes())
+    return digest.hexdigest()
 
 
 def rows_of_files(zoo: FeatureStore, tasks: Sequence[MetaTask]) -> list[MetaTask]:

@@ -20,19 +20,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from numpy.typing import NDArray
 
+from spider_jax.folding import Checkpoint, ModelRows, RowMaps, Shared, fold_rows, padded
 from spider_jax.scaling import Scaling, apply_scaling
-from spider_jax.scoring import (
-    Attention,
-    Checkpoint,
-    ModelRows,
-    RowMaps,
-    Shared,
-    attend,
-    fold_rows,
-    padded,
-    read_out,
-    task_side,
-)
+from spider_jax.scoring import Attention, attend, read_out, task_side
 from spider_jax.tasks import class_bucket, pad_tokens
 
 ROWS = 8  # models whose first pass is computed again in one call
@@ -65,6 +55,21 @@ class OwnMaps(NamedTuple):
         mean = np.concatenate([scaling.mean for scaling in scalings])
         matrix = np.concatenate([scaling.matrix for scaling in scalings])
         return OwnMaps(starts, mean, matrix, project, bias)
+
+    def take(self, models: Sequence[int]) -> "OwnMaps":
+        """Of some of the models."""
+        rows = [np.arange(self.starts[m], self.starts[m + 1]) for m in models]
+        some = np.concatenate([*rows, np.zeros(0, np.int64)]).astype(np.int64)
+        starts = np.cumsum([0, *map(len, rows)])
+        own = self.project[:, list(models)], self.bias[:, list(models)]
+        return OwnMaps(starts, self.mean[some], self.matrix[some], *own)
+
+    def joined(self, more: "OwnMaps") -> "OwnMaps":
+        """With those of more models behind them."""
+        starts = np.concatenate([self.starts, self.starts[-1] + more.starts[1:]])
+        rows = [np.concatenate(pair) for pair in zip(self[1:3], more[1:3], strict=True)]
+        own = [np.concatenate(pair, axis=1) for pair in zip(self[3:], more[3:], strict=True)]
+        return OwnMaps(starts, *rows, *own)
 
     def of(self, model: int) -> "OwnMap":
         """The maps of one model."""

@@ -16,11 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from spider_jax.attention import LAYER_NORM_EPSILON, Weights
 from spider_jax.errors import InputError
+from spider_jax.folding import Checkpoint, check_form, check_precision, fold_checkpoint
 from spider_jax.memory import Memory
 from spider_jax.ranking import Ranking
 from spider_jax.rerank import OwnMaps
 from spider_jax.scaling import Scaling
-from spider_jax.scoring import Checkpoint, check_form, check_precision, fold_checkpoint, score_pairs
+from spider_jax.scoring import score_pairs
 from spider_jax.store import FeatureStore
 from spider_jax.tasks import (
     check_tokens,
@@ -30,6 +31,7 @@ from spider_jax.tasks import (
     zoo_deviations,
     zoo_tokens,
 )
+from spider_jax.yardstick import Yardstick
 
 ATTENTION_OUTPUT_SCALE = 0.3
 CENTRES_ONLY = "ranked from class centres alone: give task_deviations for a better order"
@@ -88,6 +90,11 @@ class SpiderNet(nnx.Module):
         )
 
 
+def _few(names: Sequence[str]) -> str:
+    """The first of many names."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
 def _of(parameter: nnx.Param[Array] | None) -> Array:
     assert parameter is not None  # every layer above that is read so has this parameter
     return parameter[...]
@@ -100,7 +107,7 @@ class Description:
     models: names [M], the order of the tokens. widths: feature width by model. extractor: name and
     width. width: d. members: spiders in the ensemble. resolution: score difference from which the
     order of two models held for 4 of 5 pairs on held-out source tasks. precision, form: of its
-    scores, see `scoring`; they stay with it. training: what it was trained on and how, as plain
+    scores, see `folding`; they stay with it. training: what it was trained on and how, as plain
     JSON values.
     """
 
@@ -122,7 +129,8 @@ class Spider:
 
     description: names and provenance. scaling: of raw extractor features. weights: Weights with a
     leading axis of ensemble members, float32. memory: of its training tasks, added to the network.
-    own: how the models' own class centres become tokens, where it has learned that.
+    own: how the models' own class centres become tokens, where it has learned that. yardstick: what
+    models that are added are measured against.
     """
 
     description: Description
@@ -130,11 +138,18 @@ class Spider:
     weights: Weights
     memory: Memory | None = None
     own: OwnMaps | None = None
+    yardstick: Yardstick | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
         """Names of the models it ranks."""
         return self.description.models
+
+    @property
+    def guessed(self) -> tuple[str, ...]:
+        """Models that were added without features, by a guess."""
+        added = self.description.training.get("added", {})
+        return tuple(m for m in self.models if str(added.get(m, "")).startswith("guessed"))
 
     @cached_property
     def folded(self) -> Checkpoint:
@@ -229,13 +244,15 @@ class Spider:
     ) -> tuple[Ranking, NDArray[np.float32]]:
         """The ranking by general tokens, and its scores in model order."""
         scores = self.scores([tokens], None if deviations is None else [deviations])[0]
-        missing = deviations is None and self.memory is not None
+        notes = [CENTRES_ONLY] if deviations is None and self.memory is not None else []
+        if self.guessed:
+            notes.append(f"added without features, their places are guesses: {_few(self.guessed)}")
         ranking = Ranking.from_scores(
             self.models,
             scores,
             resolution=self.description.resolution,
             task=task,
-            notes=(CENTRES_ONLY,) if missing else (),
+            notes=notes,
         )
         return ranking, scores
 

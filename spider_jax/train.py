@@ -16,14 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.attention import OwnTokens, Weights
+from spider_jax.choose_k import choose_looks
 from spider_jax.distributed import gather, share
 from spider_jax.errors import InputError
+from spider_jax.folding import CHUNK
 from spider_jax.memory import Memory, Notes, memorize, recall_own
+from spider_jax.meta_tasks import digest_of
 from spider_jax.optimize import Lesson, optimize
 from spider_jax.own_features import OwnFeatures, own_features
 from spider_jax.rerank import OwnMaps
 from spider_jax.scaling import Scaling, apply_scaling, fit_scaling, with_unit_tokens
-from spider_jax.scoring import CHUNK
 from spider_jax.spider import Description, Spider
 from spider_jax.store import FeatureStore
 from spider_jax.task_ridge import source_unit
@@ -31,6 +33,7 @@ from spider_jax.tasks import MetaTask, load_sources
 from spider_jax.train_config import TrainConfig
 from spider_jax.training_run import TrainingRun
 from spider_jax.training_set import TrainingSet, source_datasets, training_set, with_targets
+from spider_jax.yardstick import Yardstick
 
 log = logging.getLogger("spider_jax")
 
@@ -159,12 +162,15 @@ def fit(
             "datasets": list(datasets),
             "held_out": split.datasets,
             "zoo": zoo.fingerprint(),
+            "meta_tasks": digest_of(given.meta),
             "left_out": [str(problem) for problem in given.problems],
             "history": learned.history,
+            "looks": choose_looks(lesson, learned, given.metrics),
         },
     )
     general, maps = apart(learned.weights, own)
-    return Spider(description, scaling, general, memory, maps)
+    yardstick = Yardstick.of(given.metrics, given.accuracies, datasets)
+    return Spider(description, scaling, general, memory, maps, yardstick)
 
 
 def read_own(

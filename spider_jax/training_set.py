@@ -89,7 +89,7 @@ def training_set(
     labels = {dataset: zoo.training_labels(dataset) for dataset in datasets}
     meta = SAMPLERS[config.targets](labels, config.tasks, config.seed)
     mine = np.arange(len(meta)) if only is None else only
-    seen = _tokens(zoo, zoo.extractor, meta, mine, config.tasks.max_classes)
+    seen = tokens_of_tasks(zoo, zoo.extractor, meta, mine, config.tasks.max_classes)
     if config.targets == "accuracies":
         models, found, problems = _true_metrics(zoo, [meta[i] for i in mine], datasets)
     else:
@@ -110,7 +110,7 @@ def with_targets(given: TrainingSet, config: TrainConfig) -> TrainingSet:
     return given._replace(targets=orders)
 
 
-def _tokens(
+def tokens_of_tasks(
     zoo: FeatureStore,
     extractor: str,
     meta: Sequence[MetaTask],
