@@ -12,156 +12,57 @@ About ten minutes on two quiet cores. On busy ones torch, whose threads wait for
 several times more than XLA does: then even the ratios mean nothing ("load before" is in the JSON).
 """
 
-import json
 import os
-import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 import tyro
+from train_forms import (
+    CLASSES,
+    COMPILED,
+    OURS,
+    PUBLISHED,
+    RECOMPUTED,
+    TORCH,
+    Call,
+    Ours,
+    Size,
+    interleaved,
+    lesson,
+    ours_of,
+    peer,
+    start,
+)
+from train_processes import DEVICES, answer, begin, two_processes
 
 from spider_jax.attention import Weights
-from spider_jax.from_torch import read_state
-from spider_jax.optimize import Lesson, deal, rates, whole
-from spider_jax.parallel import runner
-from spider_jax.step import Members, State, direction
+from spider_jax.optimize import Lesson, whole
 from spider_jax.tables import to_markdown
-from spider_jax.train_config import TrainConfig
 
-EXTRACTOR, CLASSES = 1280, 100
-LEARNING_RATE, LONG_RATE = 2.5e-4, 2.0**20
 TOLERANCE = 1e-4
-TRAINING_STEPS = 100_000  # of the schedule, more than are run
+LONG_RATE = 2.0**20
 NIL = ("head_norm_bias", "head_bias")  # shift all scores of a task alike: no gradient
-OURS, TORCH, PUBLISHED = "spider_jax", "torch factorised", "published"
-COMPILED, RECOMPUTED = "torch compiled", "torch recomputed"
-Call = Callable[[], float]
-
-
-class Size(NamedTuple):
-    """B tasks a step, M models, width d; steps of a timed call."""
-
-    B: int
-    M: int
-    d: int
-    steps: int
-
-
 CELLS = (Size(16, 42, 1024, 8), Size(16, 42, 256, 32), Size(16, 1000, 256, 8))
 GROWTH = tuple(Size(4, M, 256, max(1, 20_000 // M)) for M in (1000, 10_000, 30_000, 100_000))
-DEVICES = Size(16, 42, 256, 32)
-FORMS = [(parallel, n) for n in (1, 2, 4) for parallel in ("mesh", "pmap")]
 
 
 @dataclass(frozen=True)
 class Run:
     """out: path without suffix. runs: of a call. published_runs: of a published step.
 
-    small: the first cell and the first two sizes of the growth only. part: what a process that a
-    run starts does.
+    small: the first cell and the first two sizes of the growth only.
     """
 
     out: Path = Path("train")
     runs: int = 7
     published_runs: int = 3
     small: bool = False
-    part: tuple[str, ...] = ()
-
-
-class Times(NamedTuple):
-    """Milliseconds a step: median, fastest, and half the range between quartiles."""
-
-    median: float
-    fastest: float
-    spread: float
-
-
-# ---- the same training in all forms ------------------------------------------------------------
-
-
-def lesson(size: Size, steps: int) -> Lesson:
-    """As many tasks as `steps` batches hold; the last classes of most are padding."""
-    rng, T = np.random.default_rng(0), size.B * steps
-    tokens = rng.standard_normal((T, CLASSES, EXTRACTOR), dtype=np.float32)
-    mask = np.arange(CLASSES)[None] < rng.integers(CLASSES // 2, CLASSES + 1, T)[:, None]
-    return Lesson(
-        tokens * mask[..., None],
-        mask,
-        targets=rng.standard_normal((T, size.M), dtype=np.float32),
-        prior=None,
-        inside=np.ones((1, T), bool),
-        held=np.zeros((1, 0), np.int64),
-    )
-
-
-def start(size: Size) -> dict[str, Any]:
-    """Weights under the published names, none at a neutral value."""
-    from torch_peers import random_state
-
-    return random_state(size.M, size.d, EXTRACTOR, seed=0)
-
-
-def ours_of(state: dict[str, Any]) -> Weights:
-    """The same weights under our names, one member."""
-    models = [str(i) for i in range(state["model_prompt"].shape[1])]
-    return read_state(state, models)[0]
-
-
-class Ours:
-    """The training that `optimize` runs, from given weights; a call is one epoch."""
-
-    def __init__(
-        self,
-        weights: Weights,
-        given: Lesson,
-        batch: int,
-        devices: Sequence[jax.Device] | None = None,
-        **changes: Any,
-    ) -> None:
-        config = TrainConfig(
-            members=1,
-            width=weights.theta.shape[2],
-            batch=batch,
-            held_out=0,
-            memory=0,
-            dropout=0,
-            token_dropout=0,
-            token_noise=0,
-            clip=0,
-            weight_decay=0,
-            **{"learning_rate": LEARNING_RATE, **changes},
-        )
-        self.steps, self.epoch = len(given.targets) // batch, 0
-        self.runner = runner(config, weights.theta.shape[1], TRAINING_STEPS, devices)
-        moments = jax.vmap(direction(config).init)(weights)
-        key = jax.random.key_data(jax.random.split(jax.random.key(0), 1))
-        self.state, self.lanes, self.members = self.runner.place(
-            State(weights, moments, np.int32(0)),  # type: ignore[arg-type]
-            deal(given, config, self.runner.lanes),
-            Members(key, rates(config)),  # type: ignore[arg-type]
-        )
-
-    def __call__(self) -> float:
-        """The mean loss of an epoch."""
-        window = self.epoch, 0, self.steps
-        self.state, loss = self.runner.run(self.state, self.lanes, self.members, window)
-        self.epoch += 1
-        return float(np.mean(jax.device_get(loss)))
-
-
-def peer(form: str, state: dict[str, Any], given: Lesson, size: Size, steps: int) -> Call:
-    """A call of so many steps of a torch form."""
-    from train_peers import trainer
-
-    training = trainer(form, state, given.tokens, given.mask, given.targets, size.B)
-    return lambda: training.steps(steps)
 
 
 def gradients(state: dict[str, Any], given: Lesson, form: str) -> tuple[float, Weights]:
@@ -204,33 +105,6 @@ def agreement(size: Size, forms: Sequence[str]) -> float:
     return found[worst]
 
 
-# ---- times -------------------------------------------------------------------------------------
-
-
-def interleaved(calls: dict[str, tuple[Call, int, int]]) -> dict[str, Times]:
-    """Times of (call, its steps, its runs), round-robin after one call that is not timed.
-
-    Every call follows a pause, in which another library's threads stop spinning.
-    """
-    for call, _, _ in calls.values():
-        call()
-    taken: dict[str, list[float]] = {name: [] for name in calls}
-    for i in range(max(runs for _, _, runs in calls.values())):
-        for name, (call, steps, runs) in calls.items():
-            if i < runs:
-                time.sleep(0.05)
-                begun = time.perf_counter()
-                call()
-                taken[name].append(1e3 * (time.perf_counter() - begun) / steps)
-    return {name: times_of(each) for name, each in taken.items()}
-
-
-def times_of(taken: list[float]) -> Times:
-    """Summary of the milliseconds of all runs."""
-    low, median, high = np.percentile(taken, (25, 50, 75))
-    return Times(float(median), min(taken), float(high - low) / 2)
-
-
 def cell(size: Size, run: Run, forms: Sequence[str]) -> dict[str, Any]:
     """Ours and peers at one size."""
     agree = agreement(size, forms)
@@ -256,96 +130,12 @@ def cell(size: Size, run: Run, forms: Sequence[str]) -> dict[str, Any]:
     }
 
 
-# ---- processes of their own ----------------------------------------------------------------------
-
-
-def memory(form: str, M: str) -> dict[str, float]:
-    """Peak memory of three steps at a size of the growth; before: interpreter, jax, torch."""
-    import torch
-
-    jax.numpy.zeros(1).block_until_ready()
-    torch.zeros(1)
-    before = resident_mb("VmHWM")
-    size = Size(4, int(M), 256, 1)
-    state, given = start(size), lesson(size, size.steps)
-    if form == OURS:
-        call: Call = Ours(ours_of(state), given, size.B)
-    else:
-        call = peer(form, state, given, size, 1)
-    for _ in range(3):
-        call()
-    return {"peak, MB": resident_mb("VmHWM"), "before, MB": before}
-
-
-def devices() -> dict[str, Any]:
-    """The training over virtual devices, interleaved."""
-    given, weights = lesson(DEVICES, DEVICES.steps), ours_of(start(DEVICES))
-    calls: dict[str, tuple[Call, int, int]] = {}
-    for parallel, n in FORMS:
-        training = Ours(weights, given, DEVICES.B, jax.devices()[:n], parallel=parallel)
-        calls[f"{parallel}, {n} of 1 process"] = training, DEVICES.steps, 5
-    return {name: each._asdict() for name, each in interleaved(calls).items()}
-
-
-def process(port: str, index: str) -> dict[str, Any]:
-    """The training as one of two processes."""
-    jax.distributed.initialize(f"127.0.0.1:{port}", 2, int(index))
-    training = Ours(ours_of(start(DEVICES)), lesson(DEVICES, DEVICES.steps), DEVICES.B)
-    found = interleaved(
-        {f"mesh, {len(jax.devices())} of 2 processes": (training, DEVICES.steps, 5)}
-    )
-    return {name: each._asdict() for name, each in found.items()}
-
-
-PARTS: dict[str, Callable[..., dict[str, Any]]] = {
-    "memory": memory,
-    "devices": devices,
-    "process": process,
-}
-
-
-def resident_mb(line: str) -> float:
-    """A line of this process's status: VmHWM, the peak of its resident memory."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(each.split()[1]) / 1024 for each in lines if each.startswith(line))
-
-
-def begin(part: Sequence[str], count: int = 1) -> "subprocess.Popen[str]":
-    """A part in a process of its own with so many virtual devices; its last line is its answer."""
-    flags = f"--xla_force_host_platform_device_count={count}"
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, __file__, "--part", *part]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-
-
-def answer(started: "subprocess.Popen[str]") -> dict[str, Any]:
-    """What a part found."""
-    out, _ = started.communicate(timeout=600)
-    if started.returncode:
-        raise SystemExit(f"{started.args!r} failed")
-    found: dict[str, Any] = json.loads(out.splitlines()[-1])
-    return found
-
-
-def two_processes(count: int) -> dict[str, Any]:
-    """The training in two processes with so many devices each; what the first found."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    started = [begin(("process", port, str(i)), count) for i in range(2)]
-    first, _ = [answer(each) for each in started]
-    return first
-
-
 def growth(size: Size, run: Run) -> dict[str, Any]:
     """Ours and the factorised form at one number of models, and their memory."""
     found = cell(size, run, (TORCH, RECOMPUTED))
     for form in (OURS, TORCH, RECOMPUTED):
         found[f"memory of {form}"] = answer(begin(("memory", form, str(size.M))))
     return found
-
-
-# ---- the page ------------------------------------------------------------------------------------
 
 
 def cell_rows(cells: Sequence[dict[str, Any]]) -> str:
@@ -409,9 +199,6 @@ def page(found: dict[str, Any], run: Run) -> str:
 
 def main(run: Run) -> None:
     """Run all parts and write the tables; ratios are printed last."""
-    if run.part:
-        print(json.dumps(PARTS[run.part[0]](*run.part[1:])))
-        return
     import torch
     from bench_scoring import cpu_name
 

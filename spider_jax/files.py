@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -142,6 +142,23 @@ def _make_parent(path: Path) -> None:
         raise InputError(
             f"{path} cannot be written: {path.parent} is a file or lies below one"
         ) from None
+
+
+def refuse_foreign_folder(folder: Path, kind: str, is_ours: Callable[[set[str]], bool]) -> None:
+    """Refuse a folder that is neither new, empty nor of this kind: ask before work.
+
+    Args:
+        folder: where something is to be written. kind: what, for the message. is_ours: whether
+            these names in the folder are those of the kind.
+
+    Raises:
+        InputError: a file stands there, or a folder with something else in it.
+    """
+    if folder.is_file():
+        raise InputError(f"{folder} is a file, the {kind} needs a folder: choose another name")
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if names and not is_ours(names):
+        raise InputError(f"{folder} is not empty and no {kind}: choose another folder")
 
 
 def digests(folder: Path) -> dict[str, str]:

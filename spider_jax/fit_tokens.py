@@ -1,8 +1,7 @@
 """Tokens of new models fitted to their place among the known ones, all shared weights frozen.
 
-Every new model is ranked alone among the known models, by the listwise loss that the spider was
-trained with; many are fitted at once, in chunks of one size, so that a model's token does not hang
-on who else comes.
+Every new model is ranked alone among the known models, by the Plackett-Luce loss; many are fitted
+at once, in chunks of one size, so that a model's token does not hang on who else comes.
 """
 
 from collections.abc import Callable
@@ -70,7 +69,8 @@ def fit_tokens(
     """Fit the new models of an exercise.
 
     Args:
-        weights: of the spider, [E, ...]; frozen. given: the exercise. start: [E, n, d].
+        weights: of the spider, [E, ...], with the M known tokens; frozen. given: the exercise.
+        start: [E, n, d] tokens to begin with. show_progress: a bar on stderr.
 
     Returns:
         Tokens of the n new models, and the scalings of their own features.

@@ -32,8 +32,8 @@ from spider_jax.files import (
     write_json,
     write_text,
 )
+from spider_jax.folding import ModelRows, check_precision
 from spider_jax.npy import read_header, write_array
-from spider_jax.scoring import ModelRows, check_precision
 
 INDEX, BUILDING, SHARED, BLOCKS, LOCK = "index.json", "building.json", "shared", "blocks", ".lock"
 NAMES, BLOCK = "names.txt", "block.json"

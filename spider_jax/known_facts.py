@@ -20,8 +20,8 @@ def guess(
 ) -> tuple[NDArray[np.float64], list[str]]:
     """How much each known model counts for each new one.
 
-    Ridge regression with intercept, in its dual form: w = 1/M + k (K + r I)^-1, K the centred inner
-    products of the known models' facts, k those of a new one, r the mean eigenvalue of K.
+    Ridge regression with intercept: w = 1/M + x (X^T X + r I)^-1 X^T, X [M, F] the known models'
+    centred facts, x those of a new one, r = tr(X^T X)/M.
 
     Args:
         facts: by model, as in a manifest: "params", "source_accuracy" (numbers), "family",
@@ -33,32 +33,27 @@ def guess(
     """
     columns = [_number(facts, known, new, name) for name in NUMBERS]
     columns += [_word(facts, known, new, name) for name in WORDS]
-    table = np.concatenate([np.zeros((len(known) + len(new), 1)), *columns], axis=1)
-    M = len(known)
-    table -= table[:M].mean(0)
-    gram = table[:M] @ table[:M].T
+    X, x = np.split(np.concatenate(columns, axis=1), [len(known)])
+    X, x = X - X.mean(0), x - X.mean(0)
+    gram, M = X.T @ X, len(known)
     ridge = max(float(np.trace(gram)) / M, 1e-12)
-    cross = table[M:] @ table[:M].T
-    dual = np.linalg.solve(gram + ridge * np.eye(M), np.eye(M) - 1 / M)
+    weights = 1 / M + x @ np.linalg.solve(gram + ridge * np.eye(len(gram)), X.T)
     told = [", ".join(_used(facts, known, name)) or "nothing: the mean of all" for name in new]
-    silent = np.array([not _used(facts, known, name) for name in new])
-    cross[silent] = 0
-    return 1 / M + cross @ dual, told
+    return weights, told
 
 
 def _used(facts: Mapping[str, Mapping[str, Any]], known: Sequence[str], model: str) -> list[str]:
     """Facts of a model that compare it with known ones."""
+    mine = facts[model]
     numbers = [
         name
         for name in NUMBERS
-        if _is_number(facts[model].get(name))
-        and any(_is_number(facts[other].get(name)) for other in known)
+        if _is_number(mine.get(name)) and any(_is_number(facts[other].get(name)) for other in known)
     ]
     words = [
         name
         for name in WORDS
-        if facts[model].get(name) is not None
-        and facts[model][name] in [facts[other].get(name) for other in known]
+        if (word := _word_of(mine, name)) and word in {_word_of(facts[m], name) for m in known}
     ]
     return numbers + words
 
@@ -68,10 +63,16 @@ def _is_number(value: Any) -> bool:
     return sound and math.isfinite(value) and value > 0
 
 
+def _word_of(facts: Mapping[str, Any], name: str) -> str:
+    """What is told, "" for nothing."""
+    value = facts.get(name)
+    return "" if value is None else str(value)
+
+
 def _number(
     facts: Mapping[str, Mapping[str, Any]], known: Sequence[str], new: Sequence[str], name: str
 ) -> NDArray[np.float64]:
-    """[M + n, 1] in units of its deviation over the known models; 0 where it is not told."""
+    """[M + n, 1] in units of its deviation over the known models; 0, their mean, where not told."""
     values = [facts[model].get(name) for model in (*known, *new)]
     there = np.array([_is_number(value) for value in values])
     if not there[: len(known)].any():
@@ -86,7 +87,12 @@ def _number(
 def _word(
     facts: Mapping[str, Mapping[str, Any]], known: Sequence[str], new: Sequence[str], name: str
 ) -> NDArray[np.float64]:
-    """[M + n, values] 1 where a model has the value; values that known models have."""
-    values = sorted({str(v) for m in known if (v := facts[m].get(name)) is not None})
-    told = [facts[model].get(name) for model in (*known, *new)]
-    return np.array([[float(v is not None and str(v) == value) for value in values] for v in told])
+    """[M + n, values that known models have] 1 where a model has the value; the mean of the known
+    ones where nothing is told that one of them has."""
+    told = [_word_of(facts[model], name) for model in (*known, *new)]
+    values = sorted({*told[: len(known)]} - {""})
+    table = np.array([[float(word == value) for value in values] for word in told])
+    there = np.array([word in values for word in told])
+    if values:
+        table[~there] = table[: len(known)][there[: len(known)]].mean(0)
+    return table

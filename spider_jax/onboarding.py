@@ -5,24 +5,25 @@ the known models there (`yardstick`). That is its column in the memory; its toke
 spider that looks at models, its projection P) is fitted to these orders, all else frozen.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from spider_jax.attention import Weights
 from spider_jax.config_file import read_config
 from spider_jax.errors import InputError
+from spider_jax.files import name_to_component
 from spider_jax.fit_tokens import Exercise, fit_tokens
+from spider_jax.index_build import checked_names
 from spider_jax.known_facts import guess
 from spider_jax.memory import recall_rows
 from spider_jax.meta_tasks import digest_of
 from spider_jax.own_features import OwnFeatures, own_features
 from spider_jax.rerank import OwnMaps
+from spider_jax.roster import joined, told
 from spider_jax.scaling import apply_scaling
 from spider_jax.spider import Spider
 from spider_jax.store import FeatureStore, Problem
@@ -31,16 +32,8 @@ from spider_jax.tasks import MetaTask
 from spider_jax.teachers import teach
 from spider_jax.train import leave_datasets_out
 from spider_jax.train_config import TrainConfig
-from spider_jax.training_set import (
-    SAMPLERS,
-    known_accuracies,
-    target_orders,
-    tokens_of_tasks,
-    z_scores,
-)
+from spider_jax.training_set import SAMPLERS, target_orders, tokens_of_tasks, z_scores
 from spider_jax.yardstick import Yardstick, standing
-
-log = logging.getLogger("spider_jax")
 
 FITTED, GUESSED = "fitted to its metrics", "guessed"
 
@@ -86,28 +79,31 @@ def add(
 
     Raises:
         InputError: a model that is known already or that the zoo does not know, a spider without a
-            yardstick, other labels than in training, or no model that can be added.
+            yardstick, another extractor or other labels than in training, or no model that can be
+            added.
     """
+    if not cold:
+        _need_yardstick(spider)
     wanted = _wanted(spider, zoo, models)
-    able = _able(spider, zoo, wanted)
+    absent = _without_features(spider, zoo, wanted)
+    able, problems = _readable(spider, zoo, [m for m in wanted if m not in absent])
     found: tuple[str, ...] = ()
-    problems: list[Problem] = []
     result = spider
     if able:
         course = recall_course(spider, zoo)
         found, new, lost = measure(spider, zoo, course, able, show_progress=show_progress)
         problems += lost
         result = seat(spider, zoo, course, found, new, show_progress=show_progress)
-    rest = [model for model in wanted if model not in able]
     if cold:
-        result = guess_places(result, zoo, rest)
-        found = (*found, *rest)
+        result = guess_places(result, zoo, list(absent))
+        found = (*found, *absent)
     else:
-        why = "no features on all source datasets: export them, or add it cold"
-        problems += [Problem(model, None, why) for model in rest]
+        why = "no features, which it needs on all source datasets: export them, or add it cold"
+        told_of = {(p.model, p.task): p.message for p in zoo.problems}
+        problems += [Problem(m, task, told_of.get((m, task), why)) for m, task in absent.items()]
     if not found:
         raise InputError(f"no model could be added: {problems[0]}")
-    return Added(result, tuple(found), tuple(problems))
+    return Added(result, found, tuple(problems))
 
 
 def remove(spider: Spider, models: Sequence[str]) -> Spider:
@@ -116,14 +112,15 @@ def remove(spider: Spider, models: Sequence[str]) -> Spider:
     Raises:
         InputError: a model that it does not know, or fewer than two left.
     """
-    _refuse_unknown(spider, models)
-    kept = [i for i, name in enumerate(spider.models) if name not in set(models)]
+    gone = _known(spider, models)
+    kept = [i for i, name in enumerate(spider.models) if name not in gone]
     if len(kept) < 2:
         raise InputError(f"at least two models must stay, {len(kept)} would: remove fewer")
     about = spider.description
     names = tuple(about.models[i] for i in kept)
-    training = dict(about.training) | {"added": _only(about.training.get("added", {}), names)}
-    widths = {name: width for name, width in about.widths.items() if name in names}
+    added = {m: how for m, how in about.training.get("added", {}).items() if m not in gone}
+    training = dict(about.training) | {"added": added}
+    widths = {name: width for name, width in about.widths.items() if name not in gone}
     memory, own, yard = spider.memory, spider.own, spider.yardstick
     return replace(
         spider,
@@ -139,9 +136,11 @@ def rename(spider: Spider, names: Mapping[str, str]) -> Spider:
     """The spider with other names for some models, {old: new}.
 
     Raises:
-        InputError: an old name that it does not know, or a new one that is taken.
+        InputError: an old name that it does not know, or a new one that is taken or no name.
     """
-    _refuse_unknown(spider, tuple(names))
+    _known(spider, tuple(names))
+    for name in names.values():
+        name_to_component(name)  # refuses what no model of a zoo is called
     about = spider.description
     new = tuple(names.get(name, name) for name in about.models)
     if len(set(new)) < len(new):
@@ -158,38 +157,69 @@ def rename(spider: Spider, names: Mapping[str, str]) -> Spider:
 
 def _wanted(spider: Spider, zoo: FeatureStore, models: Sequence[str] | None) -> list[str]:
     everyone = dict.fromkeys([*zoo.models, *zoo.manifest.get("models", {})])
+    there = set(spider.models)
     if models is None:
-        new = [model for model in everyone if model not in spider.models]
+        new = [model for model in everyone if model not in there]
         if not new:
             raise InputError(f"the spider knows all {len(everyone)} models of {zoo.folder}")
         return new
-    known = [model for model in models if model in spider.models]
-    if known:
-        raise InputError(f"the spider knows {known[0]!r} already: remove it first to add it anew")
-    strange = [model for model in models if model not in everyone]
-    if strange:
-        raise InputError(f"{zoo.folder} knows no model {strange[0]!r}")
+    if not checked_names(models):
+        raise InputError("models must name at least one, got none: leave it out for all new ones")
+    for model in models:
+        if model in there:
+            raise InputError(f"the spider knows {model!r} already: remove it first to add it anew")
+        if model not in everyone:
+            raise InputError(f"{zoo.folder} knows no model {model!r}")
     return list(dict.fromkeys(models))
 
 
-def _able(spider: Spider, zoo: FeatureStore, models: Sequence[str]) -> list[str]:
-    """Those with features on every source dataset."""
+def _without_features(
+    spider: Spider, zoo: FeatureStore, models: Sequence[str]
+) -> dict[str, str | None]:
+    """Models that lack features, by the first source dataset that they lack them on."""
     datasets = spider.description.training.get("datasets", ())
-    there = {name: set(zoo.models_of(name)) for name in datasets if name in zoo.tasks}
-    return [m for m in models if there and all(m in zoo_models for zoo_models in there.values())]
+    if not datasets:
+        return dict.fromkeys(models)
+    there = {name: set(zoo.models_of(name)) for name in datasets}
+    lacks = {m: [name for name, some in there.items() if m not in some] for m in models}
+    return {model: names[0] for model, names in lacks.items() if names}
 
 
-def _refuse_unknown(spider: Spider, models: Sequence[str]) -> None:
-    unknown = [model for model in models if model not in spider.models]
-    if unknown:
-        raise InputError(f"the spider knows no model {unknown[0]!r}")
+def _readable(
+    spider: Spider, zoo: FeatureStore, models: Sequence[str]
+) -> tuple[list[str], list[Problem]]:
+    """Models whose features are sound, and what is wrong with the others."""
+    able, problems = [], []
+    for model in models:
+        try:
+            for name in spider.description.training["datasets"]:
+                zoo.features(model, name)
+        except InputError as error:
+            problems.append(Problem(model, None, str(error)))
+        else:
+            able.append(model)
+    return able, problems
 
 
-def _only(added: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
-    return {name: how for name, how in added.items() if name in names}
+def _known(spider: Spider, models: Sequence[str]) -> set[str]:
+    """The models, all of which the spider knows."""
+    there = set(spider.models)
+    for model in checked_names(models):
+        if model not in there:
+            raise InputError(f"the spider knows no model {model!r}")
+    return set(models)
 
 
 # ---- what is known of them -------------------------------------------------------------------
+
+
+def _need_yardstick(spider: Spider) -> None:
+    if spider.yardstick is None or len(spider.yardstick.measured()) < 2:
+        raise InputError(
+            "the spider keeps no yardstick for new models (it comes from elsewhere or from an "
+            "older version, or too few of the models that it was trained with are left): train it "
+            "again, or add models cold"
+        )
 
 
 def recall_course(spider: Spider, zoo: FeatureStore) -> Course:
@@ -198,16 +228,17 @@ def recall_course(spider: Spider, zoo: FeatureStore) -> Course:
     Raises:
         InputError: no yardstick, another extractor, or labels that have changed.
     """
+    _need_yardstick(spider)
     about = spider.description
-    if spider.yardstick is None or "meta_tasks" not in about.training:
-        raise InputError(
-            "the spider keeps no yardstick for new models (it comes from elsewhere or from an "
-            "older version): train it again"
-        )
-    extractor = str(about.extractor["name"])
-    if zoo.extractor != extractor:
+    extractor, width = str(about.extractor["name"]), int(about.extractor["width"])
+    if zoo.extractor not in (None, extractor):
         raise InputError(
             f"{zoo.folder} has extractor {zoo.extractor!r}, the spider needs {extractor!r}"
+        )
+    if zoo.width(extractor) != width:
+        raise InputError(
+            f"features of the extractor {extractor!r} must be {width} wide as in training, got "
+            f"{zoo.width(extractor)} in {zoo.folder}"
         )
     config, datasets = read_config(about.training["config"]), about.training["datasets"]
     labels = {name: zoo.training_labels(name) for name in datasets}
@@ -240,7 +271,15 @@ def measure(
         zoo, course.meta[::size], config.teachers, models=models, show_progress=show_progress
     )
     every = np.repeat(metrics, size, axis=0).astype(np.float32)
-    return names, Yardstick.of(every, known_accuracies(zoo, names, datasets), datasets), problems
+    return names, Yardstick.of(every, _truths(zoo, names, datasets), datasets), problems
+
+
+def _truths(
+    zoo: FeatureStore, models: Sequence[str], datasets: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    """Accuracies [n] by dataset, NaN where unknown: each model's, whoever else comes."""
+    table = {d: [zoo.accuracies.get((model, d), np.nan) for model in models] for d in datasets}
+    return {d: np.array(row, np.float64) for d, row in table.items()}
 
 
 def _measure_truth(
@@ -254,9 +293,8 @@ def _measure_truth(
         for model, missing in lacks.items()
         if missing
     )
-    table = known_accuracies(zoo, names, datasets)
-    rows = [[table[task.datasets[0]]] for task in course.meta] if names else []
-    metrics = np.array(rows, np.float32).reshape(len(course.meta), 1, len(names))
+    table = _truths(zoo, names, datasets)
+    metrics = np.array([[table[task.datasets[0]]] for task in course.meta], np.float32)
     return names, Yardstick.of(metrics, table, datasets), problems
 
 
@@ -280,63 +318,54 @@ def seat(
     config, datasets = read_config(training["config"]), training["datasets"]
     places = standing(config, spider.yardstick, new, course.meta, datasets)
 
-    def own(which: NDArray[np.int64]) -> OwnFeatures:
-        some, width = [models[i] for i in which], spider.own.matrix.shape[1]  # type: ignore[union-attr]
-        asked = {"width": width, "least": len(some)}
-        return own_features(zoo, some, course.meta, course.mask, datasets, **asked)
-
-    exercise = _exercise(spider, config, course, places)
+    known = spider.yardstick.measured()
+    exercise = _exercise(spider, config, course, known, places)
     if spider.own is not None:
+        width = spider.own.matrix.shape[1]
+
+        def own(which: NDArray[np.int64]) -> OwnFeatures:
+            some = [models[i] for i in which]
+            asked = {"width": width, "least": len(some)}
+            return own_features(zoo, some, course.meta, course.mask, datasets, **asked)
+
         exercise = exercise._replace(own=own)
-    start = _start(spider, places)
-    tokens, scalings = fit_tokens(spider.weights, exercise, start, show_progress)
+    among = spider.weights._replace(theta=spider.weights.theta[:, jnp.array(known)])
+    start = _start(np.asarray(among.theta), exercise)
+    tokens, scalings = fit_tokens(among, exercise, start, show_progress)
     widths = {model: zoo.width(model) for model in models}
     maps = OwnMaps.join(scalings, tokens.project, tokens.bias) if scalings else None
-    seated = _joined(spider, models, tokens.theta, config.memory * places, new, widths, maps)
-    return _told(seated, dict.fromkeys(models, FITTED))
+    seated = joined(spider, models, tokens.theta, config.memory * places, new, widths, maps)
+    return told(seated, dict.fromkeys(models, FITTED))
 
 
 def _exercise(
     spider: Spider,
     config: TrainConfig,
     course: Course,
+    known: Sequence[int],
     places: NDArray[np.float32],
 ) -> Exercise:
-    """Orders in which the new models must find their place, and what the others score there."""
-    datasets = spider.description.training["datasets"]
+    """Orders in which new models must find their place among the known ones: not guessed ones."""
+    assert spider.yardstick is not None  # recall_course has seen to it
+    yard, datasets = spider.yardstick.take(known), spider.description.training["datasets"]
+    orders = target_orders(config, yard.metrics, course.meta, yard.by_dataset(datasets))
+    targets = np.concatenate([z_scores(orders).astype(np.float32), places], axis=1)
     inside = leave_datasets_out(course.meta, datasets, config).weight
     scaled = np.asarray(apply_scaling(spider.scaling, course.tokens, course.mask))
-    M = len(spider.models)
-    prior = np.zeros((len(inside), len(course.meta), M + places.shape[1]), np.float32)
-    targets = np.concatenate([_known_places(spider, config, course), places], axis=1)
-    memory = spider.memory
+    prior, memory = np.zeros((len(inside), *targets.shape), np.float32), spider.memory
     if memory is not None and memory.recall.ridge is not None:
-        unit = memory.recall.ridge.unit
+        unit, weight = memory.recall.ridge.unit, config.memory
         rows = design(describe(course.tokens, course.mask, course.deviations, unit)).rows
-        remembered = np.concatenate([memory.targets, config.memory * places], axis=1)
-        prior = recall_rows(rows, remembered, course.meta, inside > 0, config.memory, models=M)
+        remembered = np.concatenate([memory.targets[:, known], weight * places], axis=1)
+        prior = recall_rows(rows, remembered, course.meta, inside > 0, weight, models=len(known))
     return Exercise(scaled, course.mask, targets, prior, inside, None)
 
 
-def _known_places(spider: Spider, config: TrainConfig, course: Course) -> NDArray[np.float32]:
-    """[S, M] targets of the known models, mean 0 and deviation 1 over those with metrics."""
-    assert spider.yardstick is not None
-    known = spider.yardstick.measured()
-    yard, datasets = spider.yardstick.take(known), spider.description.training["datasets"]
-    orders = target_orders(config, yard.metrics, course.meta, yard.by_dataset(datasets))
-    places = np.zeros((len(orders), len(spider.models)), np.float32)
-    places[:, known] = z_scores(orders)
-    return places
-
-
-def _start(spider: Spider, places: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[E, n, d] tokens to begin with: those of the known model whose places are most alike."""
-    theta = np.asarray(spider.weights.theta)
-    if spider.memory is None:
-        return np.repeat(theta.mean(1, keepdims=True), places.shape[1], axis=1)
-    known = spider.memory.targets / max(float(spider.memory.targets.std()), 1e-12)
-    apart = ((known[:, :, None] - places[:, None]) ** 2).sum(0)
-    return theta[:, apart.argmin(0)]
+def _start(theta: NDArray[np.float32], exercise: Exercise) -> NDArray[np.float32]:
+    """[E, n, d] tokens to begin with: of the known model, of M, with the places most alike."""
+    known, places = np.split(exercise.targets, [theta.shape[1]], axis=1)
+    nearest = [int(((known - place[:, None]) ** 2).sum(0).argmin()) for place in places.T]
+    return theta[:, nearest]
 
 
 def guess_places(spider: Spider, zoo: FeatureStore, models: Sequence[str]) -> Spider:
@@ -344,60 +373,13 @@ def guess_places(spider: Spider, zoo: FeatureStore, models: Sequence[str]) -> Sp
     if not models:
         return spider
     facts = {name: zoo.model_info(name) for name in (*spider.models, *models)}
-    weights, told = guess(facts, spider.models, models)
+    weights, facts_used = guess(facts, spider.models, models)
     theta = np.einsum("nm,emd->end", weights, np.asarray(spider.weights.theta))
     memory = None if spider.memory is None else spider.memory.targets @ weights.T
-    yard = spider.yardstick
-    nothing = None
+    yard, nothing = spider.yardstick, None
     if yard is not None:
         shapes = ((*yard.metrics.shape[:2], len(models)), (len(yard.accuracies), len(models)))
         nothing = Yardstick(*(np.full(shape, np.nan, np.float32) for shape in shapes))
-    seated = _joined(spider, models, theta, memory, nothing, {}, None)
-    return _told(seated, {m: f"{GUESSED} from {why}" for m, why in zip(models, told, strict=True)})
-
-
-def _joined(
-    spider: Spider,
-    models: Sequence[str],
-    theta: NDArray[np.floating],
-    remembered: NDArray[np.floating] | None,
-    yard: Yardstick | None,
-    widths: Mapping[str, int],
-    own: OwnMaps | None,
-) -> Spider:
-    """The spider with columns for new models behind its own; what it has stays as it is."""
-    about, memory, maps = spider.description, spider.memory, spider.own
-    if memory is not None and remembered is not None:
-        columns = memory.targets, np.asarray(remembered, np.float32)
-        memory = memory._replace(targets=np.concatenate(columns, axis=1))
-    if maps is not None:
-        maps = maps.joined(own or _no_maps(maps, len(models)))
-    both = spider.weights.theta, jnp.asarray(theta, jnp.float32)
-    weights: Weights = spider.weights._replace(theta=jnp.concatenate(both, axis=1))
-    names = (*about.models, *models)
-    return replace(
-        spider,
-        description=replace(about, models=names, widths={**about.widths, **widths}),
-        weights=weights,
-        memory=memory,
-        own=maps,
-        yardstick=None
-        if spider.yardstick is None or yard is None
-        else spider.yardstick.joined(yard),
-    )
-
-
-def _no_maps(maps: OwnMaps, models: int) -> OwnMaps:
-    """Of models without features of their own."""
-    E, _, q, d = maps.project.shape
-    empty = np.zeros((0, q), np.float32)
-    starts = np.zeros(models + 1, np.int64)
-    nothing = np.zeros((E, models, q, d), np.float32), np.zeros((E, models, d), np.float32)
-    return OwnMaps(starts, empty[:, 0], empty, *nothing)
-
-
-def _told(spider: Spider, how: Mapping[str, Any]) -> Spider:
-    """The spider whose description says how models were added."""
-    training = dict(spider.description.training)
-    training["added"] = {**training.get("added", {}), **how}
-    return replace(spider, description=replace(spider.description, training=training))
+    seated = joined(spider, models, theta, memory, nothing, {}, None)
+    how = {m: f"{GUESSED} from {why}" for m, why in zip(models, facts_used, strict=True)}
+    return told(seated, how)

@@ -196,25 +196,27 @@ def ranked_again(
         resolution=ranking.resolution,
         task=ranking.task,
         accuracies=ranking.accuracies,
-        notes=(*ranking.notes, *_told(spider, looked, zoo, task, by)),
+        notes=(*ranking.notes, *_told(ranking, spider, looked, zoo, task, by)),
     )
     return replace(new, skipped=tuple(str(problem) for problem in looked.problems))
 
 
 def _told(
-    spider: "Spider", looked: Looked, zoo: FeatureStore, task: str, by: str
+    first: Ranking, spider: "Spider", looked: Looked, zoo: FeatureStore, task: str, by: str
 ) -> tuple[str, ...]:
     """Notes on what was looked at, and the price of other numbers of models."""
-    rows, M = len(zoo.training_rows(task)), len(spider.models)
-    read = sum(zoo.features(model, task).nbytes for model in looked.models)
+    rows, M, k = len(zoo.training_rows(task)), len(first.names), len(looked.models)
     extractor = str(spider.description.extractor["name"])
-    passes = 1 + len([model for model in looked.models if model != extractor])
-    k = len(looked.models)
-    others = [n for n in ASKED if n < M] + [M]
-    price = ", ".join(f"{'all ' * (n == M)}{n}: {1 + n}" for n in others)
+
+    def passes(models: Sequence[str]) -> int:
+        return len({extractor, *models})
+
+    read = sum(zoo.nbytes(model, task) for model in looked.models)
     kept = f"; {len(looked.problems)} kept their first score" if looked.problems else ""
+    others = [n for n in ASKED if n < M] + [M]
+    price = [f"{'all ' * (n == M)}{n}: {passes(first.names[:n])}" for n in others]
     return (
-        f"{k} models looked at by {by}: {passes} forward passes with the extractor's, each over "
-        f"{rows} samples; {read / 1e6:.1f} MB of own features read{kept}",
-        f"forward passes for k = {price}",
+        f"looked at {k} of {M} models by {by}: {passes(looked.models)} forward passes with the "
+        f"extractor's, each over {rows} samples; {read / 1e6:.1f} MB of own features read{kept}",
+        f"forward passes for k = {', '.join(price)}",
     )

@@ -19,17 +19,10 @@ from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
+from spider_jax.folding import ModelRows, Shared, padded
 from spider_jax.index_files import Block, open_block
 from spider_jax.progress import Bar
-from spider_jax.scoring import (
-    ModelRows,
-    Shared,
-    TaskSide,
-    padded,
-    score_chunk,
-    task_blocks,
-    task_side,
-)
+from spider_jax.scoring import TaskSide, score_chunk, task_blocks, task_side
 
 # Rows of a compiled call: values [m, d] still fit a core's cache, calls are few.
 SPAN = 2048

@@ -5,10 +5,12 @@ run/
   metrics.jsonl    a line of figures an evaluation, for plots
   checkpoints/     the last two states and the best weights so far, written by orbax; gone when done
   checksums/       SHA-256 of every file of a checkpoint
+  set_aside/       checkpoints that could not be read, with their checksums; gone when done
 
-A checkpoint is written beside the training and renamed when it is whole. A damaged one costs the
-steps since the one before it. It is looked for by checksums, for orbax tells of damage in
-tracebacks from its threads; only one whose checksums a death prevented is left to orbax.
+A checkpoint is written beside the training and renamed when it is whole. One that cannot be read
+costs the steps since the one before it; it may be damaged, or only its disk be out of reach for a
+moment, so it is kept. Damage is looked for by checksums, for orbax tells of it in tracebacks from
+its threads; only a checkpoint whose checksums a death prevented is left to orbax.
 """
 
 import json
@@ -24,12 +26,19 @@ from numpy.typing import NDArray
 
 from spider_jax.checkpoint import quiet
 from spider_jax.errors import InputError
-from spider_jax.files import damaged_file, digests, read_json, write_json, write_text
+from spider_jax.files import (
+    damaged_file,
+    digests,
+    read_json,
+    refuse_foreign_folder,
+    write_json,
+    write_text,
+)
 
 log = logging.getLogger("spider_jax")
 
 DESCRIPTION, METRICS = "run.json", "metrics.jsonl"
-CHECKPOINTS, CHECKSUMS = "checkpoints", "checksums"
+CHECKPOINTS, CHECKSUMS, SET_ASIDE = "checkpoints", "checksums", "set_aside"
 KEPT = 2
 
 
@@ -56,14 +65,14 @@ class TrainingRun:
         self._manager: Any = None
         self._unsigned: int | None = None
         given = json.loads(json.dumps(identity))
-        refuse_foreign(self.folder)
+        refuse_foreign_folder(self.folder, "training run", _is_run)
         if (self.folder / DESCRIPTION).exists():
             self._refuse_other(given)
         elif is_writer():
             write_json(self.folder / DESCRIPTION, "training-run", {"identity": given})
 
     def restore(self) -> Saved | None:
-        """The newest whole checkpoint, or None; a damaged one is told of and taken away."""
+        """The newest checkpoint that can be read, or None; others are told of and set aside."""
         manager = self._open()
         for step in sorted(manager.all_steps(), reverse=True):
             try:
@@ -71,12 +80,25 @@ class TrainingRun:
                 with quiet():
                     return _read(manager, step)
             except Exception as error:  # orbax has no one error for damage
-                about = step, self.folder, _first_line(error)
-                log.warning("the checkpoint of step %d in %s is damaged and not used: %s", *about)
-                with quiet():
-                    manager.delete(step)
-                self._checksums(step).unlink(missing_ok=True)
+                about = step, self._aside(step), _first_line(error)
+                log.warning("the checkpoint of step %d cannot be read, kept in %s: %s", *about)
+                self._set_aside(step)
         return None
+
+    def _set_aside(self, step: int) -> None:
+        """Take a checkpoint and its checksums out of orbax's sight, in all processes."""
+        from jax.experimental.multihost_utils import sync_global_devices
+
+        if is_writer():
+            aside = self._aside(step)
+            shutil.rmtree(aside, ignore_errors=True)  # of the same step in an earlier life
+            aside.mkdir(parents=True)
+            self._step(step).replace(aside / "checkpoint")
+            if self._checksums(step).exists():
+                self._checksums(step).replace(aside / "checksums.json")
+        sync_global_devices(f"set aside {step}")
+        with quiet():
+            self._open().reload()
 
     def _check(self, step: int) -> None:
         checksums = self._checksums(step)
@@ -132,6 +154,9 @@ class TrainingRun:
     def _checksums(self, step: int) -> Path:
         return self.folder / CHECKSUMS / f"{step}.json"
 
+    def _aside(self, step: int) -> Path:
+        return self.folder / SET_ASIDE / str(step)
+
     def _open(self) -> Any:
         import orbax.checkpoint as ocp
 
@@ -164,7 +189,7 @@ class TrainingRun:
 
 def remove_checkpoints(folder: Path) -> None:
     """The spider is on disk: nothing is left to go on from, the figures stay."""
-    for name in (CHECKPOINTS, CHECKSUMS):
+    for name in (CHECKPOINTS, CHECKSUMS, SET_ASIDE):
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
@@ -173,18 +198,9 @@ def is_writer() -> bool:
     return jax.process_index() == 0
 
 
-def refuse_foreign(folder: Path) -> None:
-    """Refuse a folder that is no training run: ask before work.
-
-    Raises:
-        InputError: a file stands there, or a folder with something else in it.
-    """
-    if folder.is_file():
-        raise InputError(f"{folder} is a file, a training needs a folder: choose another name")
-    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    entries = {name for name in names if not name.startswith(".")}  # of a death in mid-write
-    if entries and DESCRIPTION not in entries:
-        raise InputError(f"{folder} is not empty and no training run: choose another folder")
+def _is_run(names: set[str]) -> bool:
+    """Hidden files are those of a death in mid-write."""
+    return DESCRIPTION in names or all(name.startswith(".") for name in names)
 
 
 def _read(manager: Any, step: int) -> Saved:

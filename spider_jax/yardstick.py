@@ -27,10 +27,10 @@ class Yardstick(NamedTuple):
         accuracies: Mapping[str, NDArray[np.floating]],
         datasets: Sequence[str],
     ) -> "Yardstick":
-        """From a training set."""
+        """Of a training set's metrics and accuracies, [M] by dataset where these are known."""
         unknown = np.full(metrics.shape[2], np.nan)
         rows = [accuracies.get(name, unknown) for name in datasets]
-        return Yardstick(metrics, np.array(rows, np.float32).reshape(len(rows), -1))
+        return Yardstick(metrics, np.array(rows, np.float32).reshape(len(rows), metrics.shape[2]))
 
     def measured(self) -> list[int]:
         """Models with all metrics."""

@@ -14,7 +14,9 @@ from spider_jax.store import FeatureStore
 
 DONE, BAD_INPUT, SKIPPED = 0, 2, 3
 # A training is made of compilation; what these tests look at does not need it to be good.
-ENVIRONMENT = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+ENVIRONMENT = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+TIMEOUT = 120  # a process that waits for ever is killed after so many seconds
+Running = "subprocess.Popen[str]"
 
 
 class Result(NamedTuple):
@@ -28,9 +30,47 @@ Command = Callable[..., Result]
 
 def real_run(*arguments: object) -> Result:
     """A command in a process of its own."""
-    line = [sys.executable, "-c", "from spider_jax.cli import main; main()", *map(str, arguments)]
-    done = subprocess.run(line, capture_output=True, text=True, env=ENVIRONMENT, check=False)
-    return Result(done.returncode, done.stdout, done.stderr)
+    (found,) = ended(started(*arguments))
+    return found
+
+
+def started(*arguments: object, **environment: str) -> Running:
+    """A command in a process of its own, which goes on beside the test."""
+    return subprocess.Popen(
+        [sys.executable, "-c", "from spider_jax.cli import main; main()", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | ENVIRONMENT | environment,
+    )
+
+
+def ended(*processes: Running) -> list[Result]:
+    """What the processes say; none outlives the test."""
+    try:
+        said = [process.communicate(timeout=TIMEOUT) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    return [Result(p.returncode, *words) for p, words in zip(processes, said, strict=True)]
+
+
+def training(cache: Path, *arguments: object) -> Running:
+    """`train` as `started`, with a cache that is not the user's and keeps what is compiled."""
+    compiled = {
+        "JAX_COMPILATION_CACHE_DIR": str(cache / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    return started("train", *arguments, XDG_CACHE_HOME=str(cache), **compiled)
+
+
+def trained_in(folder: Path, zoo: Path, config: str) -> tuple[Result, Path]:
+    """`train` by this page to its end, all in one folder; and the folder of the spider."""
+    page, out = folder / "page.toml", folder / "spider"
+    page.write_text(config)
+    (found,) = ended(training(folder / "cache", zoo, "--config", page, "--out", out))
+    return found, out
 
 
 def table(text: str) -> list[list[str]]:

@@ -63,12 +63,11 @@ def refused() -> Callable[..., AbstractContextManager[None]]:
     return refused
 
 
-@pytest.fixture
-def small_zoo(tmp_path: Path) -> Path:
+def write_small_zoo(folder: Path) -> Path:
     """A zoo of 3 models and the extractor psi on 4 tasks whose features carry their classes."""
     from spider_jax.store import FeatureStore
 
-    folder, rng = tmp_path / "small_zoo", np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     widths = {**SMALL_WIDTHS, "psi": 6}
     for number, (task, classes) in enumerate(SMALL_CLASSES.items()):
         labels = rng.permutation(np.arange(40 + 5 * number) % classes)
@@ -86,6 +85,12 @@ def small_zoo(tmp_path: Path) -> Path:
     lines = [f"{m},{t},{rng.uniform(0.3, 0.9):.3f}" for m in widths for t in SMALL_CLASSES]
     (folder / "accuracies.csv").write_text("\n".join(["model,task,accuracy", *lines, ""]))
     return folder
+
+
+@pytest.fixture
+def small_zoo(tmp_path: Path) -> Path:
+    """The zoo of `write_small_zoo`, for a test to do with as it likes."""
+    return write_small_zoo(tmp_path / "small_zoo")
 
 
 @pytest.fixture

@@ -3,10 +3,19 @@
 import csv
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from command_line import DONE, SKIPPED, Command, Result, break_features, one_line, real_run
+from command_line import (
+    DONE,
+    SKIPPED,
+    Command,
+    Result,
+    break_features,
+    one_line,
+    real_run,
+    trained_in,
+)
+from conftest import write_small_zoo
 
 from spider_jax.store import FeatureStore
 
@@ -29,27 +38,12 @@ max_per_class = 8
 
 
 @pytest.fixture(scope="module")
-def runs() -> dict[str, Any]:
-    """What `trained` has made: once is enough."""
-    return {}
-
-
-@pytest.fixture
-def trained(
-    small_zoo: Path, runs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Result, Path]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
     """A real run of `train` on a zoo with one broken model, and the folder of the spider."""
-    if "train" not in runs:
-        folder = tmp_path_factory.mktemp("trained")
-        (folder / "page.toml").write_text(CONFIG)
-        break_features(small_zoo, "wide", "cars")
-        out = folder / "spider"
-        runs["train"] = (
-            real_run("train", small_zoo, "--config", folder / "page.toml", "--out", out),
-            out,
-        )
-    result: tuple[Result, Path] = runs["train"]
-    return result
+    folder = tmp_path_factory.mktemp("trained")
+    zoo = write_small_zoo(folder / "zoo")
+    break_features(zoo, "wide", "cars")
+    return trained_in(folder, zoo, CONFIG)
 
 
 def test_train_leaves_a_broken_model_out_and_lists_it(trained: tuple[Result, Path]) -> None:

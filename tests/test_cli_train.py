@@ -6,9 +6,6 @@ And the synthetic zoo to train on: what is known of it.
 import importlib.util
 import json
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -19,7 +16,19 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from command_line import DONE, ENVIRONMENT, Command, Result, one_line
+from command_line import (
+    DONE,
+    TIMEOUT,
+    Command,
+    Result,
+    Running,
+    ended,
+    one_line,
+    trained_in,
+    training,
+)
+from conftest import write_small_zoo
+from processes import free_port
 
 from spider_jax.files import digests, read_json
 from spider_jax.spider import Spider
@@ -50,36 +59,6 @@ rows = 32
 min_per_class = 4
 max_per_class = 8
 """
-TIMEOUT = 120  # a process that waits for ever is killed after so many seconds
-Running = "subprocess.Popen[str]"
-
-
-def started(cache: Path, *arguments: object) -> Running:
-    """`spider-jax train` in a process of its own, with a cache that is not the user's."""
-    line = [sys.executable, "-c", "from spider_jax.cli import main; main()", "train"]
-    return subprocess.Popen(
-        [*line, *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT
-        | {
-            "XDG_CACHE_HOME": str(cache),
-            "JAX_COMPILATION_CACHE_DIR": str(cache / "compiled"),
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        },
-    )
-
-
-def ended(*processes: Running) -> list[Result]:
-    """What the processes say; none outlives the test."""
-    try:
-        said = [process.communicate(timeout=TIMEOUT) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    return [Result(p.returncode, *words) for p, words in zip(processes, said, strict=True)]
 
 
 def lines_of(run: Path) -> list[dict[str, Any]]:
@@ -103,24 +82,10 @@ def arrays_of(folder: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def runs() -> dict[str, Any]:
-    """What `trained` has made: the zoo is the same in every test, so once is enough."""
-    return {}
-
-
-@pytest.fixture
-def trained(
-    small_zoo: Path, runs: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Result, Path]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
     """A training that nobody stopped, and the folder of its spider."""
-    if "train" not in runs:
-        folder = tmp_path_factory.mktemp("trained")
-        (folder / "page.toml").write_text(CONFIG)
-        command = small_zoo, "--config", folder / "page.toml", "--out", folder / "spider"
-        (found,) = ended(started(folder / "cache", *command))
-        runs["train"] = found, folder / "spider"
-    result: tuple[Result, Path] = runs["train"]
-    return result
+    folder = tmp_path_factory.mktemp("trained")
+    return trained_in(folder, write_small_zoo(folder / "zoo"), CONFIG)
 
 
 # ---- what is left on disk --------------------------------------------------------------------
@@ -161,14 +126,14 @@ def test_killed_and_run_again_it_gives_the_same_spider(
     page = trained[1].with_name("page.toml")
     command = small_zoo, "--config", page, "--out", out, "--run", run, "-v"
     cache = trained[1].with_name("cache")
-    first = started(cache, *command)
+    first = training(cache, *command)
     wait_for_epochs(run, 3, first)
     first.send_signal(signal.SIGKILL)
     assert ended(first)[0].code == -signal.SIGKILL
     assert 3 <= len(lines_of(run)) < EPOCHS
     assert not out.exists()
 
-    (again,) = ended(started(cache, *command))
+    (again,) = ended(training(cache, *command))
     assert again.code == DONE, again.err
     (went_on,) = [line for line in again.err.splitlines() if "going on from step" in line]
     assert int(went_on.split()[-1]) >= 2 * STEPS
@@ -213,18 +178,12 @@ def test_a_run_in_a_foreign_folder_is_refused(
 # ---- several processes -----------------------------------------------------------------------
 
 
-def free_address() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"
-
-
 def two(small_zoo: Path, page: Path, folder: Path) -> list[Running]:
     """Two processes that train together; the second is told of another OUT, and must not use it."""
-    together = "--coordinator", free_address(), "--processes", 2, "--process"
+    together = "--coordinator", f"127.0.0.1:{free_port()}", "--processes", 2, "--process"
     train = small_zoo, "--config", page, "--run", folder / "run"
     return [
-        started(folder / f"cache{i}", *train, "--out", folder / out, *together, i)
+        training(folder / f"cache{i}", *train, "--out", folder / out, *together, i)
         for i, out in enumerate(("spider", "unused"))
     ]
 
@@ -251,7 +210,7 @@ def test_two_processes_train_the_same_spider_and_write_it_once(
     same_within_rounding(tmp_path / "spider", trained[1])
 
 
-def test_two_processes_go_on_where_they_were_killed(
+def test_two_processes_go_on_where_they_can_after_they_were_killed(
     trained: tuple[Result, Path], small_zoo: Path, tmp_path: Path
 ) -> None:
     page, run = trained[1].with_name("page.toml"), tmp_path / "run"
@@ -261,9 +220,16 @@ def test_two_processes_go_on_where_they_were_killed(
         process.send_signal(signal.SIGKILL)
     assert [r.code for r in ended(*both)] == [-signal.SIGKILL] * 2
     assert 3 <= len(lines_of(run)) < EPOCHS
+    newest = max(int(path.name) for path in (run / CHECKPOINTS).iterdir() if path.name.isdigit())
+    for path in (run / CHECKPOINTS / str(newest)).rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
 
     first, second = ended(*two(small_zoo, page, tmp_path))
     assert (first.code, second.code) == (DONE, DONE), first.err + second.err
+    for words in (first.err, second.err):
+        assert f"checkpoint of step {newest} cannot be read" in words
+    assert sorted(path.name for path in run.iterdir()) == ["metrics.jsonl", "run.json"]
     assert len(lines_of(run)) == EPOCHS
     same_within_rounding(tmp_path / "spider", trained[1])
 

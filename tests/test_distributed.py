@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from processes import free_port
 
 from spider_jax import distributed
 from spider_jax.distributed import Place, connect, first_node, gather, place, share
@@ -25,13 +26,6 @@ SLURM = {
     "SLURM_LOCALID": "1",
 }
 LISTENING = "0A"  # state of a socket in /proc/net/tcp
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 # ---- who is who ------------------------------------------------------------------------------

@@ -1,10 +1,6 @@
 """The index on four devices, of one process and of two: one answer, whoever reads what."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,6 +12,7 @@ import numpy as np
 import pytest
 from index_devices import CASES, TASKS, best
 from jax.sharding import Mesh
+from processes import free_port, on_four_devices
 from toy_index import toy_spider
 
 from spider_jax import index_files
@@ -23,7 +20,7 @@ from spider_jax.index import ZooIndex
 
 Refused = Callable[..., AbstractContextManager[None]]
 Found = dict[str, dict[str, Any]]
-MODELS, TIMEOUT = 5500, 120  # a process that waits for ever is killed after so many seconds
+MODELS = 5500
 
 
 @pytest.fixture(scope="module")
@@ -36,24 +33,11 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> ZooIndex:
     return whole.remove([f"m{i}" for i in {*range(0, MODELS, 9), *range(1024, 2048)}])
 
 
-def run(folder: Path, *others: list[str]) -> list[Found]:
-    """Run processes with these arguments on four devices together; what each has found."""
-    flags = f"--xla_force_host_platform_device_count={4 // len(others)}"
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    outs = [folder.with_name(f"{i} of {len(others)}.json") for i in range(len(others))]
-    logs = [out.with_suffix(".log") for out in outs]
-    running = []
-    for out, log, more in zip(outs, logs, others, strict=True):
-        command = [sys.executable, index_devices.__file__, str(folder), str(out), *more]
-        with log.open("wb") as file:
-            running.append(subprocess.Popen(command, stdout=file, stderr=file, env=environment))
-    try:
-        codes = [process.wait(TIMEOUT) for process in running]
-    finally:
-        for process in running:
-            process.kill()
-            process.wait()
-    assert codes == [0] * len(others), "\n".join(log.read_text() for log in logs)
+def run(index: ZooIndex, folder: Path, *others: tuple[object, ...]) -> list[Found]:
+    """What each of processes with these arguments finds."""
+    outs = [folder / f"{i}.json" for i in range(len(others))]
+    arguments = [(index.folder, out, *more) for out, more in zip(outs, others, strict=True)]
+    on_four_devices(index_devices.__file__, folder, *arguments)
     return [json.loads(out.read_text()) for out in outs]
 
 
@@ -71,18 +55,18 @@ def rows(found: Found, case: str) -> list[int]:
     return [row for first, last in found[case]["read"] for row in range(first, last + 1)]
 
 
-def test_four_devices_find_what_one_does(index: ZooIndex) -> None:
-    (found,) = run(index.folder, [])
+def test_four_devices_find_what_one_does(index: ZooIndex, tmp_path: Path) -> None:
+    (found,) = run(index, tmp_path, ())
     for case in CASES:
         assert_same(found, index, case)
         assert sorted(rows(found, case)) == list(range(MODELS))  # each row once
 
 
-def test_two_processes_share_the_rows_and_find_what_one_does(index: ZooIndex) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = str(listener.getsockname()[1])
-    both = run(index.folder, [port, "0"], [port, "1"])
+def test_two_processes_share_the_rows_and_find_what_one_does(
+    index: ZooIndex, tmp_path: Path
+) -> None:
+    port = free_port()
+    both = run(index, tmp_path, (port, 0), (port, 1))
     for case in CASES:
         for found in both:
             assert_same(found, index, case)

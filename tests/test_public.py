@@ -68,7 +68,7 @@ SIGNATURES = {
     "Ranking.to_markdown": "(self, top=None)",
     "Ranking.to_rows": "(self, top=None)",
     "Ranking.to_text": "(self, top=None)",
-    "Spider": "(description, scaling, weights, memory=None, own=None)",
+    "Spider": "(description, scaling, weights, memory=None, own=None, yardstick=None)",
     "Spider.from_torch": (
         "(state, *, models, extractor='general extractor', form='many', precision='float32')"
     ),
@@ -128,7 +128,7 @@ SIGNATURES = {
 PROPERTIES = {
     "FeatureStore": {"accuracies", "extractor", "models", "standardized", "tasks"},
     "Ranking": {"columns"},
-    "Spider": {"folded", "models", "token_scaling"},
+    "Spider": {"folded", "guessed", "models", "token_scaling"},
     "TargetTask": set(),
     "TaskConfig": {"max_rows"},
     "TrainConfig": set(),

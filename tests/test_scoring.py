@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spider_jax.attention import Weights, score_tasks
-from spider_jax.scoring import CHUNK, fold_checkpoint, score_chunk, score_pairs, task_side
+from spider_jax.folding import CHUNK, fold_checkpoint
+from spider_jax.scoring import score_chunk, score_pairs, task_side
 from spider_jax.tasks import class_bucket, pad_tokens
 
 D, WIDTH = 6, 8  # keys in token space; WIDE tokens are projected

@@ -1,9 +1,5 @@
 """Training on 1, 2 and 4 devices, by mesh and by pmap, of one process and of two: one result."""
 
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -13,30 +9,17 @@ import numpy as np
 import pytest
 import train_devices
 from numpy.typing import NDArray
+from processes import free_port, on_four_devices
 from train_devices import CONFIG, FORMS, LONGER, LOOKING, PROCESSES, RESUMED, flat, trained
 
 Found = dict[str, NDArray[np.float64]]
-TIMEOUT = 240  # a process that waits for ever is killed after so many seconds
 
 
-def run(folder: Path, *others: list[str]) -> Found:
-    """Run processes with these arguments on four devices together; what the first has found."""
-    flags = f"--xla_force_host_platform_device_count={4 // len(others)}"
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    outs = [folder / f"{i} of {len(others)}.npz" for i in range(len(others))]
-    logs = [out.with_suffix(".log") for out in outs]
-    running = []
-    for out, log, more in zip(outs, logs, others, strict=True):
-        command = [sys.executable, train_devices.__file__, str(out), *more]
-        with log.open("wb") as file:
-            running.append(subprocess.Popen(command, stdout=file, stderr=file, env=environment))
-    try:
-        codes = [process.wait(TIMEOUT) for process in running]
-    finally:
-        for process in running:
-            process.kill()
-            process.wait()
-    assert codes == [0] * len(others), "\n".join(log.read_text() for log in logs)
+def run(folder: Path, *others: tuple[object, ...]) -> Found:
+    """What the first of processes with these arguments finds."""
+    outs = [folder / f"{i}.npz" for i in range(len(others))]
+    arguments = [(out, *more) for out, more in zip(outs, others, strict=True)]
+    on_four_devices(train_devices.__file__, folder, *arguments)
     with np.load(outs[0], allow_pickle=False) as found:
         return dict(found)
 
@@ -49,15 +32,13 @@ def alone() -> NDArray[np.float64]:
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    return run(tmp_path_factory.mktemp("devices"), [])
+    return run(tmp_path_factory.mktemp("devices"), ())
 
 
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    return run(tmp_path_factory.mktemp("processes"), [port, "0"], [port, "1"])
+    port = free_port()
+    return run(tmp_path_factory.mktemp("processes"), (port, 0), (port, 1))
 
 
 @pytest.mark.parametrize("form", FORMS)

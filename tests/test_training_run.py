@@ -1,5 +1,6 @@
 """A training on disk: killed, damaged, taken to other devices, or not ours at all."""
 
+import errno
 import json
 import logging
 import shutil
@@ -19,9 +20,19 @@ from killed_training import DEATHS, EVERY
 from numpy.typing import NDArray
 from train_devices import CONFIG, flat, lesson, trained
 
+from spider_jax import training_run
+from spider_jax.files import digests
 from spider_jax.optimize import Learned
 from spider_jax.train_config import TrainConfig
-from spider_jax.training_run import CHECKPOINTS, METRICS, Saved, TrainingRun, remove_checkpoints
+from spider_jax.training_run import (
+    CHECKPOINTS,
+    CHECKSUMS,
+    METRICS,
+    SET_ASIDE,
+    Saved,
+    TrainingRun,
+    remove_checkpoints,
+)
 
 Refused = Callable[..., AbstractContextManager[None]]
 ADAM = replace(
@@ -157,8 +168,8 @@ def test_a_damaged_newest_falls_back(
         damage(path, how)
     with caplog.at_level(logging.WARNING, "spider_jax"):
         learned = go_on(folder)
-    assert "step 5" in caplog.text
-    assert "damaged" in caplog.text
+    assert "step 5 cannot be read" in caplog.text
+    assert str(folder / SET_ASIDE / "5") in caplog.text
     assert flat(learned).tobytes() == whole.tobytes()
 
 
@@ -178,6 +189,33 @@ def test_no_damage_goes_unseen(stopped: Callable[..., Path], how: str, tmp_path:
             assert steps_kept(copy) == [4], path
             fallen_back += 1
     assert fallen_back > 0
+
+
+def test_a_checkpoint_that_cannot_be_read_once_is_kept(
+    stopped: Callable[..., Path], whole: NDArray[np.float64], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole it may be, on a disk that fails for a moment: put back, it is the newest again."""
+    folder = stopped(5)
+    newest, files = saved(folder), digests(folder / CHECKPOINTS / "5")
+    read, aside = training_run._read, folder / SET_ASIDE / "5"
+
+    def fails(manager: Any, step: int) -> Saved:
+        if step == 5:
+            raise OSError(errno.EIO, "Input/output error")
+        return read(manager, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training_run, "_read", fails)
+        assert saved(folder).progress != newest.progress
+    assert steps_kept(folder) == [4]
+    assert digests(aside / "checkpoint") == files
+    shutil.copytree(aside / "checkpoint", folder / CHECKPOINTS / "5")
+    shutil.copy(aside / "checksums.json", folder / CHECKSUMS / "5.json")
+    assert content(saved(folder)) == content(newest)
+    assert flat(go_on(folder)).tobytes() == whole.tobytes()
+    assert digests(aside / "checkpoint") == files
+    remove_checkpoints(folder)
+    assert not aside.exists()
 
 
 # ---- other devices ---------------------------------------------------------------------------
