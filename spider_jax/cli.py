@@ -206,6 +206,8 @@ def rank(
     from spider_jax.spider import Spider
     from spider_jax.store import FeatureStore
 
+    if by != "evidence" and rerank == 0:
+        raise InputError(f"--by {by} says how --rerank looks at models: give --rerank K as well")
     if data is not None:
         if zoo is not None or rerank != 0:
             raise InputError("--data takes the place of ZOO and TASK, and goes without --rerank")
@@ -273,6 +275,8 @@ def remove(
     from spider_jax.onboarding import remove as remove_models
     from spider_jax.spider import Spider
 
+    if not models:
+        raise InputError("remove needs the name of at least one model")
     return _changed(remove_models(Spider.load(spider), models), out or spider)
 
 
@@ -309,6 +313,8 @@ def index() -> int:
     return _run(["index", "--help"])
 
 
+INTERRUPTED = 130
+
 COMMANDS: dict[str, Any] = {
     "demo": demo,
     "inspect": inspect,
@@ -335,6 +341,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except InputError as error:
         print(f"spider-jax: {error}", file=sys.stderr)
         code = BAD_INPUT
+    except KeyboardInterrupt:
+        print("spider-jax: interrupted: the same command goes on or begins anew", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(INTERRUPTED)  # compiled work still runs in threads, which leaving would wait for
     except BrokenPipeError:  # the reader has seen enough, as in `| head`
         code = DONE
     except OSError as error:  # a file without permission, a full disk

@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -100,5 +100,7 @@ def ranking_of_data(
             f"{spider} knows tasks by {name!r}: say how to run it, --extractor {name}=READER:WHAT, "
             f"or put that into {EXTRACTOR}"
         )
-    task = task_from(data, spec, named=name, clusters=clusters, bins=bins, show_progress=show)
+    facts = loaded.description.training.get("extractor_facts")
+    options: dict[str, Any] = {"clusters": clusters, "bins": bins, "show_progress": show}
+    task = task_from(data, spec, named=name, facts=facts, **options)
     return loaded.rank(task.tokens, deviations=task.deviations, task=task.name)

@@ -32,13 +32,20 @@ from spider_jax.task_ridge import source_unit
 from spider_jax.tasks import MetaTask, load_sources
 from spider_jax.train_config import TrainConfig
 from spider_jax.training_run import TrainingRun
-from spider_jax.training_set import TrainingSet, source_datasets, training_set, with_targets
+from spider_jax.training_set import (
+    TrainingSet,
+    refuse_untrainable,
+    source_datasets,
+    training_set,
+    with_targets,
+)
 from spider_jax.yardstick import Yardstick
 
 log = logging.getLogger("spider_jax")
 
 HOW_IT_RUNS = ("parallel", "model_shards", "checkpoint_every")  # and not what comes of it
 HELD_OUT_TASKS = 48
+EXTRACTOR_FACTS = ("weights_sha256", "preprocessing", "layer")
 CONFIDENCE = 0.8
 PAIRS = 10_000  # of a task that the resolution is measured on
 
@@ -81,6 +88,7 @@ def train(
     """
     config = config or TrainConfig()
     names = source_datasets(zoo) if datasets is None else tuple(datasets)
+    refuse_untrainable(zoo, names)  # before a folder is made
     disk = None if run is None else TrainingRun(Path(run), _identity(zoo, config, names))
     given = shared_training_set(zoo, config, names, show_progress=show_progress)
     return fit(zoo, config, names, given, run=disk, show_progress=show_progress)
@@ -163,6 +171,7 @@ def fit(
             "held_out": split.datasets,
             "zoo": zoo.fingerprint(),
             "meta_tasks": digest_of(given.meta),
+            "extractor_facts": _facts(zoo),
             "left_out": [str(problem) for problem in given.problems],
             "history": learned.history,
             "looks": choose_looks(lesson, learned, given.metrics),
@@ -171,6 +180,12 @@ def fit(
     general, maps = apart(learned.weights, own)
     yardstick = Yardstick.of(given.metrics, given.accuracies, datasets)
     return Spider(description, scaling, general, memory, maps, yardstick)
+
+
+def _facts(zoo: FeatureStore) -> dict[str, Any]:
+    """What the zoo records of how its extractor ran, so that another is not taken for it."""
+    info = zoo.model_info(str(zoo.extractor))
+    return {name: info[name] for name in EXTRACTOR_FACTS if name in info}
 
 
 def read_own(

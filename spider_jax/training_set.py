@@ -82,10 +82,8 @@ def training_set(
         InputError: no extractor in the zoo, an unknown dataset, fewer than two usable models, or
             accuracies asked for that the zoo lacks.
     """
-    if zoo.extractor is None:
-        raise InputError(
-            f'{zoo.folder} names no general extractor: set "extractor" in manifest.json'
-        )
+    refuse_untrainable(zoo, datasets)
+    assert zoo.extractor is not None
     labels = {dataset: zoo.training_labels(dataset) for dataset in datasets}
     meta = SAMPLERS[config.targets](labels, config.tasks, config.seed)
     mine = np.arange(len(meta)) if only is None else only
@@ -102,6 +100,18 @@ def training_set(
     none = np.zeros((0, len(models)), np.float32)
     given = TrainingSet(models, meta, *seen, metrics, known, none, problems)
     return with_targets(given, config) if only is None else given
+
+
+def refuse_untrainable(zoo: FeatureStore, datasets: Sequence[str]) -> None:
+    """Raise InputError where the zoo names no general extractor, or there is no source dataset."""
+    if zoo.extractor is None:
+        raise InputError(
+            f'{zoo.folder} names no general extractor: set "extractor" in manifest.json'
+        )
+    if not datasets:
+        raise InputError(
+            f"tasks of {zoo.folder} to train on: at least one dataset is needed, got none"
+        )
 
 
 def with_targets(given: TrainingSet, config: TrainConfig) -> TrainingSet:

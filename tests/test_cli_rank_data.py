@@ -1,5 +1,6 @@
 """`rank --data`: the extractor runs on a folder of pictures, and the models are ranked."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +42,14 @@ def test_either_data_or_a_zoo(saved: Path, small_zoo: Path, photos: str, command
     one_line(command("rank", saved), "rank needs ZOO and TASK, or --data")
     one_line(command("rank", saved, small_zoo, "cars", "--data", photos), "takes the place of")
     one_line(command("rank", saved, "--data", photos, "--rerank", "2"), "without --rerank")
+
+
+def test_an_extractor_that_ran_otherwise_is_refused(
+    saved: Path, photos: str, command: Command
+) -> None:
+    """Same name and width, but not the weights that the training recorded."""
+    content = json.loads((saved / "spider.json").read_text())
+    content["training"]["extractor_facts"] = {"weights_sha256": "0" * 64}
+    (saved / "spider.json").write_text(json.dumps(content))
+    found = command("rank", saved, "--data", photos, "--extractor", f"psi={SPEC}")
+    one_line(found, "extractor 'psi'", "weights_sha256", "training")

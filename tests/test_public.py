@@ -118,8 +118,8 @@ SIGNATURES = {
     ),
     "task_deviations": "(features, labels)",
     "task_from": (
-        "(data, extractor, *, zoo=None, named=None, clusters=10, bins=10, seed=0, batch=None, "
-        "show_progress=False)"
+        "(data, extractor, *, zoo=None, named=None, facts=None, clusters=10, bins=10, seed=0, "
+        "batch=None, show_progress=False)"
     ),
     "task_tokens": "(features, labels)",
     "train": "(zoo, config=None, *, datasets=None, run=None, show_progress=False)",

@@ -1,5 +1,6 @@
 """A target task straight from data: the general extractor runs once, its features become tokens."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,7 @@ def task_from(
     *,
     zoo: FeatureStore | None = None,
     named: str | None = None,
+    facts: Mapping[str, Any] | None = None,
     clusters: int = 10,
     bins: int = 10,
     seed: int = 0,
@@ -57,6 +59,8 @@ def task_from(
             the spider knows tasks by.
         zoo: a zoo with that extractor; other weights, preprocessing or layer are refused.
         named: the name that the extractor must have, for instance the one a spider knows.
+        facts: how it ran in a spider's training, `description.training["extractor_facts"]`; other
+            weights, preprocessing or layer are refused.
         clusters: k of k-means. bins: of a regression. seed: of k-means.
         batch: rows encoded together; default: as memory allows, at most 64.
         show_progress: a bar on stderr.
@@ -79,6 +83,7 @@ def task_from(
         )
     if zoo is not None:
         refuse_other_extractor(zoo, encoder)
+    refuse_other_facts(encoder, facts or {}, "the spider's training")
     refuse_other_items(encoder, opened)
     features = _features(encoder, opened, batch, show_progress)
     rows, labels, classes = pseudo_classes(features, opened, clusters, bins, seed)
@@ -104,10 +109,17 @@ def refuse_other_extractor(zoo: FeatureStore, encoder: Encoder) -> None:
             f"{zoo.folder} has extractor {zoo.extractor!r}, got {encoder.name!r}: "
             f"if it is that model, name it {zoo.extractor}={encoder.facts.get('source', 'SPEC')}"
         )
-    known = zoo.model_info(encoder.name)
+    refuse_other_facts(encoder, zoo.model_info(encoder.name), str(zoo.folder))
+
+
+def refuse_other_facts(encoder: Encoder, known: Mapping[str, Any], whose: str) -> None:
+    """Refuse a model that runs in another way than it is known to have run."""
     for key in ("weights_sha256", "preprocessing", "layer"):
         if key in known and known[key] != encoder.facts.get(key):
-            raise InputError(f"extractor {encoder.name!r}: its {key} is not that of {zoo.folder}")
+            raise InputError(
+                f"extractor {encoder.name!r}: its {key} is not that of {whose}: "
+                f"{encoder.facts.get(key)} here, {known[key]} there"
+            )
 
 
 def _features(
