@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from spider_jax import cli_extract, cli_select
+from spider_jax import cli_extract, cli_select, cli_tune
 from spider_jax.cli_output import (
     BAD_INPUT,
     DONE,
@@ -327,6 +327,7 @@ COMMANDS: dict[str, Any] = {
     "index": index,
     "extract": cli_extract.extract,
     "select": cli_select.select,
+    "tune": cli_tune.tune,
 }
 
 
