@@ -39,10 +39,11 @@ class Retire:
     """What to run.
 
     out: path without suffix for .json and .md. cache: folder for taught tasks. tasks: meta-tasks.
-    train: the configuration.
+    train: the configuration. only_time: print how long 100 models take, and nothing else.
     """
 
     out: Path
+    only_time: bool = False
     cache: Path | None = None
     tasks: int = 1500
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -129,6 +130,14 @@ def seconds_for_many(spider: Spider, zoo: FeatureStore, given: TrainingSet) -> l
     return taken
 
 
+def time_alone(zoo: FeatureStore, run: Retire) -> list[float]:
+    """`seconds_for_many` with a spider of the first fold."""
+    config = replace(run.train, tasks=replace(run.train.tasks, count=run.tasks))
+    sources = [task for task in zoo.tasks if task not in FOLDS[0]]
+    training = with_targets(only(taught(zoo, config, run.cache), sources), config)
+    return seconds_for_many(fit(zoo, config, sources, training), zoo, training)
+
+
 class _Widths:
     """The zoo, which has 100 more models of some width."""
 
@@ -167,6 +176,9 @@ def table(found: list[Ranks]) -> tuple[str, dict[str, float]]:
 def main(run: Retire) -> None:
     """Run it and write the table."""
     zoo = FeatureStore(Path(os.environ["SPIDER_JAX_DATA"]) / "real_zoo")
+    if run.only_time:
+        print("seconds for 100 models, with compilation and without:", *time_alone(zoo, run))
+        return
     found, spider, given = retire_all(zoo, run)
     text, figures = table(found)
     cold, warm = seconds_for_many(spider, zoo, given)

@@ -77,8 +77,8 @@ def fit_tokens(
     """
     n, M = start.shape[1], weights.theta.shape[1]
     anchors = np.unique(np.linspace(0, M - 1, min(M, ANCHORS)).round().astype(int))
-    frozen = weights._replace(theta=weights.theta[:, anchors])
-    known = _scores(frozen, given.tokens, given.mask) + given.prior[:, :, anchors]
+    frozen, seen = _projected(weights._replace(theta=weights.theta[:, anchors]), given.tokens)
+    known = _scores(frozen, seen, given.mask) + given.prior[:, :, anchors]
     parts: list[NewTokens] = []
     scalings: list[Scaling] = []
     with row_bar(n, "fitting tokens", show_progress) as bar:
@@ -86,7 +86,7 @@ def fit_tokens(
             real = np.arange(first, min(first + CHUNK, n))
             which = np.minimum(np.arange(first, first + CHUNK), n - 1)  # the last one is repeated
             own = None if given.own is None else given.own(real)
-            found = _fit_chunk(frozen, given, own, known, start[:, which], which, anchors, M)
+            found = _fit_chunk(frozen, given, seen, own, known, start[:, which], which, anchors, M)
             parts.append(jax.tree.map(lambda a: np.asarray(a)[:, : len(real)], found))  # noqa: B023
             scalings += [] if own is None else own.scalings
             bar.update(len(real))
@@ -94,21 +94,40 @@ def fit_tokens(
     return joined, tuple(scalings)
 
 
-def _scores(weights: Weights, tokens: Any, mask: Any) -> NDArray[np.float32]:
-    """[E, S, M] of general tokens, some tasks at a time."""
-    blocks = [slice(start, start + BATCH) for start in range(0, len(tokens), BATCH)]
-    found = [np.asarray(_all_scores(weights, tokens[b], mask[b])) for b in blocks]
+def _projected(
+    weights: Weights, tokens: NDArray[np.float32]
+) -> tuple[Weights, NDArray[np.float32]]:
+    """Every member's U mu + b [E, S, C, d], once for all steps, and weights that leave it be."""
+    E, _, d = weights.project.shape
+    blocks = [tokens[start : start + BATCH] for start in range(0, len(tokens), BATCH)]
+    seen = [np.asarray(_project(weights.project, weights.project_bias, b)) for b in blocks]
+    same = jnp.broadcast_to(jnp.eye(d, dtype=jnp.float32)[None], (E, d, d))
+    plain = weights._replace(project=same, project_bias=jnp.zeros((E, d), jnp.float32))
+    return plain, np.concatenate(seen, axis=1)
+
+
+@jax.jit
+def _project(project: Array, bias: Array, tokens: Array) -> Array:
+    found = jnp.einsum("scp,epd->escd", tokens, project, precision="highest")
+    return found + bias[:, None, None]
+
+
+def _scores(weights: Weights, seen: NDArray[np.float32], mask: Any) -> NDArray[np.float32]:
+    """[E, S, M] of projected tokens, some tasks at a time."""
+    blocks = [slice(start, start + BATCH) for start in range(0, len(mask), BATCH)]
+    found = [np.asarray(_all_scores(weights, seen[:, b], mask[b])) for b in blocks]
     return np.concatenate(found, axis=1)
 
 
 @jax.jit
-def _all_scores(weights: Weights, tokens: Array, mask: Array) -> Array:
-    return jax.vmap(score_tasks, (0, None, None))(weights, tokens, mask)
+def _all_scores(weights: Weights, seen: Array, mask: Array) -> Array:
+    return jax.vmap(score_tasks, (0, 0, None))(weights, seen, mask)
 
 
 def _fit_chunk(
     weights: Weights,
     given: Exercise,
+    seen: NDArray[np.float32],
     own: OwnFeatures | None,
     known: NDArray[np.float32],
     start: NDArray[np.float32],
@@ -129,7 +148,7 @@ def _fit_chunk(
     for _ in range(STEPS):
         rows = rng.permutation(len(given.tokens))[:BATCH]
         batch = _Batch(
-            given.tokens[rows],
+            seen[:, rows],
             given.mask[rows],
             known[:, rows],
             given.targets[np.ix_(rows, anchors)],
@@ -157,7 +176,7 @@ def _step(
     """One step of Adam on the sum of all models' losses: each moves by its own alone."""
 
     def total(tokens: NewTokens) -> Array:
-        of_member = jax.vmap(_loss, (0, 0, _Batch(None, None, 0, None, 0, None, 0, None)))
+        of_member = jax.vmap(_loss, (0, 0, _Batch(0, None, 0, None, 0, None, 0, None)))
         return of_member(weights, tokens, batch).sum()
 
     with jax.numpy_dtype_promotion("standard"):  # optax mixes int counts with float rates

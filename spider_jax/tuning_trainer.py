@@ -25,6 +25,7 @@ from spider_jax.tuning_steps import (
     batches,
     compiled_epoch,
     compiled_outputs,
+    loops_well,
 )
 from spider_jax.tuning_teachers import Live
 
@@ -73,6 +74,8 @@ class Trainer:
         frozen = Frozen(put[0], jnp.asarray(problem.mean))
         self.constants = Constants(frozen, put[1], live.params, live.means)
         self.views = len(problem.inputs)
+        sample = jnp.asarray(problem.inputs[0, :1])
+        self.loops = loops_well(problem.student.apply, put[0], sample, put[1])
         width = max(1, int(np.prod(problem.inputs.shape[2:])) * self.views)
         self.block_rows = len(next(blocks(problem.split.train, width)))
         self._guide = self._guides()
@@ -153,8 +156,11 @@ class Trainer:
         run = compiled_epoch(self.rules, len(self.runs))
         hyper = self.hyper()
         for number, part in enumerate(self._parts()):
-            order = self._orders(number, len(part))
-            self.state = run(self.state, self._block(part), order, hyper, self.constants)
+            order, block = self._orders(number, len(part)), self._block(part)
+            size = order.shape[1] if self.loops else 1
+            for i in range(0, order.shape[1], size):
+                steps = order[:, i : i + size]
+                self.state = run(self.state, block, steps, hyper, self.constants)
         self.epoch += 1
 
     def _parts(self) -> list[NDArray[np.int64]]:

@@ -19,6 +19,7 @@ from spider_jax.training_run import TrainingRun
 from spider_jax.tuning import tune
 from spider_jax.tuning_config import TuneConfig, choices
 from spider_jax.tuning_problem import make_problem
+from spider_jax.tuning_steps import loops_well
 from spider_jax.tuning_teachers import Teacher, fit_teachers
 from spider_jax.tuning_trainer import Trainer, waves
 
@@ -101,6 +102,25 @@ def test_runs_side_by_side_are_runs_alone(method: str) -> None:
     )
     assert together.choice == alone.choice
     np.testing.assert_allclose(flat(together.params), flat(alone.params), rtol=1e-4, atol=1e-5)
+
+
+def test_a_call_a_step_is_the_loop_on_the_device() -> None:
+    found = []
+    for loops in (True, False):
+        one = trainer(toy(), config=replace(CONFIG, seeds=2))
+        assert one.loops
+        one.loops = loops
+        one.advance()
+        found.append(flat(one.state))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5, atol=1e-6)
+
+
+def test_convolutions_stay_out_of_loops_on_a_cpu() -> None:
+    def convolve(params: Any, x: Any) -> Any:
+        return jax.lax.conv(x, params, (1, 1), "SAME")
+
+    kernel, x = np.ones((2, 1, 3, 3), np.float32), np.ones((1, 1, 5, 5), np.float32)
+    assert loops_well(convolve, kernel, x, None) == (jax.default_backend() != "cpu")
 
 
 # ---- teachers ------------------------------------------------------------------------------------
