@@ -14,6 +14,7 @@ from command_line import Command, one_line
 
 from spider_jax.extract import feature_files, import_features
 from spider_jax.extract.feature_files import open_rows
+from spider_jax.extract.record import name_extractor
 from spider_jax.store import FeatureStore
 
 Refused = Callable[..., AbstractContextManager[None]]
@@ -241,3 +242,14 @@ def test_parquet_lists_that_do_not_fit(tmp_path: Path, refused: Refused) -> None
     path = write_parquet(tmp_path / "holes.parquet", x=[[1.0]] * 18 + [None, [1.0]])
     with refused("no value in row 18"):
         list(open_rows(path, "x").blocks())
+
+
+def test_another_extractor_is_announced(small_zoo: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Spiders trained with the one before cannot rank by the new one."""
+    with caplog.at_level("WARNING", "spider_jax"):
+        name_extractor(small_zoo, "psi")
+        assert caplog.text == ""
+        name_extractor(small_zoo, "wide")
+    assert "the extractor is 'wide' now" in caplog.text
+    assert "'psi'" in caplog.text
+    assert FeatureStore(small_zoo).extractor == "wide"

@@ -3,6 +3,7 @@
 Several processes may write to a zoo: whoever changes it holds its lock.
 """
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from spider_jax.extract.dataset import Dataset
 from spider_jax.files import name_to_component, write_json
 from spider_jax.npy import read_header, write_array
 from spider_jax.zoo_files import read_manifest
+
+log = logging.getLogger("spider_jax")
 
 HEADER = ("format", "version", "created_with")
 
@@ -136,7 +139,15 @@ def name_extractor(zoo: Path, model: str) -> None:
     """
     with locked(zoo):
         content = _content(zoo)
-        if content.get("extractor") != model:
+        before = content.get("extractor")
+        if before not in (None, model):
+            log.warning(
+                "%s: the extractor is %r now; spiders that know tasks by %r need that one",
+                zoo,
+                model,
+                before,
+            )
+        if before != model:
             write_json(zoo / "manifest.json", "zoo", content | {"extractor": model})
 
 
