@@ -90,7 +90,7 @@ def init_head(
     model: str, config: HeadConfig, features: Any, train: NDArray[np.int64], outputs: int
 ) -> HeadState:
     """A fresh head; its weights depend on seed and model alone, not on its company."""
-    mean, scale = _scaling(features, train)
+    mean, scale = column_scaling(features, train)
     D, H = features.shape[1], config.hidden
     rng = np.random.default_rng([config.seed, zlib.crc32(model.encode())])
     params: Params = {"W": np.zeros((H or D, outputs), np.float32), "b": np.zeros(outputs)}
@@ -107,10 +107,10 @@ def optimizer(config: HeadConfig) -> optax.GradientTransformation:
     return optax.adamw(config.learning_rate, weight_decay=config.weight_decay)
 
 
-def _scaling(
+def column_scaling(
     features: Any, train: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and deviation [D] of the training rows, in one pass over blocks."""
+    """Mean and deviation [D] of some rows, 1 for a constant column; one pass over blocks."""
     total = np.zeros((2, features.shape[1]))
     first: Any = np.asarray(features[train[0]], np.float64)  # keeps the squares small
     for rows in blocks(train, features.shape[1]):

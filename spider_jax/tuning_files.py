@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.files import atomic_folder, read_json, write_json
+from spider_jax.files import atomic_folder, read_json, refuse_foreign_folder, write_json
 from spider_jax.head_training import Targets
 from spider_jax.tuning_students import Params, Student, adapted, features_on
 
@@ -99,10 +99,10 @@ def refuse_foreign(folder: Path) -> None:
     Raises:
         InputError: a file, or a folder with other files in it.
     """
-    if folder.is_file() or (
-        folder.exists() and any(folder.iterdir()) and not (folder / DESCRIPTION).exists()
-    ):
-        raise InputError(f"{folder} holds something else than a tuned student: choose another name")
+    ours = {DESCRIPTION, PARAMS}
+    refuse_foreign_folder(
+        folder, "tuned student", lambda names: DESCRIPTION in names and names <= ours
+    )
 
 
 def _under(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:

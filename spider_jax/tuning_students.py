@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.head_training import blocks
+from spider_jax.head_training import blocks, column_scaling
 
 HIGHEST = jax.lax.Precision.HIGHEST
 Params = Any
@@ -139,18 +139,3 @@ def adapted(params: Params, x: Float[Array, "B D"], frozen: Params) -> Float[Arr
     inner = jax.nn.relu(jnp.matmul(u, params["V"], precision=HIGHEST) + params["c"][None])
     changed = u + jnp.matmul(inner, params["W"], precision=HIGHEST)
     return jnp.concatenate([changed, jnp.ones_like(u[:, :1])], axis=1)
-
-
-def column_scaling(
-    features: Any, rows: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and deviation [D] over some rows, a constant column has deviation 1; block by block."""
-    first = np.asarray(features[rows[0]], np.float64)  # keeps the squares small
-    total = np.zeros((2, features.shape[1]))
-    for part in blocks(rows, features.shape[1]):
-        block = np.asarray(features[part], np.float64) - first
-        total += block.sum(0), (block**2).sum(0)
-    mean, square = total / len(rows)
-    deviation = np.sqrt(np.maximum(square - mean**2, 0))
-    scale = np.where(deviation > 1e-6, deviation, 1)
-    return (mean + first).astype(np.float32), scale.astype(np.float32)

@@ -10,10 +10,10 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.head_training import blocks
+from spider_jax.head_training import blocks, column_scaling
 from spider_jax.metrics.logme import fit_logme
 from spider_jax.metrics.principal import leading_eigenpairs
-from spider_jax.tuning_students import Params, Student, column_scaling, features_on
+from spider_jax.tuning_students import Params, Student, features_on
 
 COMPONENTS = 64  # of the best teacher's features, for distillation
 HIGHEST = jax.lax.Precision.HIGHEST

@@ -11,13 +11,13 @@ import random
 import signal
 import sys
 import time
-import traceback
 from dataclasses import replace
 from pathlib import Path
 
 import jax
 import numpy as np
 import orbax.checkpoint  # noqa: F401  # once for all lives, it is slow to import
+from lives import reported, spawn
 from train_devices import CONFIG, flat, lesson, trained
 
 from spider_jax import optimize
@@ -52,46 +52,21 @@ def live(folder: Path, out: Path, pipe: int) -> None:
     np.save(out, flat(learned), allow_pickle=False)
 
 
-def spawn(folder: Path, out: Path) -> tuple[int, int]:
-    """The process of a new life, and the pipe on which it reports."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            live(folder, out, write)
-        except BaseException:
-            traceback.print_exc()
-        os._exit(0 if out.exists() else 1)
-    os.close(write)
-    return child, read
-
-
-def steps_until(pipe: int, most: int | None) -> list[int]:
-    """Steps reported until `most` of them have come; without it, until the life ends."""
-    with os.fdopen(pipe) as lines:
-        steps = []
-        for line in lines:
-            steps.append(int(line))
-            if most is not None and len(steps) == most:
-                break
-        return steps
-
-
 def main(folder: Path) -> None:
     rng, deaths = random.Random(0), []
-    child, pipe = spawn(folder, folder / "whole.npy")
-    steps_until(pipe, None)
+    child, pipe = spawn(live, folder, folder / "whole.npy")
+    reported(pipe, None)
     assert os.waitpid(child, 0)[1] == 0
     for _ in range(DEATHS):
-        child, pipe = spawn(folder, folder / "died.npy")
-        steps = steps_until(os.dup(pipe), rng.randrange(2, 9))
+        child, pipe = spawn(live, folder, folder / "died.npy")
+        steps = reported(os.dup(pipe), rng.randrange(2, 9))
         time.sleep(rng.uniform(0, 0.03))
         os.kill(child, signal.SIGKILL)
-        steps += steps_until(pipe, None)
+        steps += reported(pipe, None)
         os.waitpid(child, 0)
         deaths.append({"began": steps[0], "reached": steps[-1]})
-    child, pipe = spawn(folder, folder / "died.npy")
-    deaths.append({"began": steps_until(pipe, None)[0], "reached": -1})
+    child, pipe = spawn(live, folder, folder / "died.npy")
+    deaths.append({"began": reported(pipe, None)[0], "reached": -1})
     assert os.waitpid(child, 0)[1] == 0
     (folder / "deaths.json").write_text(json.dumps(deaths))
 

@@ -11,13 +11,13 @@ import random
 import signal
 import sys
 import time
-import traceback
 from dataclasses import replace
 from pathlib import Path
 
 import jax
 import numpy as np
 import orbax.checkpoint  # noqa: F401  # once for all lives, it is slow to import
+from lives import reported, spawn
 from toy_tuning import CONFIG, toy
 
 from spider_jax import tuning_trainer
@@ -50,46 +50,21 @@ def live(folder: Path, out: Path, pipe: int) -> None:
     np.save(out, np.concatenate([np.ravel(leaf) for leaf in leaves]), allow_pickle=False)
 
 
-def spawn(folder: Path, out: Path) -> tuple[int, int]:
-    """The process of a new life, and the pipe on which it reports."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            live(folder, out, write)
-        except BaseException:
-            traceback.print_exc()
-        os._exit(0 if out.exists() else 1)
-    os.close(write)
-    return child, read
-
-
-def epochs_until(pipe: int, most: int | None) -> list[int]:
-    """Epochs reported until `most` lines have come; without it, until the life ends."""
-    with os.fdopen(pipe) as lines:
-        found = []
-        for line in lines:
-            found.append(int(line))
-            if most is not None and len(found) == most:
-                break
-        return found
-
-
 def main(folder: Path) -> None:
     rng, deaths = random.Random(0), []
-    child, pipe = spawn(folder, folder / "whole.npy")
-    epochs_until(pipe, None)
+    child, pipe = spawn(live, folder, folder / "whole.npy")
+    reported(pipe, None)
     assert os.waitpid(child, 0)[1] == 0
     for _ in range(DEATHS):
-        child, pipe = spawn(folder, folder / "died.npy")
-        seen = epochs_until(os.dup(pipe), rng.randrange(4, 8))
+        child, pipe = spawn(live, folder, folder / "died.npy")
+        seen = reported(os.dup(pipe), rng.randrange(4, 8))
         time.sleep(rng.uniform(0, 0.03))
         os.kill(child, signal.SIGKILL)
-        seen += epochs_until(pipe, None)
+        seen += reported(pipe, None)
         os.waitpid(child, 0)
         deaths.append({"began": seen[0], "reached": seen[-1]})
-    child, pipe = spawn(folder, folder / "died.npy")
-    seen = epochs_until(pipe, None)
+    child, pipe = spawn(live, folder, folder / "died.npy")
+    seen = reported(pipe, None)
     assert os.waitpid(child, 0)[1] == 0
     deaths.append({"began": seen[0], "reached": seen[-1]})
     (folder / "deaths.json").write_text(json.dumps(deaths))

@@ -11,6 +11,22 @@ from spider_jax import InputError, Spider
 M, D, WIDTH = 7, 10, 16
 OWN = {"resnet": 5, "vit.b16": 9}
 MODELS = ("resnet", "vit.b16", *(f"model {i}" for i in range(M - 2)))
+# The reference's names of the published parameters.
+NAMES = {
+    "U": "uni_linear.weight",
+    "b_U": "uni_linear.bias",
+    "W_q": "transformer.w_qs.weight",
+    "W_k": "transformer.w_ks.weight",
+    "W_v": "transformer.w_vs.weight",
+    "W_o": "transformer.fc.weight",
+    "b_o": "transformer.fc.bias",
+    "ln_gain": "transformer.layer_norm.weight",
+    "ln_bias": "transformer.layer_norm.bias",
+    "head_ln_gain": "mlp_head.0.weight",
+    "head_ln_bias": "mlp_head.0.bias",
+    "head_w": "mlp_head.1.weight",
+    "head_b": "mlp_head.1.bias",
+}
 
 
 def published_state(models=MODELS, D=D, d=WIDTH, seed=0):
@@ -45,22 +61,7 @@ def close(found, expected, tolerance=2e-6):
 
 def test_scores_are_those_of_full_attention_in_float64():
     state = published_state()
-    params = {
-        "U": "uni_linear.weight",
-        "b_U": "uni_linear.bias",
-        "W_q": "transformer.w_qs.weight",
-        "W_k": "transformer.w_ks.weight",
-        "W_v": "transformer.w_vs.weight",
-        "W_o": "transformer.fc.weight",
-        "b_o": "transformer.fc.bias",
-        "ln_gain": "transformer.layer_norm.weight",
-        "ln_bias": "transformer.layer_norm.bias",
-        "head_ln_gain": "mlp_head.0.weight",
-        "head_ln_bias": "mlp_head.0.bias",
-        "head_w": "mlp_head.1.weight",
-        "head_b": "mlp_head.1.bias",
-    }
-    arrays = {ours: state[name].squeeze() for ours, name in params.items()}
+    arrays = {ours: state[name].squeeze() for ours, name in NAMES.items()}
     given = tasks(1, 4, 11)
     found = Spider.from_torch(state, models=MODELS).scores(given)
     for t, tokens in enumerate(given):

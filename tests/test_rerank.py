@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference
 from numpy.typing import NDArray
-from test_from_torch import OWN, published_state, tasks
+from test_from_torch import NAMES, OWN, published_state, tasks
 
 from spider_jax import Spider
 from spider_jax.attention import OwnTokens, Weights, score_with_own
@@ -16,21 +16,6 @@ from spider_jax.second_look import in_front
 
 D, WIDTH = 10, 16
 MODELS = ("resnet", *(f"model {i}" for i in range(5)), "vit.b16")
-NAMES = {
-    "U": "uni_linear.weight",
-    "b_U": "uni_linear.bias",
-    "W_q": "transformer.w_qs.weight",
-    "W_k": "transformer.w_ks.weight",
-    "W_v": "transformer.w_vs.weight",
-    "W_o": "transformer.fc.weight",
-    "b_o": "transformer.fc.bias",
-    "ln_gain": "transformer.layer_norm.weight",
-    "ln_bias": "transformer.layer_norm.bias",
-    "head_ln_gain": "mlp_head.0.weight",
-    "head_ln_bias": "mlp_head.0.bias",
-    "head_w": "mlp_head.1.weight",
-    "head_b": "mlp_head.1.bias",
-}
 
 
 def full_attention(

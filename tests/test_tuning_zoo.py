@@ -127,8 +127,12 @@ def test_a_damaged_student(small_zoo: Path, tmp_path: Path, refused: Refused) ->
     path.write_bytes(path.read_bytes()[:-40])
     with refused("params.npz is no whole student"):
         TunedStudent.load(tmp_path / "student")
-    with refused("holds something else than a tuned student"):
+    with refused(small_zoo, "is not empty and no tuned student"):
         found.student.save(small_zoo)
+    (tmp_path / "student" / "thesis.tex").write_text("mine")
+    with refused("is not empty and no tuned student"):  # it would be lost
+        found.student.save(tmp_path / "student")
+    assert (tmp_path / "student" / "thesis.tex").read_text() == "mine"
 
 
 def test_on_real_models(real_zoo: Path) -> None:
@@ -189,5 +193,5 @@ def test_a_broken_model_is_listed(small_zoo: Path, tuned: Command) -> None:
 def test_the_folder_is_refused_before_the_work(
     small_zoo: Path, tuned: Command, refused: Refused
 ) -> None:
-    with refused("holds something else than a tuned student"):
+    with refused(small_zoo, "is not empty and no tuned student"):
         tuned(small_zoo, "apples", "--student", "wide", "--out", small_zoo)

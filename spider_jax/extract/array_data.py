@@ -68,6 +68,8 @@ def load_npy_or_npz(path: Path) -> dict[str, NDArray[Any]]:
     if path.suffix == ".npy":
         read_header(path)
         return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
+    if path.exists() and not zipfile.is_zipfile(path):  # NumPy would take it for a pickle
+        raise InputError(f"{path} is not a readable .npz file: it is no zip archive")
     arrays = {}
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
