@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spider_jax.blas_threads import one_blas_thread
 from spider_jax.errors import InputError
 from spider_jax.metrics.discriminant import (
     Discriminant,
@@ -71,8 +72,13 @@ def ncti_parts_of(given: Statistics, *, components: int = 64) -> NctiParts:
     """The parts of shared statistics."""
     if components < 1:
         raise InputError(f"components must be at least 1, got {components}")
-    Z, counts = given.coordinates(components), given.total
-    V, y = Z.shape[1], np.asarray(given.labels, np.int64)
+    Z = given.coordinates(components)
+    with one_blas_thread():  # all is small from here, and two take 2 to 5 times its time
+        return _parts(given, Z)
+
+
+def _parts(given: Statistics, Z: Float64) -> NctiParts:
+    counts, V, y = given.total, Z.shape[1], np.asarray(given.labels, np.int64)
     means = given.targets().T @ Z / counts[:, None]
     residual = Z - means[y]
     sums = (Z**2).sum(0)
