@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,9 +22,11 @@ from spider_jax.cli_output import (
     SKIPPED,
     Flat,
     Messages,
-    Name,
+    Models,
     Output,
-    Where,
+    SpiderFolder,
+    Task,
+    Zoo,
 )
 from spider_jax.errors import InputError
 
@@ -49,7 +52,7 @@ def demo(
 
 
 def inspect(
-    zoo: Where,
+    zoo: Zoo,
     check: bool = False,
     output: Annotated[Output, Flat] = Output(),
     messages: Annotated[Messages, Flat] = Messages(),
@@ -72,8 +75,8 @@ def inspect(
 
 
 def score(
-    zoo: Where,
-    task: Name,
+    zoo: Zoo,
+    task: Task,
     metrics: tuple[str, ...] = (),
     cache: bool = True,
     output: Annotated[Output, Flat] = Output(),
@@ -100,7 +103,7 @@ def score(
 
 
 def train(
-    zoo: Where,
+    zoo: Zoo,
     out: Path,
     config: Path | None = None,
     hold_out: tuple[str, ...] = (),
@@ -169,9 +172,9 @@ def train(
 
 
 def rank(
-    spider: Where,
-    zoo: Annotated[Path | None, tyro.conf.Positional] = None,
-    task: Annotated[str | None, tyro.conf.Positional] = None,
+    spider: SpiderFolder,
+    zoo: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="ZOO")] = None,
+    task: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="TASK")] = None,
     data: str | None = None,
     extractor: str | None = None,
     clusters: int = 10,
@@ -225,9 +228,9 @@ def rank(
 
 
 def add(
-    spider: Where,
-    zoo: Where,
-    models: tyro.conf.Positional[tuple[str, ...]] = (),
+    spider: SpiderFolder,
+    zoo: Zoo,
+    models: Models = (),
     cold: bool = False,
     out: Path | None = None,
     messages: Annotated[Messages, Flat] = Messages(),
@@ -259,8 +262,8 @@ def add(
 
 
 def remove(
-    spider: Where,
-    models: tyro.conf.Positional[tuple[str, ...]],
+    spider: SpiderFolder,
+    models: Models,
     out: Path | None = None,
     messages: Annotated[Messages, Flat] = Messages(),
 ) -> int:
@@ -281,9 +284,9 @@ def remove(
 
 
 def rename(
-    spider: Where,
-    old: Name,
-    new: Name,
+    spider: SpiderFolder,
+    old: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OLD")],
+    new: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NEW")],
     out: Path | None = None,
     messages: Annotated[Messages, Flat] = Messages(),
 ) -> int:
@@ -358,6 +361,9 @@ def _run(arguments: list[str]) -> Any:
     """The exit code of a command, or of a command of `index`."""
     from spider_jax import cli_index
 
+    if arguments == ["--version"]:
+        print(f"spider-jax {version('spider_jax')}")
+        return DONE
     commands, prog, about = COMMANDS, "spider-jax", __doc__
     if arguments[:1] == ["index"] and len(arguments) > 1:
         commands, prog, about = cli_index.COMMANDS, "spider-jax index", cli_index.__doc__

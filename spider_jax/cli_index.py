@@ -6,13 +6,23 @@ from typing import Annotated, Any
 
 import tyro
 
-from spider_jax.cli_output import BAD_INPUT, DONE, Flat, Messages, Output, Where
+from spider_jax.cli_output import (
+    BAD_INPUT,
+    DONE,
+    Flat,
+    IndexFolder,
+    Messages,
+    Models,
+    Output,
+    SpiderFolder,
+    Zoo,
+)
 from spider_jax.files import versioned
 
 
 def build(
-    spider: Where,
-    index: Where,
+    spider: SpiderFolder,
+    index: IndexFolder,
     precision: str | None = None,
     messages: Annotated[Messages, Flat] = Messages(),
 ) -> int:
@@ -33,9 +43,9 @@ def build(
 
 
 def append(
-    index: Where,
-    spider: Where,
-    models: tyro.conf.Positional[tuple[str, ...]] = (),
+    index: IndexFolder,
+    spider: SpiderFolder,
+    models: Models = (),
     messages: Annotated[Messages, Flat] = Messages(),
 ) -> int:
     """Add models of a spider with the same shared weights; what the index holds stays as it is.
@@ -56,8 +66,8 @@ def append(
 
 
 def remove(
-    index: Where,
-    models: tyro.conf.Positional[tuple[str, ...]],
+    index: IndexFolder,
+    models: Models,
     messages: Annotated[Messages, Flat] = Messages(),
 ) -> int:
     """Take models out of an index.
@@ -74,7 +84,7 @@ def remove(
     return DONE
 
 
-def verify(index: Where, messages: Annotated[Messages, Flat] = Messages()) -> int:
+def verify(index: IndexFolder, messages: Annotated[Messages, Flat] = Messages()) -> int:
     """Read the whole index and compare it with its checksums; exit 2 where a part is damaged.
 
     Args:
@@ -93,9 +103,9 @@ def verify(index: Where, messages: Annotated[Messages, Flat] = Messages()) -> in
 
 
 def top_k(
-    index: Where,
-    zoo: Where,
-    tasks: tyro.conf.Positional[tuple[str, ...]],
+    index: IndexFolder,
+    zoo: Zoo,
+    tasks: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="TASK...")],
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10,
     output: Annotated[Output, Flat] = Output(),
     messages: Annotated[Messages, Flat] = Messages(),

@@ -59,8 +59,13 @@ class Output:
 
 
 Flat: Any = tyro.conf.OmitArgPrefixes
-Where = Annotated[Path, tyro.conf.Positional]
-Name = Annotated[str, tyro.conf.Positional]
+
+# Positional arguments, by the words that the help shows for them.
+Zoo = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ZOO")]
+SpiderFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SPIDER")]
+IndexFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INDEX")]
+Task = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK")]
+Models = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")]
 
 
 def _json_value(value: Any) -> Any:

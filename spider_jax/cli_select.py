@@ -4,12 +4,12 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from spider_jax.cli_output import DONE, SKIPPED, Flat, Messages, Name, Output, Where
+from spider_jax.cli_output import DONE, SKIPPED, Flat, Messages, Output, Task, Zoo
 
 
 def select(
-    zoo: Where,
-    task: Name,
+    zoo: Zoo,
+    task: Task,
     budget: int = 16,
     policy: str = "noise-aware",
     recall: str = "logme",
@@ -61,8 +61,11 @@ def select(
         head=HeadConfig(hidden, batch, learning_rate, seed=seed),
     )
     past = Performance.from_accuracies(store.accuracies)
-    kept = repository is not None and repository.exists()
-    known = Performance.load(repository) if kept and repository is not None else None
+    known = None
+    if repository is not None and repository.exists():
+        known = Performance.load(repository)
+    elif repository is not None and show:
+        print(f"spider-jax: {repository} does not exist: it begins with this run", file=sys.stderr)
     found = select_models(
         store,
         task,

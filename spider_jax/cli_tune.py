@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from spider_jax.cli_output import DONE, SKIPPED, Flat, Messages, Name, Output, Where
+from spider_jax.cli_output import DONE, SKIPPED, Flat, Messages, Output, Task, Zoo
 
 
 def tune(
-    zoo: Where,
-    task: Name,
+    zoo: Zoo,
+    task: Task,
     student: str,
     teachers: tuple[str, ...] = ("auto:3",),
     spider: Path | None = None,

@@ -32,9 +32,16 @@ class Inspection:
             to_text(self.columns, self.rows),
             to_text(self.task_columns, self.task_rows),
             "\n".join([f"general extractor: {self._extractor()}", *self.costs()]),
-            "\n".join(f"unfinished: {export}" for export in self.unfinished),
+            "\n".join([*(f"unfinished: {export}" for export in self.unfinished), *self._give_up()]),
         ]
         return "\n\n".join(filter(None, parts))
+
+    def _give_up(self) -> list[str]:
+        if not self.unfinished:
+            return []
+        return [
+            "the same extract goes on with them; to give one up, delete it in the zoo's .extract/"
+        ]
 
     def _extractor(self) -> str:
         return self.extractor or "none named in the manifest"
@@ -76,10 +83,15 @@ def inspect_zoo(
         missing = [task for task in zoo.tasks if task not in on]
         size = sum(zoo.nbytes(model, task) for task in on) / 1e6
         rows.append([model, zoo.width(model), len(on), size, ", ".join(missing) or "-"])
+    accuracies: Mapping[tuple[str, str], float] = {}
+    try:
+        accuracies = zoo.accuracies
+    except InputError as error:  # one bad line of it hides no task
+        problems.append(Problem(None, None, str(error)))
     task_rows: list[list[object]] = []
     for task in zoo.tasks:
         try:
-            task_rows.append(_task_row(zoo, task))
+            task_rows.append(_task_row(zoo, task, accuracies))
         except InputError as error:
             problems.append(Problem(None, task, str(error)))
     return Inspection(
@@ -96,11 +108,13 @@ def inspect_zoo(
     )
 
 
-def _task_row(zoo: FeatureStore, task: str) -> list[object]:
+def _task_row(
+    zoo: FeatureStore, task: str, accuracies: Mapping[tuple[str, str], float]
+) -> list[object]:
     zoo.training_labels(task)  # raises for a split or for classes that cannot be used
     kind, labels = zoo.kind(task), zoo.labels(task)
     classes = int(labels.max()) + 1 if kind == "classification" else None
-    known = sum((model, task) in zoo.accuracies for model in zoo.models)
+    known = sum((model, task) in accuracies for model in zoo.models)
     models = zoo.models_of(task)
     return [task, kind, len(labels), classes, len(models), known, *_costs(zoo, task, len(labels))]
 

@@ -30,6 +30,7 @@ class Ranking:
         accuracies: true accuracy of the ranked models for which it is known.
         notes: sentences for the reader.
         skipped: models that could not be looked at, and why; they are ranked all the same.
+        looked_at: models whose own features were read.
 
     Raises:
         InputError: names and scores that do not fit together, or a value out of range.
@@ -42,6 +43,7 @@ class Ranking:
     accuracies: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    looked_at: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         scores = _read_scores(self.names, self.scores)
@@ -121,15 +123,17 @@ class Ranking:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Headings of `to_rows`; the last stands only where an accuracy is known."""
+        """Headings of `to_rows`; the last two only where models were looked at, or are known."""
+        looked = ("looked at",) if self.looked_at else ()
         known = ("true accuracy",) if self.accuracies else ()
-        return ("rank", "cannot tell from", "model", "score", *known)
+        return ("rank", "cannot tell from", "model", "score", *looked, *known)
 
     def to_rows(self, top: int | None = None) -> list[tuple[object, ...]]:
         """One row per model, best first.
 
         "cannot tell from" is "1-4" for places 1 to 4 (its own among them), "-" for a model that
-        stands alone, "?" where the resolution is not known; an unknown accuracy is None.
+        stands alone, "?" where the resolution is not known. "looked at" is "yes" or "-". An unknown
+        accuracy is None.
 
         Args:
             top: only so many of the best; the intervals still count all models.
@@ -147,8 +151,9 @@ class Ranking:
         ]
         rows: list[tuple[object, ...]] = []
         for place, (name, score, interval) in enumerate(shown, start=1):
+            looked = ("yes" if name in self.looked_at else "-",) if self.looked_at else ()
             known = (self.accuracies.get(name),) if self.accuracies else ()
-            rows.append((place, self._neighbours(*interval), name, score, *known))
+            rows.append((place, self._neighbours(*interval), name, score, *looked, *known))
         return rows
 
     def to_text(self, top: int | None = None) -> str:
@@ -211,6 +216,7 @@ class Ranking:
             "resolution": self.resolution if known else None,
             "notes": list(self.notes),
             "skipped": list(self.skipped),
+            "looked_at": list(self.looked_at),
             "models": models,
         }
 
@@ -218,8 +224,8 @@ class Ranking:
         """Write the ranking as JSON, all or nothing; `from_json` reads it back.
 
         {"format": "spider_jax/ranking", "version": 1, "created_with": {...}, "task", "resolution",
-        "notes", "skipped", "models": [{"rank", "cannot_tell_from": [first, last], "model", "score",
-        "accuracy"}, ...]}, with null for an unknown task, resolution or accuracy.
+        "notes", "skipped", "looked_at", "models": [{"rank", "cannot_tell_from": [first, last],
+        "model", "score", "accuracy"}, ...]}, with null for an unknown task, resolution or accuracy.
 
         Args:
             path: the file; one that exists is replaced.
@@ -305,8 +311,10 @@ def _from_content(content: Mapping[str, Any]) -> Ranking:
     models = content["models"]
     resolution = content["resolution"]
     names = tuple(entry["model"] for entry in models)
-    skipped = tuple(content.get("skipped", ()))  # older files have none
-    for text in (*names, content["task"] or "", *content["notes"], *skipped):
+    skipped, looked = (
+        tuple(content.get(key, ())) for key in ("skipped", "looked_at")
+    )  # not of old
+    for text in (*names, content["task"] or "", *content["notes"], *skipped, *looked):
         if not isinstance(text, str):
             raise TypeError(f"model names, task and notes must be text, got {text!r}")
     accuracies = {entry["model"]: entry["accuracy"] for entry in models}
@@ -318,4 +326,5 @@ def _from_content(content: Mapping[str, Any]) -> Ranking:
         accuracies={name: float(value) for name, value in accuracies.items() if value is not None},
         notes=tuple(content["notes"]),
         skipped=skipped,
+        looked_at=looked,
     )

@@ -198,7 +198,8 @@ def ranked_again(
         accuracies=ranking.accuracies,
         notes=(*ranking.notes, *_told(ranking, spider, looked, zoo, task, by)),
     )
-    return replace(new, skipped=tuple(str(problem) for problem in looked.problems))
+    skipped = tuple(str(problem) for problem in looked.problems)
+    return replace(new, skipped=skipped, looked_at=looked.models)
 
 
 def _told(

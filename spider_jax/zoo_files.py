@@ -81,20 +81,20 @@ def read_accuracies(path: Path) -> dict[tuple[str, str], float]:
             rows = csv.DictReader(file)
             if not {"model", "task", "accuracy"} <= set(rows.fieldnames or ()):
                 raise InputError(f"{path} must have columns model,task,accuracy")
-            return {(r["model"], r["task"]): _accuracy(path, r) for r in rows}
+            return {(r["model"], r["task"]): _accuracy(path, rows.line_num, r) for r in rows}
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is not a readable CSV file: {error}") from None
 
 
-def _accuracy(path: Path, row: Mapping[str, str]) -> float:
+def _accuracy(path: Path, line: int, row: Mapping[str, str]) -> float:
     try:
         value = float(row["accuracy"])
     except (TypeError, ValueError):
         value = float("nan")
     if not np.isfinite(value):
         raise InputError(
-            f"{path}: accuracy of {row['model']!r} on {row['task']!r} must be a number, "
-            f"got {row['accuracy']!r}"
+            f"{path}, line {line}: accuracy of {row['model']!r} on {row['task']!r} must be a "
+            f"number, got {row['accuracy']!r}: correct it, or leave the line out"
         )
     return value
 
