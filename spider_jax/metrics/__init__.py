@@ -61,7 +61,7 @@ METRICS: dict[str, Metric] = {
     "transrate": Metric(transrate, "features", transrate_of),
     "sfda": Metric(sfda, "features", sfda_of),
     "lfc": Metric(lfc, "features", lfc_of),
-    "pactran_gauss": Metric(pactran_gauss, "features", pactran_gauss_of, version=2),
+    "pactran_gauss": Metric(pactran_gauss, "features", pactran_gauss_of, version=3),
     "ncti": Metric(ncti_parts, "features", ncti_parts_of, combine=combine_ncti),
     "nce": Metric(nce, "probabilities"),
     "leep": Metric(leep, "probabilities"),

@@ -12,6 +12,7 @@ GRADIENT_TOLERANCE = 1e-8
 MAX_STEPS = 50  # ten or so are needed
 MAX_CG_STEPS = 50
 CG_TOLERANCE = 0.1  # of the preconditioned residual: the next Newton step corrects the rest
+START_TOLERANCE = 1e-5  # of the start: near the rounding of float32
 SEARCH_TOLERANCE = 0.3
 MAX_SEARCH_STEPS = 12
 SMALLEST_CURVATURE = 1e-9
@@ -38,6 +39,16 @@ class Fit(NamedTuple):
     products: Array
 
 
+class Problem(NamedTuple):
+    """What is minimised: rows X [N, k], ridge [k], one-hot Y [C, N], real [N], n of them."""
+
+    X: Array
+    ridge: Array
+    Y: Array
+    real: Array
+    n: Array
+
+
 def minimize_cross_entropy(
     X: Float[Array, "N k"],
     s: Float[Array, " r"],
@@ -50,16 +61,40 @@ def minimize_cross_entropy(
     """min over W [C, k] of mean cross-entropy(softmax(W x_n), y_n) + 1/2 sum ridge W^2.
 
     Newton's method in the dtype of X; its equations are solved roughly, by conjugate gradients in
-    float32. The step length is a root of the slope: along a line the logits are linear, so that
-    costs no product with X. A class without a row is left out.
+    float32. With `leading` it starts from the minimum among W within V, found in float32, where
+    steps cost little: that halves the steps that are left. A class without a row is left out.
 
     Args:
         X: rows; without `leading` its columns are orthogonal. s: their squared lengths, or those
             of the columns of X V. Y: one-hot. real: 1 for a row, 0 for padding.
         leading: directions V that hold most of X, where its columns are not orthogonal.
     """
+    problem, rough = Problem(X, ridge, Y, real, n), _rough(X, s, ridge, leading)
+    start = jnp.zeros((len(Y), X.shape[1]), X.dtype)
+    if leading is not None:
+        small = _rough(rough.XV, rough.s, rough.pull, None)
+        within = Problem(rough.XV, rough.pull, *(a.astype(jnp.float32) for a in (Y, real, n)))
+        zero = jnp.zeros((len(Y), len(s)), jnp.float32)
+        found = _newton(within, small, zero, jnp.float32(START_TOLERANCE), _largest_entry)
+        start = _matmul(found.W, leading.V.T.astype(jnp.float32)).astype(X.dtype)
+    largest = _largest_entry if leading is None else _largest_row
+    return _newton(problem, rough, start, _tolerance(X, s, n, leading), largest)
+
+
+def _newton(
+    problem: Problem,
+    rough: "Rough",
+    start: Array,
+    tolerance: Array,
+    largest: Callable[[Array], Array],
+) -> Fit:
+    """From W = start until `largest` of the gradient is at most the tolerance.
+
+    The step length is a root of the slope: along a line the logits are linear, so that costs no
+    product with X.
+    """
+    X, ridge, Y, real, n = problem
     present = (Y.sum(1) > 0)[:, None]
-    tolerance, rough = _tolerance(X, s, n, leading), _rough(X, s, ridge, leading)
 
     def at(W: Array, logits: Array, steps: Array, products: Array) -> Fit:
         masked = jnp.where(present, logits, -jnp.inf)
@@ -79,24 +114,26 @@ def minimize_cross_entropy(
             pull = ridge[None] * (fit.W + length * direction)
             return (error * change).sum() / n + (pull * direction).sum()
 
-        length = _root(slope, jnp.ones((), X.dtype))
+        below = (fit.gradient * direction).sum()
+        length = _root(slope, below, jnp.ones((), X.dtype))
         W, logits = fit.W + length * direction, fit.logits + length * change
         return at(W, logits, fit.steps + 1, fit.products + products)
 
     def more(fit: Fit) -> Array:
-        return (_largest(fit.gradient, leading) > tolerance) & (fit.steps < MAX_STEPS)
+        return (largest(fit.gradient) > tolerance) & (fit.steps < MAX_STEPS)
 
-    C, N = Y.shape
     zero = jnp.zeros((), jnp.int32)
-    start = at(jnp.zeros((C, X.shape[1]), X.dtype), jnp.zeros((C, N), X.dtype), zero, zero)
-    return jax.lax.while_loop(more, step, start)
+    return jax.lax.while_loop(more, step, at(start, _matmul(start, X.T), zero, zero))
 
 
-def _largest(gradient: Array, leading: Leading | None) -> Array:
-    """Of the gradient's entries in principal coordinates; in others, what bounds it: its length in
-    a class, which no rotation changes."""
-    if leading is None:
-        return jnp.abs(gradient).max()
+def _largest_entry(gradient: Array) -> Array:
+    """Of the gradient, in principal coordinates."""
+    return jnp.abs(gradient).max()
+
+
+def _largest_row(gradient: Array) -> Array:
+    """What bounds the largest entry in principal coordinates, whatever the gradient's: its length
+    in a class, which no rotation changes."""
     return jnp.sqrt((gradient**2).sum(1).max())
 
 
@@ -203,12 +240,11 @@ def _conjugate_gradients(
     return x, count
 
 
-def _root(f: Callable[[Array], Array], guess: Array) -> Array:
-    """Where the increasing f, f(0) < 0, is within SEARCH_TOLERANCE |f(0)| of 0: regula falsi.
+def _root(f: Callable[[Array], Array], below: Array, guess: Array) -> Array:
+    """Where the increasing f, f(0) = below < 0, is within SEARCH_TOLERANCE |below|: regula falsi.
 
     The end of the bracket that stays has its value halved (Illinois), or a step would crawl.
     """
-    below = f(jnp.zeros_like(guess))
 
     def more(state: Any) -> Array:
         far = jnp.abs(state[1]) > SEARCH_TOLERANCE * jnp.abs(below)
