@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -103,4 +104,5 @@ def ranking_of_data(
     facts = loaded.description.training.get("extractor_facts")
     options: dict[str, Any] = {"clusters": clusters, "bins": bins, "show_progress": show}
     task = task_from(data, spec, named=name, facts=facts, **options)
-    return loaded.rank(task.tokens, deviations=task.deviations, task=task.name)
+    ranking = loaded.rank(task.tokens, deviations=task.deviations, task=task.name)
+    return replace(ranking, notes=(*ranking.notes, task.note)) if task.note else ranking

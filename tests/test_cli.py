@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,21 @@ def test_inspect_shows_models_tasks_and_extractor(small_zoo: Path, command: Comm
         "general extractor: psi\nto rank a new task of N rows: N forward passes (psi)" in found.out
     )
     assert "every model on every task: 0 forward passes are missing" in found.out
+
+
+def test_a_bad_line_of_accuracies_hides_no_task(small_zoo: Path, command: Command) -> None:
+    path = small_zoo / "accuracies.csv"
+    path.write_text(path.read_text() + "wide,cars,good\n")
+    line = len(path.read_text().splitlines())
+    found = command("inspect", small_zoo)
+    assert found.code == SKIPPED
+    assert found.err.count("skipped") == 1
+    assert f"accuracies.csv, line {line}: accuracy of 'wide' on 'cars'" in found.err
+    assert "cars    classification    50" in found.out
+
+
+def test_version(command: Command) -> None:
+    assert command("--version").out == f"spider-jax {version('spider_jax')}\n"
 
 
 def test_inspect_as_json_and_csv(small_zoo: Path, command: Command, tmp_path: Path) -> None:

@@ -38,6 +38,23 @@ def test_the_extractor_must_be_named(saved: Path, photos: str, command: Command)
     one_line(found, "must be 'psi', got 'tiny'")
 
 
+def test_data_without_labels_say_so(saved: Path, photos: str, command: Command) -> None:
+    folder = next(path for path in Path(photos.removeprefix("folder:")).iterdir() if path.is_dir())
+    pictures = len(list(folder.iterdir()))
+    found = command(
+        "rank",
+        saved,
+        "--data",
+        f"folder:{folder}",
+        "--extractor",
+        f"psi={SPEC}",
+        "--clusters",
+        "99",
+    )
+    told = f"note: no labels: its tokens are {pictures} k-means centres of {pictures} rows"
+    assert (found.code, told in found.out) == (DONE, True)
+
+
 def test_either_data_or_a_zoo(saved: Path, small_zoo: Path, photos: str, command: Command) -> None:
     one_line(command("rank", saved), "rank needs ZOO and TASK, or --data")
     one_line(command("rank", saved, small_zoo, "cars", "--data", photos), "takes the place of")

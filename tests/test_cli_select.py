@@ -63,6 +63,7 @@ def test_a_broken_model_is_listed(small_zoo: Path, selected: Command) -> None:
 def test_the_repository_grows(small_zoo: Path, selected: Command, tmp_path: Path) -> None:
     repository = tmp_path / "past.json"
     first = selected(small_zoo, "apples", "--repository", repository)
+    assert f"{repository} does not exist: it begins with this run" in first.err
     assert "no past curves" in first.out
     second = selected(small_zoo, "cars", "--repository", repository)
     assert "no past curves" not in second.out

@@ -139,7 +139,7 @@ def test_a_bomb_is_refused(tmp_path: Path, refused: Refused, monkeypatch: Any) -
 # ---- arrays ----------------------------------------------------------------------------------
 
 
-def test_arrays(tmp_path: Path) -> None:
+def test_arrays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_arrays(tmp_path / "toys.npz", 5)
     data = open_data(f"arrays:{tmp_path / 'toys.npz'}")
     assert (data.name, data.rows, data.kind, data.modality) == (
@@ -151,6 +151,10 @@ def test_arrays(tmp_path: Path) -> None:
     spec = f"prices=arrays:{tmp_path / 'images.npy'}?labels={tmp_path / 'targets.npy'}"
     data = open_data(spec)
     assert (data.name, data.kind, data.rows) == ("prices", "regression", 5)
+    assert caplog.text == ""
+    np.save(tmp_path / "targets.npy", np.arange(5.0))
+    assert open_data(spec).kind == "regression"
+    assert "if they are classes, save them as integers" in caplog.text
     assert np.asarray(data.item(4)).shape == (12, 12)
 
 

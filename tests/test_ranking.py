@@ -5,6 +5,7 @@ import io
 import json
 import math
 import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,6 +109,16 @@ def test_a_difference_of_just_the_resolution_is_told_apart():
     ranking = Ranking.from_scores("abcd", [1.0, 0.75, 0.625, 0.625], resolution=0.25)
     assert ranking.rank_intervals().tolist() == [[1, 1], [2, 4], [2, 4], [2, 4]]
     assert [row[1] for row in ranking.to_rows()] == ["-", "2-4", "2-4", "2-4"]
+
+
+def test_who_was_looked_at_is_a_column_and_survives_a_file(tmp_path):
+    ranking = replace(three(), looked_at=("b",))
+    assert ranking.columns[4] == "looked at"
+    marks = {str(row[2]): row[4] for row in ranking.to_rows()}
+    assert marks == {name: "yes" if name == "b" else "-" for name in three().names}
+    ranking.to_json(tmp_path / "r.json")
+    assert Ranking.from_json(tmp_path / "r.json").looked_at == ("b",)
+    assert "looked at" not in three().columns
 
 
 @pytest.mark.parametrize("unknown", [math.nan, math.inf])

@@ -77,6 +77,11 @@ def kind_of_labels(labels: NDArray[Any], declared: str | None, where: str) -> st
         raise InputError(f"{where}: multi-label must be 0/1 [N, K]")
     if kind == "regression":
         _check_targets(labels, where)
+        if declared is None and labels.ndim == 1 and (labels == np.round(labels)).all():
+            log.warning(
+                "%s: labels are floats, so a regression: if they are classes, save them as integers",
+                where,
+            )
     return kind
 
 

@@ -24,7 +24,8 @@ class TargetTask:
 
     name: of the data. extractor: name of the model that ran. tokens: float32 [C, D] class centres,
     deviations: float32 [2, D], see `task_tokens` and `task_deviations`. classes: what the tokens
-    stand for. rows: N forward passes were made.
+    stand for. rows: N forward passes were made. note: for the reader of a ranking, where tokens
+    are no classes; else "".
     """
 
     name: str
@@ -33,6 +34,7 @@ class TargetTask:
     deviations: NDArray[np.float32]
     classes: tuple[str, ...]
     rows: int
+    note: str = ""
 
 
 def task_from(
@@ -94,7 +96,17 @@ def task_from(
         deviations=task_deviations(features[rows], labels),
         classes=classes,
         rows=opened.rows,
+        note=_note(opened, len(classes)),
     )
+
+
+def _note(data: Dataset, tokens: int) -> str:
+    """What tokens that are no classes were made of."""
+    if data.labels is None:
+        return f"no labels: its tokens are {tokens} k-means centres of {data.rows} rows"
+    if data.kind == "regression":
+        return f"a regression: its tokens are the centres of {tokens} bins of the target"
+    return ""
 
 
 def refuse_other_extractor(zoo: FeatureStore, encoder: Encoder) -> None:

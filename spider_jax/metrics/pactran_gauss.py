@@ -12,7 +12,7 @@ from spider_jax.metrics.inputs import Float64, check_features, check_labels
 from spider_jax.metrics.pactran_fit import Leading, minimize_cross_entropy
 from spider_jax.metrics.statistics import Statistics
 
-LEADING = 256  # directions in which the equations are solved first
+LEADING = 255  # directions in which the equations are solved first; 256 with the intercept
 ROUNDS = 2  # of the iteration that finds them
 WHOLE_UP_TO = 1024  # of this size and below an eigendecomposition costs less than it saves
 JITTER = 1e-13  # of the trace: no rounding makes the Gram matrix indefinite beyond it
