@@ -79,7 +79,7 @@ def kind_of_labels(labels: NDArray[Any], declared: str | None, where: str) -> st
         _check_targets(labels, where)
         if declared is None and labels.ndim == 1 and (labels == np.round(labels)).all():
             log.warning(
-                "%s: labels are floats, so a regression: if they are classes, save them as integers",
+                "%s: float labels make a regression: if they are classes, save them as integers",
                 where,
             )
     return kind
