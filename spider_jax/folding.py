@@ -25,8 +25,9 @@ from spider_jax.attention import Weights
 from spider_jax.errors import InputError
 from spider_jax.memory import Memory, Recall
 
-# Rows of a chunk: small zoos are padded to it, large ones pay a call for each.
+# Rows of a chunk at most: small zoos are padded to it, large ones pay a call for each.
 CHUNK = {"many": 1024, "few": 48}
+CHUNK_NUMBERS = 1 << 19  # of a chunk's [rows, d]: 2 MB, what a core keeps in its cache
 PRECISIONS = ("float32", "bfloat16")
 # Tokens up to so much wider than d are used as they come [measured in bench/bench_scoring.py].
 RAW_TOKENS = 1.3
@@ -92,6 +93,16 @@ class Checkpoint(NamedTuple):
     recall: Recall | None = None
 
 
+def chunk_rows(form: str, d: int) -> int:
+    """Rows of a chunk of a spider of width d.
+
+    >>> [chunk_rows("many", d) for d in (256, 512, 768, 1024)], chunk_rows("few", 1024)
+    ([1024, 1024, 512, 512], 48)
+    """
+    in_cache = 1 << (max(1, CHUNK_NUMBERS // d).bit_length() - 1)
+    return CHUNK[form] if form == "few" else min(CHUNK[form], max(CHUNK["few"], in_cache))
+
+
 def fold_checkpoint(
     members: Weights,
     *,
@@ -120,7 +131,8 @@ def fold_checkpoint(
     check_precision(precision)
     check_form(form)
     maps, shared = fold_shared(members, form)
-    theta, size = np.asarray(members.theta), CHUNK[form]
+    theta = np.asarray(members.theta)
+    size = chunk_rows(form, theta.shape[-1])
     targets = None if memory is None else np.ascontiguousarray(memory.targets.T)[None]
     chunks = tuple(
         fold_chunk(maps, theta, targets, slice(start, start + size), size, precision)

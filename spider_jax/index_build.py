@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spider_jax import index_files as files
 from spider_jax.errors import InputError
 from spider_jax.files import read_json, refuse_foreign_folder, write_json
-from spider_jax.folding import CHUNK, ModelRows, RowMaps, Shared, fold_chunk, fold_shared
+from spider_jax.folding import ModelRows, RowMaps, Shared, chunk_rows, fold_chunk, fold_shared
 from spider_jax.index_files import Block, IndexDescription
 from spider_jax.progress import row_bar
 from spider_jax.spider import Spider
@@ -202,7 +202,7 @@ def _fold(
 ) -> ModelRows:
     """The rows of a block, in the form for many models and in its chunks."""
     chunks: list[Any] = []
-    size = CHUNK["many"]
+    size = chunk_rows("many", theta.shape[-1])
     for start in range(0, theta.shape[1], size):
         which = slice(start, min(start + size, theta.shape[1]))
         rows = fold_chunk(maps, theta, targets, which, size, precision)

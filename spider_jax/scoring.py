@@ -14,7 +14,8 @@ from jaxtyping import Array, Bool, Float
 from numpy.typing import NDArray
 
 from spider_jax.attention import LAYER_NORM_EPSILON
-from spider_jax.folding import CHUNK, Checkpoint, ModelRows, Shared, centre, dot
+from spider_jax.cores import over_cores
+from spider_jax.folding import Checkpoint, ModelRows, Shared, centre, chunk_rows, dot
 from spider_jax.memory import Recall, recall
 from spider_jax.scaling import Scaling, apply_scaling
 
@@ -53,8 +54,7 @@ def task_side(
     return TaskSide(partners, values, mask)
 
 
-@jax.jit
-def score_chunk(rows: ModelRows, shared: Shared, side: TaskSide) -> Float[Array, "E T m"]:
+def _chunk_scores(rows: ModelRows, shared: Shared, side: TaskSide) -> Float[Array, "E T m"]:
     """Scores of one chunk of models on a block of tasks by every member.
 
     The keys' type says in what type products are taken; what is summed is float32.
@@ -64,6 +64,12 @@ def score_chunk(rows: ModelRows, shared: Shared, side: TaskSide) -> Float[Array,
     if rows.memory is None or side.memory is None:
         return scores
     return scores + dot(side.memory, rows.memory[0].T)[None]
+
+
+score_chunk = jax.jit(_chunk_scores)
+# The same for one core. XLA's threads sleep between the steps of a chunk, a few 100 us each: whole
+# chunks dealt over the cores take 0.8 of the time [two cores, 1,000 to 10,000 models].
+_score_on_one_core = jax.jit(_chunk_scores, compiler_options={"xla_cpu_multi_thread_eigen": False})
 
 
 def _score_all(
@@ -200,12 +206,13 @@ def score_pairs(
         float32 [E, T, M].
     """
     form, blocks, first = checkpoint.form, [], 0
-    for block, real in task_blocks(checkpoint.shared, tokens, mask, rows=CHUNK[form]):
+    rows = chunk_rows(form, checkpoint.shared.head.shape[-1])
+    for block, real in task_blocks(checkpoint.shared, tokens, mask, rows=rows):
         scaled = block if scaling is None else apply_scaling(scaling, block, real)
         spread = None if deviations is None else deviations[first : first + len(block)]
         memory = remembered(checkpoint.recall, scaled, real, block, spread)
         first += len(block)
-        scores = [np.asarray(s) for s in _block_scores(checkpoint, scaled, real, memory)]
+        scores = _block_scores(checkpoint, scaled, real, memory)
         blocks.append(scores[0] if len(scores) == 1 else np.concatenate(scores, axis=-1))
     joined = blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
     return joined[:, : len(tokens), : checkpoint.models]
@@ -232,13 +239,16 @@ def _block_scores(
     tokens: Any,
     mask: NDArray[np.bool_],
     memory: NDArray[np.float32] | None,
-) -> list[Array]:
-    """Scores [E, T, m] of every chunk, all on their way before the first is waited for."""
+) -> list[NDArray[np.float32]]:
+    """Scores [E, T, m] of every chunk."""
     chunks, shared, form = checkpoint.chunks, checkpoint.shared, checkpoint.form
     if form == "few" or checkpoint.compiled_loop:
-        return [_score_block(rows, shared, tokens, mask, memory, form=form) for rows in chunks]
+        found = [_score_block(rows, shared, tokens, mask, memory, form=form) for rows in chunks]
+        return [np.asarray(scores) for scores in found]  # all were on their way before
     side = task_side(shared, tokens, mask, form=form)._replace(memory=memory)
-    return [score_chunk(rows, shared, side) for rows in chunks]
+    if jax.default_backend() == "cpu":
+        return over_cores(lambda rows: np.asarray(_score_on_one_core(rows, shared, side)), chunks)
+    return [np.asarray(scores) for scores in [score_chunk(r, shared, side) for r in chunks]]
 
 
 def task_blocks(

@@ -58,7 +58,10 @@ SIGNATURES = {
     "FeatureStore.write_features": "(folder, model, task, features)",
     "FeatureStore.write_labels": "(folder, task, labels)",
     "FeatureStore.write_manifest": "(folder, **content)",
-    "Ranking": "(names, scores, resolution, task=None, accuracies=<factory>, notes=(), skipped=())",
+    "Ranking": (
+        "(names, scores, resolution, task=None, accuracies=<factory>, notes=(), skipped=(), "
+        "looked_at=())"
+    ),
     "Ranking.from_json": "(path)",
     "Ranking.from_scores": "(names, scores, *, resolution, task=None, accuracies=None, notes=())",
     "Ranking.rank_intervals": "(self)",
@@ -77,7 +80,7 @@ SIGNATURES = {
     "Spider.rank_task": "(self, zoo, task, *, k=0, by='evidence')",
     "Spider.save": "(self, folder)",
     "Spider.scores": "(self, tasks, deviations=None)",
-    "TargetTask": "(name, extractor, tokens, deviations, classes, rows)",
+    "TargetTask": "(name, extractor, tokens, deviations, classes, rows, note='')",
     "TaskConfig": (
         "(count=1000, single=0.6, max_datasets=3, min_classes=3, max_classes=20, rows=192, "
         "min_per_class=8, max_per_class=32, resamples=1)"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spider_jax.attention import Weights, score_tasks
 from spider_jax.folding import CHUNK, fold_checkpoint
-from spider_jax.scoring import score_chunk, score_pairs, task_side
+from spider_jax.scoring import _score_on_one_core, score_chunk, score_pairs, task_side
 from spider_jax.tasks import class_bucket, pad_tokens
 
 D, WIDTH = 6, 8  # keys in token space; WIDE tokens are projected
@@ -148,10 +148,20 @@ def test_an_unknown_precision_or_form_is_refused(refused):
 
 def test_a_new_task_of_a_known_bucket_compiles_nothing():
     scored = in_chunks(PAIR, *pad_tokens([centres(11, seed) for seed in range(3)]))
-    before = score_chunk._cache_size(), task_side._cache_size()
+    compiled = (score_chunk, _score_on_one_core, task_side)
+    before = [call._cache_size() for call in compiled]
     again = in_chunks(PAIR, *pad_tokens([centres(c, 9) for c in (16, 9, 3)]))
-    assert (score_chunk._cache_size(), task_side._cache_size()) == before
+    assert [call._cache_size() for call in compiled] == before
     assert again.shape == scored.shape
+
+
+def test_one_core_scores_as_all_of_them():
+    w, (tokens, mask) = weights(70, D=WIDE), with_padding(centres(33, D=WIDE), 64)
+    kept = members(w)
+    side = task_side(kept.shared, tokens, mask, form="many")
+    rows = kept.chunks[0]
+    one, all_of_them = (f(rows, kept.shared, side) for f in (_score_on_one_core, score_chunk))
+    close(one, all_of_them, 1e-6)
 
 
 @pytest.mark.parametrize("size", [30, 3000])
