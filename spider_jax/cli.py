@@ -298,11 +298,18 @@ def rename(
         new: the other name.
         out: folder for the new spider; default: the spider itself is replaced.
     """
-    messages.start()
+    show = messages.start()
     from spider_jax.onboarding import rename as rename_model
     from spider_jax.spider import Spider
 
-    return _changed(rename_model(Spider.load(spider), {old: new}), out or spider)
+    code = _changed(rename_model(Spider.load(spider), {old: new}), out or spider)
+    if show:
+        print(
+            f"spider-jax: an index keeps {old} until it is removed there and {new} appended, a zoo "
+            "until its folder of features is renamed",
+            file=sys.stderr,
+        )
+    return code
 
 
 def _changed(spider: Any, target: Path) -> int:

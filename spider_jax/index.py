@@ -23,7 +23,7 @@ from spider_jax.index_build import (
 from spider_jax.index_files import Block, IndexDescription
 from spider_jax.memory import Recall
 from spider_jax.progress import row_bar
-from spider_jax.ranking import Ranking
+from spider_jax.ranking import Ranking, note_of_guesses
 from spider_jax.scaling import Scaling, apply_scaling
 from spider_jax.scoring import remembered
 from spider_jax.spider import Spider
@@ -212,23 +212,33 @@ class ZooIndex:
             found = stream_top_k(self.folder, self.blocks, self.shared, blocks, most, mesh, bar)
         order = np.argsort(np.concatenate([where for _, where in buckets]))
         scores, rows = (np.concatenate(part)[order] for part in zip(*found, strict=True))
-        names = self._names_of(rows)
+        names, guessed = self._names_of(rows), self._guessed()
         called: Sequence[str | None] = tasks or [None] * len(given)
         return [
-            self._ranking([names[int(row)] for row in best], values, task)
+            self._ranking(
+                [names[int(row)] for row in best],
+                values,
+                task,
+                [names[int(row)] for row in best if int(row) in guessed],
+            )
             for best, values, task in zip(rows, scores, called, strict=True)
         ]
 
     def _ranking(
-        self, names: Sequence[str], scores: NDArray[np.float32], task: str | None
+        self,
+        names: Sequence[str],
+        scores: NDArray[np.float32],
+        task: str | None,
+        guessed: Sequence[str],
     ) -> Ranking:
         resolution = math.nan if self.about.resolution is None else self.about.resolution
         cut = (
             f"the best {len(names)} of {len(self)} models: the last of these may not be told apart "
             "from the next"
         )
-        notes = (cut,) if len(names) < len(self) else ()
-        return Ranking(tuple(names), scores, resolution, task, notes=notes)
+        notes = [cut] if len(names) < len(self) else []
+        notes += [note_of_guesses(guessed)] if guessed else []
+        return Ranking(tuple(names), scores, resolution, task, notes=tuple(notes))
 
     def _task_block(
         self,
@@ -243,6 +253,12 @@ class ZooIndex:
         own = None if deviations is None else deviations[list(which)]
         memory = remembered(self.recall, scaled, mask, values, own)
         return TaskBlock(scaled, mask, memory)
+
+    def _guessed(self) -> set[int]:
+        """Rows of the index whose models were added without features."""
+        starts = np.cumsum([0, *(block.rows for block in self.blocks)]).tolist()
+        both = zip(starts, self.blocks, strict=False)
+        return {first + row for first, block in both for row in block.guessed}
 
     def _alive_names(self) -> Iterator[tuple[Block, list[tuple[int, str]]]]:
         """Every block with its (row, name)s that were not removed."""

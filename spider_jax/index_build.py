@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,19 +178,22 @@ def _write_blocks(
 ) -> list[Block]:
     """Fold and write models block by block; a block that is there and whole is kept."""
     place = {name: row for row, name in enumerate(spider.models)}
-    step, blocks = about.block_rows, []
+    step, guessed = about.block_rows, {*spider.guessed}
+    blocks: list[Block] = []
     with row_bar(len(models), "indexing", show_progress) as bar:
         for number, start in enumerate(range(0, len(models), step), first):
             names, name = models[start : start + step], f"{number:08d}"
             path = files.block_folder(folder, name)
             if path.exists() and files.part_damage(path) is None:
-                blocks.append(files.listed_block(folder, name, len(names)))
+                block = files.listed_block(folder, name, len(names))
             else:
                 which = [place[n] for n in names]
                 theta, memory = np.asarray(spider.weights.theta)[:, which], spider.memory
                 targets = None if memory is None else memory.targets.T[None, which]
                 rows = _fold(maps, theta, targets, about.precision)
-                blocks.append(files.write_block(folder, name, rows, names))
+                block = files.write_block(folder, name, rows, names)
+            unseen = tuple(row for row, model in enumerate(names) if model in guessed)
+            blocks.append(replace(block, guessed=unseen))
             bar.update(len(names))
     return blocks
 

@@ -73,21 +73,23 @@ class IndexDescription:
 class Block:
     """A block as index.json lists it: its number, its rows, which of them were removed.
 
-    names_bytes: size of names.txt.
+    names_bytes: size of names.txt. guessed: rows of models that were added without features.
     """
 
     name: str
     rows: int
     names_bytes: int
     removed: tuple[int, ...] = ()
+    guessed: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[0-9]{8}", self.name) or self.rows < 1:
             raise ValueError(f"no block: {self.name!r} of {self.rows} rows")
-        if list(self.removed) != sorted(set(self.removed)):
-            raise ValueError(f"removed rows of block {self.name} must rise")
-        if self.removed and not 0 <= self.removed[0] <= self.removed[-1] < self.rows:
-            raise ValueError(f"removed rows of block {self.name} must be among its {self.rows}")
+        for what, which in (("removed", self.removed), ("guessed", self.guessed)):
+            if list(which) != sorted(set(which)):
+                raise ValueError(f"{what} rows of block {self.name} must rise")
+            if which and not 0 <= which[0] <= which[-1] < self.rows:
+                raise ValueError(f"{what} rows of block {self.name} must be among its {self.rows}")
 
     def alive(self) -> NDArray[np.bool_]:
         """[rows] False where a row was removed."""
@@ -132,7 +134,7 @@ def write_block(folder: Path, name: str, rows: ModelRows, names: Sequence[str]) 
 
 
 def listed_block(folder: Path, name: str, rows: int) -> Block:
-    """A whole block that lies there, as index.json lists it."""
+    """A whole block that lies there, as index.json lists it; nobody of it is guessed."""
     return Block(name, rows, (block_folder(folder, name) / NAMES).stat().st_size)
 
 
@@ -266,10 +268,12 @@ def read_index(folder: Path) -> tuple[IndexDescription, tuple[Block, ...]]:
 
 
 def _read_block(entry: Mapping[str, Any]) -> Block:
-    numbers = [entry["rows"], entry["names_bytes"], *entry["removed"]]
+    guessed = entry.get("guessed", ())  # older indices do not know
+    numbers = [entry["rows"], entry["names_bytes"], *entry["removed"], *guessed]
     if not all(type(number) is int for number in numbers):
         raise TypeError(f"block {entry['name']!r} must have whole numbers")
-    return Block(entry["name"], entry["rows"], entry["names_bytes"], tuple(entry["removed"]))
+    size = entry["rows"], entry["names_bytes"]
+    return Block(entry["name"], *size, tuple(entry["removed"]), tuple(guessed))
 
 
 def clear_strays(folder: Path, blocks: Sequence[Block] | None) -> None:

@@ -287,6 +287,12 @@ class Ranking:
         return f"Only differences between scores mean something; {limit}."
 
 
+def note_of_guesses(models: Sequence[str]) -> str:
+    """For the reader of a ranking: which of its models were never seen."""
+    more = f" and {len(models) - 5} more" if len(models) > 5 else ""
+    return f"added without features, their places are guesses: {', '.join(models[:5])}{more}"
+
+
 def _read_scores(names: Sequence[str], scores: ArrayLike) -> NDArray[np.float32]:
     """A float32 copy of the scores, checked against the names."""
     if len(set(names)) != len(names):

@@ -18,7 +18,7 @@ from spider_jax.attention import LAYER_NORM_EPSILON, Weights
 from spider_jax.errors import InputError
 from spider_jax.folding import Checkpoint, check_form, check_precision, fold_checkpoint
 from spider_jax.memory import Memory
-from spider_jax.ranking import Ranking
+from spider_jax.ranking import Ranking, note_of_guesses
 from spider_jax.rerank import OwnMaps
 from spider_jax.scaling import Scaling
 from spider_jax.scoring import score_pairs
@@ -88,11 +88,6 @@ class SpiderNet(nnx.Module):
             own_project=None if self.own_project is None else _of(self.own_project),
             own_bias=None if self.own_bias is None else _of(self.own_bias),
         )
-
-
-def _few(names: Sequence[str]) -> str:
-    """The first of many names."""
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _of(parameter: nnx.Param[Array] | None) -> Array:
@@ -246,7 +241,7 @@ class Spider:
         scores = self.scores([tokens], None if deviations is None else [deviations])[0]
         notes = [CENTRES_ONLY] if deviations is None and self.memory is not None else []
         if self.guessed:
-            notes.append(f"added without features, their places are guesses: {_few(self.guessed)}")
+            notes.append(note_of_guesses(self.guessed))
         ranking = Ranking.from_scores(
             self.models,
             scores,

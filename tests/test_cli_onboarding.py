@@ -107,7 +107,15 @@ def test_what_cannot_be_added_is_listed(
     (line,) = found.err.splitlines()
     assert line.startswith("spider-jax: skipped: narrow: ")
     found = command("rank", tmp_path / "cold", small_zoo, "birds")
-    assert "note: added without features, their places are guesses: wide" in found.out
+    told = "note: added without features, their places are guesses: wide"
+    assert told in found.out
+    command("index", "build", tmp_path / "cold", tmp_path / "index")
+    best = ("index", "top-k", tmp_path / "index", small_zoo, "birds", "-k")
+    assert told in command(*best, 3).out
+    command("index", "remove", tmp_path / "index", "wide")
+    assert "guesses" not in command(*best, 3).out
+    command("index", "append", tmp_path / "index", tmp_path / "cold", "wide")
+    assert told in command(*best, 3).out
 
 
 def test_they_refuse(saved: Path, small_zoo: Path, command: Command, tmp_path: Path) -> None:
