@@ -77,9 +77,11 @@ def padded(F, y, rows=64, width=8, classes=8):
 def with_directions(F, y, r):
     """The arguments of the core for features as they are, with their r leading directions."""
     _, _, Y, rows, *options = padded(F, y, width=max(F.shape))
-    Z, V = np.zeros((64, F.shape[1])), np.linalg.svd(F - F.mean(0))[2][:r].T
-    Z[: len(F)] = F - F.mean(0)
-    return (Z, ((Z @ V) ** 2).sum(0), Y, rows, *options, V)
+    width, V = F.shape[1], np.linalg.svd(F - F.mean(0))[2][:r].T
+    Z = np.zeros((64, width + 3))
+    Z[: len(F), :width] = F - F.mean(0)
+    Z[: len(F), width] = 1
+    return (Z, ((Z[:, :width] @ V) ** 2).sum(0), Y, rows, *options, V)
 
 
 @pytest.mark.parametrize(

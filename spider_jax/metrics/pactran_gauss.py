@@ -14,6 +14,7 @@ from spider_jax.metrics.statistics import Statistics
 
 LEADING = 255  # directions in which the equations are solved first; 256 with the intercept
 ROUNDS = 2  # of the iteration that finds them
+COLUMN_STEP = 16  # 2,064 columns; products of rows of 2,048 float32 take 1.5 times as long
 WHOLE_UP_TO = 1024  # of this size and below an eigendecomposition costs less than it saves
 JITTER = 1e-13  # of the trace: no rounding makes the Gram matrix indefinite beyond it
 
@@ -77,17 +78,19 @@ def _coordinates(given: Statistics) -> tuple[Float64, Float64, Float64 | None]:
     if size <= WHOLE_UP_TO:
         Z = pad(given.coordinates(size), ROW_BUCKET, ROW_BUCKET)
         return Z, (Z**2).sum(0), None
+    Z = np.zeros((bucket(given.n, ROW_BUCKET), bucket(size + 1, COLUMN_STEP)))
+    F = Z[: given.n, :size]
     if given.tall:
-        Z = np.zeros((bucket(given.n, ROW_BUCKET), bucket(size, ROW_BUCKET)))
         for where, block in given.blocks():
-            Z[where, :size] = block
-        Z[: given.n] -= Z[: given.n].mean(0)
+            F[where] = block
+        F -= F.mean(0)
     else:
         gram = given.centred.gram
         jitter = max(JITTER * np.trace(gram), np.finfo(np.float64).tiny)
-        L = np.linalg.cholesky(gram + np.diag(np.full(size, jitter)))
-        Z = pad(L, ROW_BUCKET, ROW_BUCKET)
-    return Z, *_leading(Z)
+        F[:] = np.linalg.cholesky(gram + np.diag(np.full(size, jitter)))
+    s, V = _leading(Z[:, :size])
+    Z[: given.n, size] = 1
+    return Z, s, V
 
 
 def _leading(Z: Float64) -> tuple[Float64, Float64]:
@@ -118,7 +121,7 @@ def pactran_core(
     width: Float[Array, ""],
     penalty: Float[Array, ""],
     prior_variance: Float[Array, ""],
-    V: Float[Array, "k r"] | None = None,
+    V: Float[Array, "K r"] | None = None,
 ) -> Float[Array, ""]:
     """PACTran-Gauss from padded coordinates Z of the centred features: Z Z^T = F_c F_c^T.
 
@@ -128,22 +131,24 @@ def pactran_core(
     Args:
         Z: centred, with orthogonal columns of squared length s. targets: one-hot. rows: real ones.
         n, width: N and D without padding. penalty, prior_variance: as in `pactran_gauss`.
-        V: if given, orthonormal directions, leading ones; the columns of Z V are orthogonal and s
-            their squared lengths, those of Z are free.
+        V: if given, orthonormal directions, leading ones, of the first K of Z's columns: those of
+            Z V are orthogonal and s their squared lengths, Z's are free. Behind the K stands the
+            intercept, `rows`: Z is large then, and not copied again.
     """
     real = rows[:, None].astype(Z.dtype)
     Y = targets.T
     classes = (Y.sum(1) > 0).sum().astype(Z.dtype)
     # the intercept is a column of ones without a penalty: the columns are centred, so orthogonal
-    X = jnp.concatenate([Z, real], axis=1)
-    ridge = jnp.full(X.shape[1], 1 / (penalty * n)).at[-1].set(0.0)
-    squares, leading = (Z**2).sum(1), None
+    X, place = (jnp.concatenate([Z, real], 1), Z.shape[1]) if V is None else (Z, len(V))
+    ridge = jnp.full(X.shape[1], 1 / (penalty * n)).at[place].set(0.0)
+    squares, leading = (X**2).sum(1), None
     if V is not None:
-        tail = jnp.maximum(squares.sum() - s.sum(), 0) / (jnp.minimum(n, width) - V.shape[1])
-        one = jnp.zeros((X.shape[1], 1), V.dtype).at[-1].set(1.0)
-        leading = Leading(jnp.hstack([jnp.pad(V, ((0, 1), (0, 0))), one]), tail)
+        tail = jnp.maximum(squares.sum() - n - s.sum(), 0) / (jnp.minimum(n, width) - V.shape[1])
+        one = jnp.zeros((X.shape[1], 1), V.dtype).at[place].set(1.0)
+        behind = ((0, X.shape[1] - place), (0, 0))
+        leading = Leading(jnp.hstack([jnp.pad(V, behind), one]), tail)
     fit = minimize_cross_entropy(X, jnp.append(s, n), Y, real[:, 0], ridge, n, leading)
     spread = (fit.probabilities * (1 - fit.probabilities)).sum(0)
-    hessian = (squares + 1) @ spread + width * classes / (penalty * n)
+    hessian = squares @ spread + width * classes / (penalty * n)
     flatness = jnp.log(hessian * penalty * n / (width * classes))
     return -(fit.loss + 0.5 * classes * prior_variance / (penalty * n) * flatness)
