@@ -126,9 +126,14 @@ def test_index_json_says_what_it_is(tmp_path: Path) -> None:
     assert list(content)[:3] == ["format", "version", "created_with"]
     assert (content["format"], content["version"]) == ("spider_jax/index", 1)
     assert content["created_with"]["numpy"] == np.__version__
-    assert content["blocks"] == [
-        {"name": "00000000", "rows": 3, "names_bytes": len("m0\nm1\nm2\n"), "removed": []}
-    ]
+    (block,) = content["blocks"]
+    assert block == {
+        "name": "00000000",
+        "rows": 3,
+        "names_bytes": len("m0\nm1\nm2\n"),
+        "removed": [],
+        "guessed": [],
+    }
     assert (content["members"], content["precision"]) == (3, "float32")
     assert (len(index), list(index.names())) == (3, ["m0", "m1", "m2"])
     assert not (tmp_path / "index" / "building.json").exists()

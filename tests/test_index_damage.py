@@ -136,6 +136,8 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a negative removed row": lambda c: c["blocks"][0].update(removed=[-1]),
     "a row removed twice": lambda c: c["blocks"][0].update(removed=[0, 0]),
     "half a removed row": lambda c: c["blocks"][0].update(removed=[0.5]),
+    "a guessed row too many": lambda c: c["blocks"][0].update(guessed=[5]),
+    "guesses as text": lambda c: c["blocks"][0].update(guessed="1"),
 }
 
 
@@ -146,6 +148,13 @@ def test_an_index_json_that_does_not_fit(folder: Path, case: str, refused: Refus
     (folder / "index.json").write_text(json.dumps(content))
     with refused(folder):
         ZooIndex.open(folder)
+
+
+def test_an_index_of_before_guesses_were_listed(folder: Path) -> None:
+    content = json.loads((folder / "index.json").read_text())
+    del content["blocks"][0]["guessed"]
+    (folder / "index.json").write_text(json.dumps(content))
+    assert ZooIndex.open(folder).blocks[0].guessed == ()
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff", b"null"])
