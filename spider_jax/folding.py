@@ -27,7 +27,8 @@ from spider_jax.memory import Memory, Recall
 
 # Rows of a chunk at most: small zoos are padded to it, large ones pay a call for each.
 CHUNK = {"many": 1024, "few": 48}
-CHUNK_NUMBERS = 1 << 19  # of a chunk's [rows, d]: 2 MB, what a core keeps in its cache
+CHUNK_NUMBERS = 1 << 19  # of a chunk's [E, rows, d]: 2 MB, what a core keeps in its cache
+LEAST_CHUNK = 128  # below that a call costs more than its rows
 PRECISIONS = ("float32", "bfloat16")
 # Tokens up to so much wider than d are used as they come [measured in bench/bench_scoring.py].
 RAW_TOKENS = 1.3
@@ -93,14 +94,16 @@ class Checkpoint(NamedTuple):
     recall: Recall | None = None
 
 
-def chunk_rows(form: str, d: int) -> int:
-    """Rows of a chunk of a spider of width d.
+def chunk_rows(form: str, members: int, d: int) -> int:
+    """Rows of a chunk of a spider of so many members and width d: for its life.
 
-    >>> [chunk_rows("many", d) for d in (256, 512, 768, 1024)], chunk_rows("few", 1024)
-    ([1024, 1024, 512, 512], 48)
+    >>> [chunk_rows("many", E, d) for E, d in ((1, 256), (1, 768), (1, 1024), (5, 256), (5, 1024))]
+    [1024, 512, 512, 256, 128]
+    >>> chunk_rows("few", 5, 1024)
+    48
     """
-    in_cache = 1 << (max(1, CHUNK_NUMBERS // d).bit_length() - 1)
-    return CHUNK[form] if form == "few" else min(CHUNK[form], max(CHUNK["few"], in_cache))
+    in_cache = 1 << (max(1, CHUNK_NUMBERS // (members * d)).bit_length() - 1)
+    return CHUNK[form] if form == "few" else min(CHUNK[form], max(LEAST_CHUNK, in_cache))
 
 
 def fold_checkpoint(
@@ -132,7 +135,7 @@ def fold_checkpoint(
     check_form(form)
     maps, shared = fold_shared(members, form)
     theta = np.asarray(members.theta)
-    size = chunk_rows(form, theta.shape[-1])
+    size = chunk_rows(form, len(theta), theta.shape[-1])
     targets = None if memory is None else np.ascontiguousarray(memory.targets.T)[None]
     chunks = tuple(
         fold_chunk(maps, theta, targets, slice(start, start + size), size, precision)

@@ -206,7 +206,7 @@ def _fold(
 ) -> ModelRows:
     """The rows of a block, in the form for many models and in its chunks."""
     chunks: list[Any] = []
-    size = chunk_rows("many", theta.shape[-1])
+    size = chunk_rows("many", len(theta), theta.shape[-1])
     for start in range(0, theta.shape[1], size):
         which = slice(start, min(start + size, theta.shape[1]))
         rows = fold_chunk(maps, theta, targets, which, size, precision)

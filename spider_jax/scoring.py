@@ -67,8 +67,8 @@ def _chunk_scores(rows: ModelRows, shared: Shared, side: TaskSide) -> Float[Arra
 
 
 score_chunk = jax.jit(_chunk_scores)
-# The same for one core. XLA's threads sleep between the steps of a chunk, a few 100 us each: whole
-# chunks dealt over the cores take 0.8 of the time [two cores, 1,000 to 10,000 models].
+# The same for one core. XLA's threads sleep between the steps of a chunk, a few 100 us each: chunks
+# and tasks dealt over the cores take .8 of the time [two cores, 10,000 models and more].
 _score_on_one_core = jax.jit(_chunk_scores, compiler_options={"xla_cpu_multi_thread_eigen": False})
 
 
@@ -206,7 +206,7 @@ def score_pairs(
         float32 [E, T, M].
     """
     form, blocks, first = checkpoint.form, [], 0
-    rows = chunk_rows(form, checkpoint.shared.head.shape[-1])
+    rows = chunk_rows(form, *checkpoint.shared.head.shape)
     for block, real in task_blocks(checkpoint.shared, tokens, mask, rows=rows):
         scaled = block if scaling is None else apply_scaling(scaling, block, real)
         spread = None if deviations is None else deviations[first : first + len(block)]
@@ -246,9 +246,28 @@ def _block_scores(
         found = [_score_block(rows, shared, tokens, mask, memory, form=form) for rows in chunks]
         return [np.asarray(scores) for scores in found]  # all were on their way before
     side = task_side(shared, tokens, mask, form=form)._replace(memory=memory)
-    if jax.default_backend() == "cpu":
-        return over_cores(lambda rows: np.asarray(_score_on_one_core(rows, shared, side)), chunks)
-    return [np.asarray(scores) for scores in [score_chunk(r, shared, side) for r in chunks]]
+    if jax.default_backend() != "cpu":
+        return [np.asarray(scores) for scores in [score_chunk(r, shared, side) for r in chunks]]
+    pairs = [(rows, task) for task in _one_by_one(side) for rows in chunks]
+    found = over_cores(lambda pair: np.asarray(_score_on_one_core(pair[0], shared, pair[1])), pairs)
+    n = len(chunks)
+    return [np.concatenate(found[i::n], axis=1) for i in range(n)] if len(found) > n else found
+
+
+def _one_by_one(side: TaskSide) -> list[TaskSide]:
+    """The tasks of a block, each for itself."""
+    if len(side.mask) == 1:
+        return [side]
+    held = jax.tree.map(np.asarray, side)
+    return [
+        TaskSide(
+            held.partners[:, t : t + 1],
+            held.values[:, t : t + 1],
+            held.mask[t : t + 1],
+            None if held.memory is None else held.memory[t : t + 1],
+        )
+        for t in range(len(held.mask))
+    ]
 
 
 def task_blocks(
