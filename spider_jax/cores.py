@@ -1,49 +1,110 @@
-"""Calls that use one core each, dealt over the cores."""
+"""Programs that run on one core each, dealt over the cores.
+
+JAX's own CPU device deals every step of a program over its threads. In calls of a few milliseconds
+they are woken 10 to 20 times, 50 to 100 us each, and wait longer than they work.
+"""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from spider_jax.device_blocks import ALIGNMENT
+
+THREADS_OF_A_CLIENT = "PJRT_NPROC"  # read once, where a client of XLA begins
 
 Given = TypeVar("Given")
 Found = TypeVar("Found")
 
 
-def usable_cores() -> int:
-    """How many this process may use.
-
-    >>> usable_cores() >= 1
-    True
-    """
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 @lru_cache(maxsize=1)
-def _helpers(process: int, threads: int) -> ThreadPoolExecutor:
-    """Threads beside the caller's, kept: to start them costs more than a short call."""
-    return ThreadPoolExecutor(threads, thread_name_prefix=f"spider_jax-{process}")
+def one_core() -> jax.Device:
+    """A CPU device whose programs run where they are called, in that thread alone.
+
+    It is a client of XLA beside JAX's own, with one thread, that does not dispatch: no option of a
+    program has that effect (XLA reads `xla_cpu_multi_thread_eigen` no more). Where jaxlib has no
+    such constructor it is JAX's CPU device, as right and slower.
+    """
+    before = os.environ.get(THREADS_OF_A_CLIENT)
+    os.environ[THREADS_OF_A_CLIENT] = "1"
+    try:
+        from jaxlib.xla_client import make_cpu_client
+
+        client: Any = make_cpu_client(asynchronous=False)
+        device: jax.Device = client.devices()[0]
+        return device
+    except (ImportError, AttributeError, TypeError):
+        return jax.devices("cpu")[0]
+    finally:
+        if before is None:
+            del os.environ[THREADS_OF_A_CLIENT]
+        else:
+            os.environ[THREADS_OF_A_CLIENT] = before
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Memory, not set to anything, that a program reads where it is: elsewhere XLA copies it.
+
+    >>> aligned((2, 3), "float32").ctypes.data % ALIGNMENT
+    0
+    """
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def over_cores(call: Callable[[Given], Found], items: Sequence[Given]) -> list[Found]:
-    """[call(item) for item in items], every core with a share of them, the caller's included.
+    """[call(item) for item in items], by a thread on each core; a single item by the caller.
 
     Args:
-        call: leaves the interpreter's lock for most of its time. items: of about the same cost.
+        call: leaves the interpreter's lock for most of its time, deals nothing itself. items:
+            whoever is free takes the next.
 
     Raises:
-        Exception: the first that a call of the caller's share raises, else of another's.
+        Exception: one that a call raises.
     """
-    cores = min(usable_cores(), len(items))
-    if cores < 2:
+    cores = _cores()
+    if min(len(cores), len(items)) < 2:
         return [call(item) for item in items]
-    pool = _helpers(os.getpid(), usable_cores() - 1)  # not that of a process that was forked
-    shares = [pool.submit(_each, call, items[core::cores]) for core in range(1, cores)]
-    found = [_each(call, items[::cores]), *(share.result() for share in shares)]
-    return [found[i % cores][i // cores] for i in range(len(items))]
+    queue, found = enumerate(items), [None] * len(items)
+
+    def work() -> None:
+        for i, item in queue:  # the interpreter's lock makes taking the next one step
+            found[i] = call(item)  # type: ignore[call-overload]
+
+    pool = _threads(os.getpid(), cores)  # not that of a process that was forked
+    for done in [pool.submit(work) for _ in range(min(len(cores), len(items)))]:
+        done.result()
+    return found  # type: ignore[return-value]
 
 
-def _each(call: Callable[[Given], Found], items: Sequence[Given]) -> list[Found]:
-    return [call(item) for item in items]
+def _cores() -> tuple[int, ...]:
+    """Numbers of the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
+
+
+@lru_cache(maxsize=1)
+def _threads(process: int, cores: tuple[int, ...]) -> ThreadPoolExecutor:
+    """A thread that stays on each core, kept: to start them costs more than a short call.
+
+    Some kernels wake a sleeping thread on its waker's core, where it waits for 3 ms although
+    another is idle [Linux 6.18, virtual machine]. Processes begin with different cores.
+    """
+    first = process % len(cores)
+    places = iter(cores[first:] + cores[:first])
+    return ThreadPoolExecutor(len(cores), f"spider_jax-{process}", _stay, (places,))
+
+
+def _stay(places: Iterator[int]) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        with suppress(OSError):  # where it is not allowed, the kernel places it
+            os.sched_setaffinity(0, {next(places)})

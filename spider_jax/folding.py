@@ -22,11 +22,12 @@ from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from spider_jax.attention import Weights
+from spider_jax.cores import one_core
 from spider_jax.errors import InputError
 from spider_jax.memory import Memory, Recall
 
 # Rows of a chunk at most: small zoos are padded to it, large ones pay a call for each.
-CHUNK = {"many": 1024, "few": 48}
+CHUNK = {"many": 512, "few": 24}
 CHUNK_NUMBERS = 1 << 19  # of a chunk's [E, rows, d]: 2 MB, what a core keeps in its cache
 LEAST_CHUNK = 128  # below that a call costs more than its rows
 PRECISIONS = ("float32", "bfloat16")
@@ -98,9 +99,9 @@ def chunk_rows(form: str, members: int, d: int) -> int:
     """Rows of a chunk of a spider of so many members and width d: for its life.
 
     >>> [chunk_rows("many", E, d) for E, d in ((1, 256), (1, 768), (1, 1024), (5, 256), (5, 1024))]
-    [1024, 512, 512, 256, 128]
+    [512, 512, 512, 256, 128]
     >>> chunk_rows("few", 5, 1024)
-    48
+    24
     """
     in_cache = 1 << (max(1, CHUNK_NUMBERS // (members * d)).bit_length() - 1)
     return CHUNK[form] if form == "few" else min(CHUNK[form], max(LEAST_CHUNK, in_cache))
@@ -144,6 +145,8 @@ def fold_checkpoint(
     loop = jax.default_backend() != "cpu" if compiled_loop is None else compiled_loop
     if loop:
         chunks = (jax.tree.map(lambda *a: jnp.stack(a), *chunks),)
+    elif jax.default_backend() == "cpu":
+        chunks, shared, maps = jax.device_put((chunks, shared, maps), one_core())
     kept = None if memory is None else memory.recall
     return Checkpoint(chunks, shared, theta.shape[1], form, loop, maps, kept)
 

@@ -14,13 +14,14 @@ from jaxtyping import Array, Bool, Float
 from numpy.typing import NDArray
 
 from spider_jax.attention import LAYER_NORM_EPSILON
-from spider_jax.cores import over_cores
+from spider_jax.cores import aligned, over_cores
 from spider_jax.folding import Checkpoint, ModelRows, Shared, centre, chunk_rows, dot
 from spider_jax.memory import Recall, recall
 from spider_jax.scaling import Scaling, apply_scaling
 
 # Numbers of one intermediate [E, T, m, d] of a call: tasks are scored in blocks that respect it.
 BLOCK = 1 << 21
+HALVED = 64  # from so many classes on two cores share what a task brings
 
 
 class TaskSide(NamedTuple):
@@ -54,7 +55,8 @@ def task_side(
     return TaskSide(partners, values, mask)
 
 
-def _chunk_scores(rows: ModelRows, shared: Shared, side: TaskSide) -> Float[Array, "E T m"]:
+@jax.jit
+def score_chunk(rows: ModelRows, shared: Shared, side: TaskSide) -> Float[Array, "E T m"]:
     """Scores of one chunk of models on a block of tasks by every member.
 
     The keys' type says in what type products are taken; what is summed is float32.
@@ -64,12 +66,6 @@ def _chunk_scores(rows: ModelRows, shared: Shared, side: TaskSide) -> Float[Arra
     if rows.memory is None or side.memory is None:
         return scores
     return scores + dot(side.memory, rows.memory[0].T)[None]
-
-
-score_chunk = jax.jit(_chunk_scores)
-# The same for one core. XLA's threads sleep between the steps of a chunk, a few 100 us each: chunks
-# and tasks dealt over the cores take .8 of the time [two cores, 10,000 models and more].
-_score_on_one_core = jax.jit(_chunk_scores, compiler_options={"xla_cpu_multi_thread_eigen": False})
 
 
 def _score_all(
@@ -241,33 +237,69 @@ def _block_scores(
     memory: NDArray[np.float32] | None,
 ) -> list[NDArray[np.float32]]:
     """Scores [E, T, m] of every chunk."""
+    if jax.default_backend() == "cpu" and not checkpoint.compiled_loop:
+        return _scores_on_cores(checkpoint, np.asarray(tokens), mask, memory)
     chunks, shared, form = checkpoint.chunks, checkpoint.shared, checkpoint.form
     if form == "few" or checkpoint.compiled_loop:
         found = [_score_block(rows, shared, tokens, mask, memory, form=form) for rows in chunks]
-        return [np.asarray(scores) for scores in found]  # all were on their way before
-    side = task_side(shared, tokens, mask, form=form)._replace(memory=memory)
-    if jax.default_backend() != "cpu":
-        return [np.asarray(scores) for scores in [score_chunk(r, shared, side) for r in chunks]]
-    pairs = [(rows, task) for task in _one_by_one(side) for rows in chunks]
-    found = over_cores(lambda pair: np.asarray(_score_on_one_core(pair[0], shared, pair[1])), pairs)
+    else:
+        side = task_side(shared, tokens, mask, form=form)._replace(memory=memory)
+        found = [score_chunk(rows, shared, side) for rows in chunks]
+    return [np.asarray(scores) for scores in found]  # all were on their way before
+
+
+def _scores_on_cores(
+    checkpoint: Checkpoint,
+    tokens: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    memory: NDArray[np.float32] | None,
+) -> list[NDArray[np.float32]]:
+    """Scores [E, T, m] of every chunk: calls of one core each, of a chunk of models on a task."""
+    chunks, shared, form = checkpoint.chunks, checkpoint.shared, checkpoint.form
+    sides = [] if form == "few" else _sides_on_cores(shared, tokens, mask)
+
+    def scores(pair: tuple[ModelRows, int]) -> NDArray[np.float32]:
+        rows, t = pair
+        recalled: Any = None if memory is None else memory[t : t + 1]
+        if form == "few":
+            task = tokens[t : t + 1], mask[t : t + 1], recalled
+            return np.asarray(_score_block(rows, shared, *task, form=form))
+        return np.asarray(score_chunk(rows, shared, sides[t]._replace(memory=recalled)))
+
+    pairs = [(rows, t) for t in range(len(tokens)) for rows in chunks]
+    found = over_cores(scores, pairs)
     n = len(chunks)
     return [np.concatenate(found[i::n], axis=1) for i in range(n)] if len(found) > n else found
 
 
-def _one_by_one(side: TaskSide) -> list[TaskSide]:
-    """The tasks of a block, each for itself."""
-    if len(side.mask) == 1:
-        return [side]
-    held = jax.tree.map(np.asarray, side)
-    return [
-        TaskSide(
-            held.partners[:, t : t + 1],
-            held.values[:, t : t + 1],
-            held.mask[t : t + 1],
-            None if held.memory is None else held.memory[t : t + 1],
-        )
-        for t in range(len(held.mask))
+def _sides_on_cores(
+    shared: Shared, tokens: NDArray[np.float32], mask: NDArray[np.bool_]
+) -> list[TaskSide]:
+    """What every task brings; a lone task of many classes is dealt in two halves."""
+    C = mask.shape[1]
+    size = C // 2 if len(tokens) == 1 and C >= HALVED else C
+    parts = [
+        (slice(t, t + 1), slice(start, start + size))
+        for t in range(len(tokens))
+        for start in range(0, C, size)
     ]
+    found = over_cores(lambda part: task_side(shared, tokens[part], mask[part], form="many"), parts)
+    if size == C:
+        return found
+    return [_joined(*halves) for halves in zip(found[::2], found[1::2], strict=True)]
+
+
+def _joined(*halves: TaskSide) -> TaskSide:
+    """One task side of its halves, in memory that is read where it is."""
+
+    def join(*arrays: Array, axis: int) -> NDArray[Any]:
+        shape = list(arrays[0].shape)
+        shape[axis] = sum(a.shape[axis] for a in arrays)
+        out = aligned(tuple(shape), arrays[0].dtype)
+        return np.concatenate([np.asarray(a) for a in arrays], axis, out=out)
+
+    partners, values, mask, _ = zip(*halves, strict=True)
+    return TaskSide(join(*partners, axis=2), join(*values, axis=2), join(*mask, axis=1))  # type: ignore[arg-type]
 
 
 def task_blocks(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from spider_jax.cores import aligned
 from spider_jax.errors import InputError
 from spider_jax.metrics.inputs import check_labels, finite_features
 from spider_jax.store import FeatureStore
@@ -325,9 +326,10 @@ def pad_tokens(
         [T, C, D] with zero rows as padding, and the mask [T, C].
     """
     C = classes or class_bucket(max(len(task) for task in tokens))
-    padded = np.zeros((len(tokens), C, tokens[0].shape[1]), np.float32)
+    padded = aligned((len(tokens), C, tokens[0].shape[1]), np.float32)
     mask = np.zeros((len(tokens), C), bool)
     for i, task in enumerate(tokens):
         padded[i, : len(task)] = task
+        padded[i, len(task) :] = 0
         mask[i, : len(task)] = True
     return padded, mask

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spider_jax.attention import Weights, score_tasks
 from spider_jax.folding import CHUNK, fold_checkpoint
-from spider_jax.scoring import _score_on_one_core, score_chunk, score_pairs, task_side
+from spider_jax.scoring import score_chunk, score_pairs, task_side
 from spider_jax.tasks import class_bucket, pad_tokens
 
 D, WIDTH = 6, 8  # keys in token space; WIDE tokens are projected
@@ -66,9 +66,9 @@ def with_padding(tokens, classes):
     return padded, np.arange(classes)[None] < len(tokens)
 
 
-def members(*w, form="many"):
+def members(*w, **settings):
     """An ensemble, folded as the spider does."""
-    return fold_checkpoint(jax.tree.map(lambda *a: jnp.stack(a), *w), form=form)
+    return fold_checkpoint(jax.tree.map(lambda *a: jnp.stack(a), *w), **settings)
 
 
 def in_chunks(folded, tokens, mask):
@@ -148,20 +148,22 @@ def test_an_unknown_precision_or_form_is_refused(refused):
 
 def test_a_new_task_of_a_known_bucket_compiles_nothing():
     scored = in_chunks(PAIR, *pad_tokens([centres(11, seed) for seed in range(3)]))
-    compiled = (score_chunk, _score_on_one_core, task_side)
+    compiled = (score_chunk, task_side)
     before = [call._cache_size() for call in compiled]
     again = in_chunks(PAIR, *pad_tokens([centres(c, 9) for c in (16, 9, 3)]))
     assert [call._cache_size() for call in compiled] == before
     assert again.shape == scored.shape
 
 
-def test_one_core_scores_as_all_of_them():
-    w, (tokens, mask) = weights(70, D=WIDE), with_padding(centres(33, D=WIDE), 64)
-    kept = members(w)
-    side = task_side(kept.shared, tokens, mask, form="many")
-    rows = kept.chunks[0]
-    one, all_of_them = (f(rows, kept.shared, side) for f in (_score_on_one_core, score_chunk))
-    close(one, all_of_them, 1e-6)
+@pytest.mark.parametrize(("form", "classes"), [("many", 33), ("many", 100), ("few", 100)])
+def test_pieces_of_one_core_score_as_a_compiled_loop_of_all_cores(form, classes):
+    w = weights(700, D=WIDE), weights(700, 1, D=WIDE)
+    tasks = pad_tokens([centres(classes, seed, D=WIDE) for seed in range(3)])
+    loop = members(*w, form=form, compiled_loop=True)
+    pieces = members(*w, form=form)
+    close(score_pairs(pieces, *tasks), score_pairs(loop, *tasks), 1e-6)
+    alone = [score_pairs(pieces, *(a[t : t + 1] for a in tasks)) for t in range(3)]
+    close(np.concatenate(alone, 1), score_pairs(pieces, *tasks), 1e-6)
 
 
 @pytest.mark.parametrize("size", [30, 3000])
