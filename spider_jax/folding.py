@@ -53,7 +53,7 @@ class Shared(NamedTuple):
     """What all models share: how tokens become keys' partners and values, and the read-out.
 
     project, project_bias: of tokens; of width 0 where tokens are used as they come. value: in the
-    form "few" [E, d, v], see `scoring._late_values`.
+    form "few" [E, d, v], see `scoring._few_values`.
     """
 
     project: Float[Array, "*E D p"]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spider_jax.attention import LAYER_NORM_EPSILON
 from spider_jax.cores import aligned, over_cores
-from spider_jax.folding import Checkpoint, ModelRows, Shared, centre, chunk_rows, dot
+from spider_jax.folding import CHUNK, Checkpoint, ModelRows, Shared, centre, chunk_rows, dot
 from spider_jax.memory import Recall, recall
 from spider_jax.scaling import Scaling, apply_scaling
 
@@ -27,8 +27,8 @@ HALVED = 64  # from so many classes on two cores share what a task brings
 class TaskSide(NamedTuple):
     """What a task brings to every pair: the partners of the keys and the centred values.
 
-    values: of width 0 in the form "few", where partners are averaged and then projected. memory:
-    how much every remembered task counts.
+    values: of width 0 in the form "few", where partners are averaged and then projected, unless
+    there are few of them too. memory: how much every remembered task counts.
     """
 
     partners: Float[Array, "E T C K"]
@@ -47,9 +47,12 @@ def task_side(
         partners = tokens
         if shared.project.shape[1]:
             partners = dot(tokens, shared.project) + shared.project_bias[None, None]
-        if form == "few":
+        if form == "many":
+            return partners, dot(partners, shared.value) + shared.value_bias[None, None]
+        if tokens.shape[1] > CHUNK["few"]:  # fewer averages are left to project than tokens
             return partners, partners[..., :0]
-        return partners, dot(partners, shared.value) + shared.value_bias[None, None]
+        values = jax.vmap(partial(_few_values, shared))(partners)
+        return partners, values + shared.value_bias[None, None]
 
     partners, values = jax.vmap(of_member)(shared)
     return TaskSide(partners, values, mask)
@@ -127,20 +130,20 @@ def attend(
     if values.shape[1]:
         attended = dot(weights, values.astype(kind))
     else:
-        attended = _late_values(shared, dot(weights, partners.astype(kind)))
+        attended = _few_values(shared, dot(weights, partners.astype(kind)))
         attended += (1 - self_weight * scale)[:, None] * shared.value_bias[None]
     return Attention(attended + (self_weight * scale)[:, None] * rows.self_value, top, total)
 
 
-def _late_values(shared: Shared, averaged: Float[Array, "m v"]) -> Float[Array, "m d"]:
-    """Averaged partners as values, the large matrix on the left.
+def _few_values(shared: Shared, partners: Float[Array, "m v"]) -> Float[Array, "m d"]:
+    """Some partners, or averages of them, as values: the large matrix on the left.
 
     XLA on CPU packs the right operand anew in every call: 48 rows by [1280, 1024] took 2.0 ms
     there and 0.7 ms on the left. Without the barriers it takes the transposes into the products,
     which then miss its fast kernels: 5.3 ms a call instead of 2.3 [42 models, 100 classes].
     """
     hold: Callable[[Array], Array] = jax.lax.optimization_barrier
-    return hold(dot(shared.value, hold(averaged).T)).T
+    return hold(dot(shared.value, hold(partners).T)).T
 
 
 def read_out(shared: Shared, h: Float[Array, "m d"]) -> Float[Array, " m"]:
