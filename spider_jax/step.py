@@ -239,6 +239,8 @@ def mean_gradient(
     No derivative is taken through a collective: the scores of all models are gathered, the loss is
     differentiated by them alone, and each device pulls back its own columns; then one sum.
     """
+    tasks = jnp.maximum(_sum(batch.weight.sum(), axes.data), 1)
+    batch = batch._replace(weight=batch.weight / tasks)  # here, not a pass over the gradient later
     parts = jax.tree.map(lambda a: a.reshape(config.accumulate, -1, *a.shape[1:]), batch)
 
     def add(carry: tuple[Array, Weights], part: _Batch) -> tuple[tuple[Array, Weights], None]:
@@ -250,19 +252,22 @@ def mean_gradient(
     else:
         nothing = jnp.float32(0), jax.tree.map(jnp.zeros_like, weights)
         (loss, gradient), _ = jax.lax.scan(add, nothing, parts)
-    both = tuple(axis for axis in axes if axis is not None)
-    rows = jax.lax.psum({name: getattr(gradient, name) for name in PER_MODEL}, axes.data)
+    rows = _sum({name: getattr(gradient, name) for name in PER_MODEL}, axes.data)
     no_rows: dict[str, Any] = dict.fromkeys(PER_MODEL)
-    gradient = jax.lax.psum(gradient._replace(**no_rows), both)
-    tasks = jnp.maximum(jax.lax.psum(batch.weight.sum(), axes.data), 1)
-    gradient = jax.tree.map(lambda g: g / tasks, gradient._replace(**rows))
-    return jax.lax.psum(loss, axes.data) / tasks, gradient
+    gradient = _sum(gradient._replace(**no_rows), axes.data, axes.model)
+    return _sum(loss, axes.data), gradient._replace(**rows)
+
+
+def _sum(tree: Any, *axes: str | None) -> Any:
+    """The sum over devices; over one, XLA on CPU would copy what it is given."""
+    several = tuple(axis for axis in axes if axis and jax.lax.axis_size(axis) > 1)
+    return jax.lax.psum(tree, several) if several else tree
 
 
 def _sum_gradient(
     config: TrainConfig, axes: Axes, models: int, weights: Weights, batch: _Batch
 ) -> tuple[Array, Weights]:
-    """Summed loss of this device's tasks, and its gradient through this device's models."""
+    """Weighted loss of this device's tasks, and its gradient through this device's models."""
     local, pull = jax.vjp(lambda w: _noisy_scores(config, axes, w, batch), weights)
 
     def total(scores: Array) -> Array:
@@ -348,7 +353,7 @@ def _clip(gradient: Weights, most: float, axes: Axes) -> Weights:
     """The gradient, shortened to a norm of at most `most` over all devices."""
     squares = jax.tree.map(lambda g: (g**2).sum(), gradient)
     rows = [getattr(squares, name) for name in PER_MODEL]
-    rows = rows if axes.model is None else jax.lax.psum(rows, axes.model)
+    rows = _sum(rows, axes.model)
     shared = [array for name, array in squares.arrays().items() if name not in PER_MODEL]
     norm = jnp.sqrt(sum(jax.tree.leaves([rows, shared])))
     return jax.tree.map(lambda g: g * (most / jnp.maximum(norm, most)), gradient)
