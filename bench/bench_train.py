@@ -33,6 +33,7 @@ from train_forms import (
     Call,
     Ours,
     Size,
+    Times,
     interleaved,
     lesson,
     ours_of,
@@ -138,6 +139,17 @@ def growth(size: Size, run: Run) -> dict[str, Any]:
     return found
 
 
+def growth_in_turn(sizes: Sequence[Size], run: Run) -> dict[str, Times]:
+    """Ours at every number of models, in turn: a machine's pace changes within minutes."""
+    calls: dict[str, tuple[Call, int, int]] = {}
+    for size in sizes:
+        steps = 5 * size.steps
+        ours = Ours(ours_of(start(size)), lesson(size, steps), size.B)
+        ours()
+        calls[str(size.M)] = ours, steps, run.runs
+    return interleaved(calls)
+
+
 def cell_rows(cells: Sequence[dict[str, Any]]) -> str:
     """A table of the cells."""
     rows = []
@@ -189,7 +201,10 @@ def page(found: dict[str, Any], run: Run) -> str:
         cell_rows(found["cells"]),
     ]
     if found["growth"]:
+        turns = found["growth in turn"]
+        us = ", ".join(f"{1e3 * t['median'] / int(M):.1f} at {int(M):,}" for M, t in turns.items())
         parts += ["## Growth over models, B = 4, d = 256", growth_rows(found["growth"])]
+        parts += [f"Ours alone, the sizes in turn: us a model {us}."]
     if found["devices"]:
         about = f"B = {DEVICES.B}, M = {DEVICES.M}, d = {DEVICES.d}"
         parts += [f"## Virtual devices on {found['threads']} cores, {about}"]
@@ -209,9 +224,12 @@ def main(run: Run) -> None:
         forms = (TORCH, COMPILED, PUBLISHED) if size.M <= CLASSES else (TORCH, COMPILED)
         found["cells"].append(cell(size, run, forms))
         print(found["cells"][-1], flush=True)
-    for size in GROWTH[:2] if run.small else GROWTH:
+    sizes = GROWTH[:2] if run.small else GROWTH
+    for size in sizes:
         found["growth"].append(growth(size, run))
         print(found["growth"][-1], flush=True)
+    turns = growth_in_turn(sizes, run)
+    found["growth in turn"] = {M: times._asdict() for M, times in turns.items()}
     found["devices"] = answer(begin(["devices"], 4)) | two_processes(1) | two_processes(2)
     write_json(run.out.with_suffix(".json"), "benchmark", found)
     write_text(run.out.with_suffix(".md"), page(found, run))
