@@ -28,7 +28,7 @@ def one_core() -> jax.Device:
     """A CPU device whose programs run where they are called, in that thread alone.
 
     It is a client of XLA beside JAX's own, with one thread, that does not dispatch: no option of a
-    program has that effect (XLA reads `xla_cpu_multi_thread_eigen` no more). Where jaxlib has no
+    program has that effect (`xla_cpu_multi_thread_eigen` has none in jax 0.10). Where jaxlib has no
     such constructor it is JAX's CPU device, as right and slower.
     """
     before = os.environ.get(THREADS_OF_A_CLIENT)

@@ -138,15 +138,17 @@ def fold_checkpoint(
     theta = np.asarray(members.theta)
     size = chunk_rows(form, len(theta), theta.shape[-1])
     targets = None if memory is None else np.ascontiguousarray(memory.targets.T)[None]
-    chunks = tuple(
+    on_cpu = jax.default_backend() == "cpu"
+    loop = not on_cpu if compiled_loop is None else compiled_loop
+    device = one_core() if on_cpu and not loop else None  # None: where they are
+    folded = (
         fold_chunk(maps, theta, targets, slice(start, start + size), size, precision)
         for start in range(0, theta.shape[1], size)
     )
-    loop = jax.default_backend() != "cpu" if compiled_loop is None else compiled_loop
+    chunks = tuple(jax.device_put(rows, device) for rows in folded)
+    shared, maps = jax.device_put((shared, maps), device)
     if loop:
         chunks = (jax.tree.map(lambda *a: jnp.stack(a), *chunks),)
-    elif jax.default_backend() == "cpu":
-        chunks, shared, maps = jax.device_put((chunks, shared, maps), one_core())
     kept = None if memory is None else memory.recall
     return Checkpoint(chunks, shared, theta.shape[1], form, loop, maps, kept)
 

@@ -280,7 +280,7 @@ def _sides_on_cores(
 ) -> list[TaskSide]:
     """What every task brings; a lone task of many classes is dealt in two halves."""
     C = mask.shape[1]
-    size = C // 2 if len(tokens) == 1 and C >= HALVED else C
+    size = -(-C // 2) if len(tokens) == 1 and C >= HALVED else C
     parts = [
         (slice(t, t + 1), slice(start, start + size))
         for t in range(len(tokens))

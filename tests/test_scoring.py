@@ -1,5 +1,7 @@
 """Folded scores against full attention in float64, and what must not change a score."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -139,6 +141,25 @@ def test_bfloat16_is_near_and_is_not_float32(D):
     assert 1e-5 < np.abs(rough - exact).max() < 5e-2 * np.ptp(exact)
 
 
+@pytest.mark.parametrize("models", [4, 20])  # averages of 7 classes are projected, or 7 classes
+def test_gradients_are_the_differences_of_a_float64_reference(models):
+    w, tokens = weights(models), centres(7)
+    slope = np.random.default_rng(2).normal(size=models)
+    padded, mask = map(jnp.asarray, with_padding(tokens, 8))
+    gradient = jax.grad(lambda w: (score_tasks(w, padded, mask)[0] * slope).sum())(w)
+    wide = {name: np.asarray(array, np.float64) for name, array in w.arrays().items()}
+
+    def total(**moved):
+        at = SimpleNamespace(**wide | moved)
+        return slope @ [expected_score(at, m, tokens.astype(np.float64)) for m in range(models)]
+
+    for name, start in wide.items():
+        way = np.random.default_rng(3).normal(size=start.shape)
+        ahead, behind = (total(**{name: start + h * way}) for h in (1e-5, -1e-5))
+        found = float((np.asarray(getattr(gradient, name), np.float64) * way).sum())
+        assert found == pytest.approx((ahead - behind) / 2e-5, rel=1e-4, abs=1e-4), name
+
+
 def test_an_unknown_precision_or_form_is_refused(refused):
     with refused("precision", "float16"):
         fold_checkpoint(jax.tree.map(lambda a: a[None], weights()), precision="float16")
@@ -164,6 +185,13 @@ def test_pieces_of_one_core_score_as_a_compiled_loop_of_all_cores(form, classes)
     close(score_pairs(pieces, *tasks), score_pairs(loop, *tasks), 1e-6)
     alone = [score_pairs(pieces, *(a[t : t + 1] for a in tasks)) for t in range(3)]
     close(np.concatenate(alone, 1), score_pairs(pieces, *tasks), 1e-6)
+
+
+@pytest.mark.parametrize("padded", [64, 65, 67])
+def test_halves_of_any_number_of_classes_make_the_task(padded):
+    w, task = weights(9, D=WIDE), with_padding(centres(61, D=WIDE), padded)
+    found = score_pairs(members(jax.tree.map(jnp.asarray, w)), *task)[0]
+    close(found[0], [expected_score(w, m, centres(61, D=WIDE)) for m in range(9)], 2e-6)
 
 
 @pytest.mark.parametrize("size", [30, 3000])

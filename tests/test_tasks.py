@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from spider_jax import tasks
 from spider_jax.tasks import (
     TaskConfig,
     class_bucket,
@@ -65,7 +66,8 @@ def test_tasks_of_a_bucket_are_found_together():
     assert class_buckets(tokens) == {8: [0, 2], 16: [1, 4], 72: [3]}
 
 
-def test_tokens_are_padded_to_the_bucket_of_the_largest_task():
+def test_tokens_are_padded_to_the_bucket_of_the_largest_task(monkeypatch):
+    monkeypatch.setattr(tasks, "aligned", lambda shape, dtype: np.full(shape, 7, dtype))
     rng = np.random.default_rng(0)
     tokens = [rng.normal(size=(c, 4)).astype(np.float32) for c in (3, 9, 1)]
     padded, mask = pad_tokens(tokens)
