@@ -1,6 +1,7 @@
 """The best 100 of 1,000,000 models: our index on disk against faiss, and against the disk itself.
 
-    pip install -e ".[bench]" && python bench/bench_index.py --out bench/results/index --folder FOLDER
+    pip install -e ".[bench]"
+    python bench/bench_index.py --out bench/results/index --folder FOLDER
 
 Random tokens of d = 256, one task of C = 100 classes. Every search runs in a process of its own, so
 that ru_maxrss is its own; warm: after a first search has read the pages, median of five; cold:
