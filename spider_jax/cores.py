@@ -4,6 +4,7 @@ JAX's own CPU device deals every step of a program over its threads. In calls of
 they are woken 10 to 20 times, 50 to 100 us each, and wait longer than they work.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -54,7 +55,7 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     >>> aligned((2, 3), "float32").ctypes.data % ALIGNMENT
     0
     """
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     memory = np.empty(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
     return memory[start : start + size].view(dtype).reshape(shape)
@@ -70,7 +71,7 @@ def over_cores(call: Callable[[Given], Found], items: Sequence[Given]) -> list[F
     Raises:
         Exception: one that a call raises.
     """
-    cores = _cores()
+    cores = usable_cores()
     if min(len(cores), len(items)) < 2:
         return [call(item) for item in items]
     queue, found = enumerate(items), [None] * len(items)
@@ -85,7 +86,7 @@ def over_cores(call: Callable[[Given], Found], items: Sequence[Given]) -> list[F
     return found  # type: ignore[return-value]
 
 
-def _cores() -> tuple[int, ...]:
+def usable_cores() -> tuple[int, ...]:
     """Numbers of the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return tuple(sorted(os.sched_getaffinity(0)))

@@ -14,14 +14,15 @@ from jaxtyping import Array, Bool, Float
 from numpy.typing import NDArray
 
 from spider_jax.attention import LAYER_NORM_EPSILON
-from spider_jax.cores import aligned, over_cores
-from spider_jax.folding import CHUNK, Checkpoint, ModelRows, Shared, centre, chunk_rows, dot
+from spider_jax.cores import aligned, over_cores, usable_cores
+from spider_jax.folding import CHUNK, Checkpoint, ModelRows, Shared, centre, dot
 from spider_jax.memory import Recall, recall
 from spider_jax.scaling import Scaling, apply_scaling
 
 # Numbers of one intermediate [E, T, m, d] of a call: tasks are scored in blocks that respect it.
 BLOCK = 1 << 21
 HALVED = 64  # from so many classes on two cores share what a task brings
+SHORT = 4  # calls of "few", 50 us each, that take less time than to wake a thread for them
 
 
 class TaskSide(NamedTuple):
@@ -177,8 +178,12 @@ def _score_block(
     *,
     form: str,
 ) -> Float[Array, "E T M"]:
-    """Task side and scores in one call: of one chunk, or of a stack of them in a compiled loop."""
-    side = task_side(shared, tokens, mask, form=form)._replace(memory=memory)
+    """Task side and scores in one call: of one chunk, or of a stack of them in a compiled loop.
+
+    Bits are those of two calls: the barrier keeps the side's programs as they are.
+    """
+    side = jax.lax.optimization_barrier(task_side(shared, tokens, mask, form=form))
+    side = side._replace(memory=memory)
     if chunk.key.ndim == 3:
         return score_chunk(chunk, shared, side)
     scores = jax.lax.map(lambda rows: score_chunk(rows, shared, side), chunk)
@@ -204,8 +209,8 @@ def score_pairs(
     Returns:
         float32 [E, T, M].
     """
-    form, blocks, first = checkpoint.form, [], 0
-    rows = chunk_rows(form, *checkpoint.shared.head.shape)
+    blocks, first = [], 0
+    rows = checkpoint.chunks[0].base.shape[-2]
     for block, real in task_blocks(checkpoint.shared, tokens, mask, rows=rows):
         scaled = block if scaling is None else apply_scaling(scaling, block, real)
         spread = None if deviations is None else deviations[first : first + len(block)]
@@ -259,24 +264,37 @@ def _scores_on_cores(
 ) -> list[NDArray[np.float32]]:
     """Scores [E, T, m] of every chunk: calls of one core each, of a chunk of models on a task."""
     chunks, shared, form = checkpoint.chunks, checkpoint.shared, checkpoint.form
-    sides = [] if form == "few" else _sides_on_cores(shared, tokens, mask)
+    at_once = _side_in_every_call(checkpoint, *mask.shape)
+    sides = [] if at_once else _sides_on_cores(shared, tokens, mask, form)
 
     def scores(pair: tuple[ModelRows, int]) -> NDArray[np.float32]:
         rows, t = pair
         recalled: Any = None if memory is None else memory[t : t + 1]
-        if form == "few":
+        if at_once:
             task = tokens[t : t + 1], mask[t : t + 1], recalled
             return np.asarray(_score_block(rows, shared, *task, form=form))
         return np.asarray(score_chunk(rows, shared, sides[t]._replace(memory=recalled)))
 
     pairs = [(rows, t) for t in range(len(tokens)) for rows in chunks]
-    found = over_cores(scores, pairs)
+    short = form == "few" and not at_once and len(pairs) <= SHORT
+    found = [scores(pair) for pair in pairs] if short else over_cores(scores, pairs)
     n = len(chunks)
     return [np.concatenate(found[i::n], axis=1) for i in range(n)] if len(found) > n else found
 
 
+def _side_in_every_call(checkpoint: Checkpoint, tasks: int, classes: int) -> bool:
+    """Whether a call on a chunk makes the task's side too, instead of one call for all chunks.
+
+    It does where models average tokens first, and where every core has at most one chunk to score:
+    to wait for one core's side costs as much as to make it on each, and dealing twice costs more.
+    """
+    if checkpoint.form == "few":
+        return classes > CHUNK["few"]
+    return tasks == 1 and classes < HALVED and len(checkpoint.chunks) <= len(usable_cores())
+
+
 def _sides_on_cores(
-    shared: Shared, tokens: NDArray[np.float32], mask: NDArray[np.bool_]
+    shared: Shared, tokens: NDArray[np.float32], mask: NDArray[np.bool_], form: str
 ) -> list[TaskSide]:
     """What every task brings; a lone task of many classes is dealt in two halves."""
     C = mask.shape[1]
@@ -286,7 +304,7 @@ def _sides_on_cores(
         for t in range(len(tokens))
         for start in range(0, C, size)
     ]
-    found = over_cores(lambda part: task_side(shared, tokens[part], mask[part], form="many"), parts)
+    found = over_cores(lambda part: task_side(shared, tokens[part], mask[part], form=form), parts)
     if size == C:
         return found
     return [_joined(*halves) for halves in zip(found[::2], found[1::2], strict=True)]

@@ -157,7 +157,7 @@ class Spider:
             weights, memory=self.memory, form=about.form, precision=about.precision
         )
 
-    @property
+    @cached_property
     def token_scaling(self) -> Scaling | None:
         """Of tokens before they are scored: None where it is folded into the weights.
 
@@ -191,7 +191,8 @@ class Spider:
         for classes, where in class_buckets(tokens).items():
             padded, mask = pad_tokens([tokens[i] for i in where], classes=classes)
             own = None if spread is None else spread[where]
-            scores[where] = score_pairs(self.folded, padded, mask, self.token_scaling, own).mean(0)
+            found = score_pairs(self.folded, padded, mask, self.token_scaling, own)
+            scores[where] = found.mean(0) if len(found) > 1 else found[0]
         return scores
 
     def rank(

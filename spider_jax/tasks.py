@@ -327,9 +327,8 @@ def pad_tokens(
     """
     C = classes or class_bucket(max(len(task) for task in tokens))
     padded = aligned((len(tokens), C, tokens[0].shape[1]), np.float32)
-    mask = np.zeros((len(tokens), C), bool)
-    for i, task in enumerate(tokens):
-        padded[i, : len(task)] = task
-        padded[i, len(task) :] = 0
-        mask[i, : len(task)] = True
-    return padded, mask
+    classes_of = np.array([len(task) for task in tokens])
+    for row, task in zip(padded, tokens, strict=True):
+        row[: len(task)] = task
+        row[len(task) :] = 0
+    return padded, np.arange(C) < classes_of[:, None]

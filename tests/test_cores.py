@@ -19,7 +19,7 @@ from spider_jax.cores import aligned, one_core, over_cores
 @pytest.mark.parametrize("items", [0, 1, 2, 5, 16])
 @pytest.mark.parametrize("usable", [1, 2, 3])
 def test_the_order_of_the_items_is_kept(monkeypatch, items, usable):
-    monkeypatch.setattr(cores, "_cores", lambda: (0,) * usable)
+    monkeypatch.setattr(cores, "usable_cores", lambda: (0,) * usable)
     seen = []
     assert over_cores(lambda i: seen.append(i) or 10 * i, range(items)) == [
         10 * i for i in range(items)
@@ -28,25 +28,25 @@ def test_the_order_of_the_items_is_kept(monkeypatch, items, usable):
 
 
 def test_two_cores_are_two_threads_at_once(monkeypatch):
-    monkeypatch.setattr(cores, "_cores", lambda: (0, 0))
+    monkeypatch.setattr(cores, "usable_cores", lambda: (0, 0))
     both = threading.Barrier(2, timeout=30)  # broken, an error, if the calls came one by one
     over_cores(lambda _: both.wait(), range(2))
 
 
 @pytest.mark.parametrize("bad", [0, 1])
 def test_an_error_of_either_share_is_raised(monkeypatch, bad):
-    monkeypatch.setattr(cores, "_cores", lambda: (0, 0))
+    monkeypatch.setattr(cores, "usable_cores", lambda: (0, 0))
     with pytest.raises(ZeroDivisionError):
         over_cores(lambda i: 1 // (i - bad), range(4))
 
 
 def test_without_affinity_all_cores_count(monkeypatch):
     monkeypatch.setattr(cores, "os", SimpleNamespace(cpu_count=lambda: 3))
-    assert cores._cores() == (0, 1, 2)
+    assert cores.usable_cores() == (0, 1, 2)
 
 
 def test_whoever_is_free_takes_the_next_item(monkeypatch):
-    monkeypatch.setattr(cores, "_cores", lambda: (0, 0))
+    monkeypatch.setattr(cores, "usable_cores", lambda: (0, 0))
     others, all_done = [], threading.Event()
 
     def call(i):
