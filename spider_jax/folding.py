@@ -52,13 +52,13 @@ class ModelRows(NamedTuple):
 class Shared(NamedTuple):
     """What all models share: how tokens become keys' partners and values, and the read-out.
 
-    project, project_bias: of tokens; of width 0 where tokens are used as they come. value: in the
-    form "few" [E, d, v], see `scoring._few_values`.
+    project, project_bias: of tokens; of width 0 where tokens are used as they come. value: acts
+    from the left, see `scoring._values`.
     """
 
     project: Float[Array, "*E D p"]
     project_bias: Float[Array, "*E p"]
-    value: Float[Array, "*E v d"]
+    value: Float[Array, "*E d v"]
     value_bias: Float[Array, "*E d"]
     norm_scale: Float[Array, "*E d"]
     norm_bias: Float[Array, "*E d"]
@@ -218,8 +218,7 @@ def _fold_member(w: Weights, form: str) -> tuple[RowMaps, Shared]:
         maps |= {"key": logit, "self_shift": np.zeros(d)}
         shared |= {"project": w.project, "project_bias": w.project_bias}
         shared |= {"value": value, "value_bias": np.zeros(d)}
-    if form == "few":
-        shared["value"] = shared["value"].T
+    shared["value"] = shared["value"].T
     return RowMaps(output_bias=w.output_bias, **maps), Shared(**shared)
 
 

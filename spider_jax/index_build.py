@@ -55,6 +55,7 @@ def build_index(spider: Spider, folder: Path, precision: str, show_progress: boo
         raise InputError(f"{folder} holds another index: choose another folder, or delete it")
     _start_or_resume(folder, about)
     arrays = {"mean": spider.scaling.mean, "matrix": spider.scaling.matrix, **shared._asdict()}
+    arrays["value"] = shared.value.swapaxes(1, 2)
     if spider.memory is not None:
         arrays |= spider.memory.recall.arrays()
     files.write_shared(folder, arrays)
@@ -85,7 +86,7 @@ def _describe(spider: Spider, shared: Shared, precision: str) -> IndexDescriptio
     return IndexDescription(
         extractor=dict(description.extractor),
         width=description.width,
-        key_width=int(shared.value.shape[1]),
+        key_width=int(shared.value.shape[2]),
         members=description.members,
         resolution=description.resolution if math.isfinite(description.resolution) else None,
         precision=precision,

@@ -48,11 +48,9 @@ def task_side(
         partners = tokens
         if shared.project.shape[1]:
             partners = dot(tokens, shared.project) + shared.project_bias[None, None]
-        if form == "many":
-            return partners, dot(partners, shared.value) + shared.value_bias[None, None]
-        if tokens.shape[1] > CHUNK["few"]:  # fewer averages are left to project than tokens
-            return partners, partners[..., :0]
-        values = jax.vmap(partial(_few_values, shared))(partners)
+        if form == "few" and tokens.shape[1] > CHUNK["few"]:
+            return partners, partners[..., :0]  # fewer averages are left to project than tokens
+        values = jax.vmap(partial(_values, shared))(partners)
         return partners, values + shared.value_bias[None, None]
 
     partners, values = jax.vmap(of_member)(shared)
@@ -131,17 +129,18 @@ def attend(
     if values.shape[1]:
         attended = dot(weights, values.astype(kind))
     else:
-        attended = _few_values(shared, dot(weights, partners.astype(kind)))
+        attended = _values(shared, dot(weights, partners.astype(kind)))
         attended += (1 - self_weight * scale)[:, None] * shared.value_bias[None]
     return Attention(attended + (self_weight * scale)[:, None] * rows.self_value, top, total)
 
 
-def _few_values(shared: Shared, partners: Float[Array, "m v"]) -> Float[Array, "m d"]:
-    """Some partners, or averages of them, as values: the large matrix on the left.
+def _values(shared: Shared, partners: Float[Array, "C v"]) -> Float[Array, "C d"]:
+    """Partners, or averages of them, as values: the large matrix on the left.
 
     XLA on CPU packs the right operand anew in every call: 48 rows by [1280, 1024] took 2.0 ms
-    there and 0.7 ms on the left. Without the barriers it takes the transposes into the products,
-    which then miss its fast kernels: 5.3 ms a call instead of 2.3 [42 models, 100 classes].
+    there and 0.7 ms on the left, and what it packs drives the models out of the cache. Without the
+    barriers it takes the transposes into the products, which then miss its fast kernels: 5.3 ms a
+    call instead of 2.3 [42 models, 100 classes].
     """
     hold: Callable[[Array], Array] = jax.lax.optimization_barrier
     return hold(dot(shared.value, hold(partners).T)).T

@@ -116,8 +116,10 @@ def check_tokens(tokens: ArrayLike, extractor: Mapping[str, Any], what: str) -> 
     """
     wanted = f"[C, {extractor['width']}] class centres of {extractor['name']!r}"
     try:
-        with np.errstate(over="ignore"):  # what float32 cannot hold is found below
-            values = np.asarray(tokens, np.float32)
+        values = np.asarray(tokens)
+        if values.dtype != np.float32:
+            with np.errstate(over="ignore"):  # what float32 cannot hold is found below
+                values = values.astype(np.float32)
     except (TypeError, ValueError):
         raise InputError(f"{what} must be {wanted}, got no array of numbers") from None
     if values.ndim != 2 or values.shape[1] != extractor["width"] or len(values) == 0:
@@ -327,8 +329,9 @@ def pad_tokens(
     """
     C = classes or class_bucket(max(len(task) for task in tokens))
     padded = aligned((len(tokens), C, tokens[0].shape[1]), np.float32)
-    classes_of = np.array([len(task) for task in tokens])
-    for row, task in zip(padded, tokens, strict=True):
-        row[: len(task)] = task
-        row[len(task) :] = 0
-    return padded, np.arange(C) < classes_of[:, None]
+    mask = np.zeros((len(tokens), C), bool)
+    for i, task in enumerate(tokens):
+        padded[i, : len(task)] = task
+        padded[i, len(task) :] = 0
+        mask[i, : len(task)] = True
+    return padded, mask
