@@ -10,6 +10,7 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spider_jax import scoring
 from spider_jax.attention import Weights, score_tasks
 from spider_jax.folding import CHUNK, fold_checkpoint
 from spider_jax.scoring import score_chunk, score_pairs, task_side
@@ -261,6 +262,21 @@ EVERYONE = {kind: scores_of(range(CHUNK["many"] + 47), *kind) for kind in KINDS}
 @EXAMPLES
 def test_other_models_leave_a_score_as_it_is_to_the_bit(models, kind):
     np.testing.assert_array_equal(scores_of(models, *kind), EVERYONE[kind][np.array(models)])
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("wide", [D, WIDE, 700])
+@pytest.mark.parametrize("classes", [3, 16, 40])
+def test_one_call_or_two_is_the_same_to_the_bit(monkeypatch, classes, wide, precision):
+    kinds = {"precision": precision}
+    folded = members(*(weights(CHUNK["many"] + 47, seed, D=wide) for seed in (0, 1)), **kinds)
+    task = pad_tokens([centres(classes, D=wide)])
+    found = {}
+    for cores in ((0,), (0,) * 8):  # more chunks than cores: a call for the task's side, and theirs
+        monkeypatch.setattr(scoring, "usable_cores", lambda cores=cores: cores)
+        assert scoring._side_in_every_call(folded, *task[1].shape) == (len(cores) == 8)
+        found[len(cores)] = score_pairs(folded, *task)
+    np.testing.assert_array_equal(found[1], found[8])
 
 
 def test_scores_tell_models_apart():  # else the test above could not fail
