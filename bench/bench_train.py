@@ -50,6 +50,7 @@ TOLERANCE = 1e-4
 LONG_RATE = 2.0**20
 NIL = ("head_norm_bias", "head_bias")  # shift all scores of a task alike: no gradient
 CELLS = (Size(16, 42, 1024, 8), Size(16, 42, 256, 32), Size(16, 1000, 256, 8))
+TURN = 300_000  # steps times models of a call
 GROWTH = tuple(Size(4, M, 256, max(1, 20_000 // M)) for M in (1000, 10_000, 30_000, 100_000))
 
 
@@ -140,10 +141,13 @@ def growth(size: Size, run: Run) -> dict[str, Any]:
 
 
 def growth_in_turn(sizes: Sequence[Size], run: Run) -> dict[str, Times]:
-    """Ours at every number of models, in turn: a machine's pace changes within minutes."""
+    """Ours at every number of models, in turn: a machine's pace changes within minutes.
+
+    Calls do the same work: it is slower in long ones, and what a call allots counts by its steps.
+    """
     calls: dict[str, tuple[Call, int, int]] = {}
     for size in sizes:
-        steps = 5 * size.steps
+        steps = TURN // size.M
         ours = Ours(ours_of(start(size)), lesson(size, steps), size.B)
         ours()
         calls[str(size.M)] = ours, steps, run.runs
