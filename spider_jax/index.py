@@ -91,7 +91,7 @@ class ZooIndex:
         arrays = files.read_shared(folder)
         try:
             scaling = Scaling(arrays["mean"], arrays["matrix"], about.spread)
-            arrays["value"] = np.ascontiguousarray(arrays["value"].swapaxes(1, 2))
+            arrays["value"] = np.ascontiguousarray(arrays["value"].swapaxes(1, 2))  # from the left
             shared = Shared(**{name: arrays[name] for name in Shared._fields})  # type: ignore[arg-type]
         except KeyError as error:
             raise InputError(f"{folder / files.SHARED} lacks {error}: copy it again") from None

@@ -55,7 +55,7 @@ def build_index(spider: Spider, folder: Path, precision: str, show_progress: boo
         raise InputError(f"{folder} holds another index: choose another folder, or delete it")
     _start_or_resume(folder, about)
     arrays = {"mean": spider.scaling.mean, "matrix": spider.scaling.matrix, **shared._asdict()}
-    arrays["value"] = shared.value.swapaxes(1, 2)
+    arrays["value"] = shared.value.swapaxes(1, 2)  # on disk it acts from the right
     if spider.memory is not None:
         arrays |= spider.memory.recall.arrays()
     files.write_shared(folder, arrays)

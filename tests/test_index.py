@@ -139,6 +139,16 @@ def test_index_json_says_what_it_is(tmp_path: Path) -> None:
     assert not (tmp_path / "index" / "building.json").exists()
 
 
+def test_the_values_map_stands_on_disk_as_in_every_index_so_far(tmp_path: Path) -> None:
+    spider = toy_spider(3, members=2)
+    index = ZooIndex.build(spider, tmp_path / "index")
+    w = spider.weights
+    product = np.einsum("eab,ebc,ecd->ead", w.project, w.value, w.output, dtype=np.float64)
+    stored = np.load(tmp_path / "index" / "shared" / "value.npy", allow_pickle=False)
+    np.testing.assert_allclose(stored, product - product.mean(-1, keepdims=True), atol=1e-6)
+    np.testing.assert_array_equal(index.shared.value, stored.swapaxes(1, 2))
+
+
 def test_any_names_and_an_unknown_resolution_come_back(tmp_path: Path) -> None:
     spider, names = toy_spider(4), ("../x", "é ü", "org/model, v1", "-")
     described = replace(spider.description, models=names, resolution=math.nan)
