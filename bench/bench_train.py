@@ -143,7 +143,8 @@ def growth(size: Size, run: Run) -> dict[str, Any]:
 def growth_in_turn(sizes: Sequence[Size], run: Run) -> dict[str, Times]:
     """Ours at every number of models, in turn: a machine's pace changes within minutes.
 
-    Calls do the same work: it is slower in long ones, and what a call allots counts by its steps.
+    Calls do the same work, and so last as long: in calls of 5 steps and more, of 3 to 14 s, 100,000
+    models took 3 to 14 % more each than 30,000.
     """
     calls: dict[str, tuple[Call, int, int]] = {}
     for size in sizes:
