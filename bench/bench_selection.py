@@ -6,7 +6,8 @@
 the target and the other 19 datasets' curves and test scores; regret is in test score, against the
 best of the pool and of the zoo, with 95 % bootstrap intervals over targets. "ours - halving" pairs
 each row of ours with successive halving on the same models. Then the same on random sub-zoos, how
-good the recall is, and whether the stated confidences hold. About a minute on two cores.
+good the recall is, whether the stated confidences hold, and how good any policy of 16 epochs that
+decides alike could have been. About three minutes on two cores.
 """
 
 import csv
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 from numpy.typing import NDArray
+from selection_family import best_of, fixed, racing
 from selection_replay import (
     FURTHER,
     Contender,
@@ -261,6 +263,24 @@ def calibration(zoo: Performance, draws: int) -> list[Outcome]:
     return found
 
 
+def family_table(zoo: Performance, budget: int = 16, margin: float = 0.005) -> Table:
+    """The best of every schedule and every weight of the prior, looked up with the test scores."""
+    base = regrets(on_every_target(zoo, CONTENDERS[POOL][BASES[POOL]]))
+    E = zoo.curves.shape[2]
+    families = {
+        "every schedule x weight of the prior": fixed(10, E, budget),
+        "those not surely worse go on, x weight": racing(10, E),
+    }
+    rows: list[list[object]] = []
+    for name, family in families.items():
+        best = best_of(zoo, family, base, budget, margin)
+        (mean, least), (bound, lowest) = best.mean, best.bound
+        row = [name, best.members, f"{mean:+.4f} ({least})", f"{bound:+.4f} ({lowest})"]
+        rows.append([*row, best.holding])
+    heads = ("policies", "of 16 epochs", "least mean less halving", "least upper bound")
+    return (*heads, f"mean <= 0 and bound <= {margin}"), rows
+
+
 def main(run: Run) -> None:
     """Replay everything and write the tables."""
     zoo = recorded()
@@ -270,6 +290,7 @@ def main(run: Run) -> None:
         "All 37 models": whole,
         f"Random sub-zoos, {run.draws} of every size": sub_zoo_table(zoo, run.draws),
         "Five further datasets, with fewer models": further_table(zoo),
+        "Ten models, 16 epochs: the best choice in hindsight": family_table(zoo),
         "Recall by the mean over the other datasets": recall_table(zoo),
         "Recall of ten with LEEP, mean test score": leep_table(zoo),
         "Are the stated confidences right (random 20 models)": confidence_table(
@@ -298,7 +319,10 @@ but its validation scores is read before the end. Regret is in test score, inter
 targets. Successive halving breaks ties at random (mean of 40 ways); "ours" is the noise-aware
 policy. Eight of the targets have at most 120 validation rows: the paired intervals are wide, brute
 force's own as well, and nearly all hold 0. What differs for sure is the number of epochs. On five
-further datasets, with fewer models, ours is not better than successive halving."""
+further datasets, with fewer models, ours is not better than successive halving. With ten of the
+whole zoo ours loses .0010 more than halving; no schedule of at most 16 epochs with any weight of
+the prior loses less than it in hindsight, on these 20 targets. With ten out of random sub-zoos it
+loses .0017 to .0021 less."""
 
 
 if __name__ == "__main__":

@@ -20,19 +20,23 @@ from spider_jax.policies import (
     tolerant_filter,
 )
 
-BENCH = Path(__file__).parents[1] / "bench" / "selection_replay.py"
+BENCH = Path(__file__).parents[1] / "bench"
+
+
+def imported(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, BENCH / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
     data()
-    spec = importlib.util.spec_from_file_location("selection_replay", BENCH)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["selection_replay"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return imported("selection_replay")
 
 
 def halving(past: Performance) -> Policy:
@@ -111,3 +115,17 @@ def test_scrambled_test_scores_of_the_target_change_no_choice(bench: ModuleType,
         before, after = (bench.replay(one, task, contender) for one in (zoo, scrambled))
         assert (after.winner, after.epochs) == (before.winner, before.epochs)
         assert [p for p, _ in after.drops] == [p for p, _ in before.drops]
+
+
+def test_ours_is_one_of_the_schedules_that_are_tried_in_hindsight(bench: ModuleType) -> None:
+    family, zoo = imported("selection_family"), bench.recorded()
+    keeps = list(family.schedules(10, 5, 16))
+    assert (10, 3, 1, 1, 1) in keeps
+    assert len(keeps) == len(set(keeps)) == 147
+    assert all(sum(k) <= 16 and list(k) == sorted(k, reverse=True) for k in keeps)
+    same = [c for c in family.fixed(10, 5, 16) if c.keeps == (10, 3, 1, 1, 1) and c.scale == 1]
+    best = family.best_of(zoo, same, np.zeros(len(zoo.tasks)), 16, 0.0)
+    assert (best.members, best.mean[0]) == (1, mean(bench, zoo, NoiseAware.fit, 10, 16)[0])
+    too_long = family.Choice("", (10,) * 5, 1.0, (1.1, 1.1))  # nobody is that sure: 50 epochs
+    best = family.best_of(zoo, [*same, too_long], np.zeros(len(zoo.tasks)), 16, 0.0)
+    assert best.members == 1
