@@ -31,6 +31,18 @@ def alone() -> NDArray[np.float64]:
 
 
 @pytest.fixture(scope="module")
+def looking() -> NDArray[np.float64]:
+    """The same where models are looked at."""
+    return flat(trained("looking, 1 device"))
+
+
+@pytest.fixture(scope="module")
+def longer() -> NDArray[np.float64]:
+    """After 30 steps."""
+    return flat(trained("1 device", LONGER))
+
+
+@pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> Found:
     return run(tmp_path_factory.mktemp("devices"), ())
 
@@ -43,25 +55,26 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Found:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_devices_do_not_change_the_weights(
-    together: Found, alone: NDArray[np.float64], form: str
+    together: Found, alone: NDArray[np.float64], looking: NDArray[np.float64], form: str
 ) -> None:
-    expected = flat(trained("looking, 1 device")) if form in LOOKING else alone
+    expected = looking if form in LOOKING else alone
     assert np.ptp(expected) > 1
     np.testing.assert_allclose(together[form], expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("form", RESUMED)
-def test_a_training_goes_on_with_other_devices(together: Found, form: str) -> None:
+def test_a_training_goes_on_with_other_devices(
+    together: Found, longer: NDArray[np.float64], form: str
+) -> None:
     """10 steps of SGD on one device, 20 in another form."""
-    expected = flat(trained("1 device", LONGER))
-    np.testing.assert_allclose(together[f"resumed on {form}"], expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(together[f"resumed on {form}"], longer, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("form", PROCESSES)
 def test_processes_do_not_change_the_weights(
-    processes: Found, alone: NDArray[np.float64], form: str
+    processes: Found, alone: NDArray[np.float64], looking: NDArray[np.float64], form: str
 ) -> None:
-    expected = flat(trained("looking, 1 device")) if form in LOOKING else alone
+    expected = looking if form in LOOKING else alone
     np.testing.assert_allclose(processes[form], expected, rtol=0, atol=1e-6)
 
 

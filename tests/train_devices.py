@@ -119,6 +119,9 @@ def main(out: str, port: str = "", process: str = "0") -> None:
     if port:
         address, forms = f"127.0.0.1:{port}", PROCESSES
         jax.distributed.initialize(address, 2, int(process))
+    else:  # what goes on later runs programs that are there already
+        jax.config.update("jax_compilation_cache_dir", str(Path(out).with_name("compiled")))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     found = {form: flat(trained(form)) for form in forms}
     if not port:
         for form in RESUMED:
