@@ -17,6 +17,7 @@ from spider_jax.errors import InputError
 
 HIGHEST = jax.lax.Precision.HIGHEST
 BLOCK_BYTES = 1 << 24  # of one model's rows in memory
+TINY = 1e-30  # a deviation by which float32 can still be divided
 Params = dict[str, Any]
 
 
@@ -32,10 +33,12 @@ class HeadConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.hidden < 0 or self.batch < 1 or self.learning_rate <= 0 or self.weight_decay < 0:
+        sound = 0 < self.learning_rate < np.inf and 0 <= self.weight_decay < np.inf
+        if not sound or self.hidden < 0 or self.batch < 1 or self.seed < 0:
             raise InputError(
-                "hidden and weight_decay must be >= 0, batch >= 1, learning_rate > 0, got "
-                f"{self.hidden}, {self.weight_decay}, {self.batch}, {self.learning_rate}"
+                "hidden, weight_decay and seed must be >= 0, batch >= 1, learning_rate > 0, got "
+                f"{self.hidden}, {self.weight_decay}, {self.seed}, {self.batch}, "
+                f"{self.learning_rate}"
             )
 
 
@@ -118,13 +121,15 @@ def column_scaling(
         total += block.sum(0), (block**2).sum(0)
     mean, square = total / len(train)
     deviation = np.sqrt(np.maximum(square - mean**2, 0))
-    scale = np.where(deviation > 1e-6, deviation, 1)  # a constant column stays 0
-    return (mean + first).astype(np.float32), scale.astype(np.float32)
+    mean = mean + first
+    # a constant column stays 0; how small a deviation may be is a matter of the column's own size
+    scale = np.where(deviation > np.maximum(1e-6 * np.abs(mean), TINY), deviation, 1)
+    return mean.astype(np.float32), scale.astype(np.float32)
 
 
-def blocks(rows: NDArray[np.int64], width: int) -> Iterator[NDArray[np.int64]]:
-    """Runs of rows whose features fill a block of memory."""
-    step = max(1, BLOCK_BYTES // (4 * width))
+def blocks(rows: NDArray[np.int64], width: int, multiple: int = 1) -> Iterator[NDArray[np.int64]]:
+    """Runs of rows whose features fill a block of memory, in each a multiple of so many."""
+    step = multiple * max(1, BLOCK_BYTES // (4 * width * multiple))
     for start in range(0, len(rows), step):
         yield rows[start : start + step]
 
@@ -196,7 +201,8 @@ def train_epoch(
         states: of every model. features: [N, D] of every model, memmaps; read by blocks of rows.
         targets: of all rows. train: the rows to learn from.
         config: settings.
-        epoch: from 0; with the seed it gives the order of rows, the same for all models.
+        epoch: from 0; with the seed it gives the order of rows: one permutation of all, the same
+            for every model and width, whatever the order of the file.
 
     Returns:
         New states with params and optimizer after the epoch.
@@ -204,12 +210,11 @@ def train_epoch(
     params, state = (_stack([getattr(s, part) for s in states]) for part in ("params", "optimizer"))
     mean, scale = (np.stack([getattr(s, part) for s in states]) for part in ("mean", "scale"))
     rng = np.random.default_rng([config.seed, epoch])
-    parts = list(blocks(train, features[0].shape[1]))
     run = _compiled_block(targets.kind, config)
-    for number in rng.permutation(len(parts)):
-        rows = parts[number]
+    for drawn in blocks(rng.permutation(train), features[0].shape[1], config.batch):
+        rows = np.sort(drawn)  # a file is read forwards
         X = np.stack([np.asarray(one[rows]) for one in features])
-        order = _batches(rng.permutation(len(rows)), config.batch)
+        order = _batches(np.searchsorted(rows, drawn), config.batch)
         params, state = run(params, state, X, mean, scale, targets.values[rows], order)
     pairs = zip(states, _unstack(params, len(states)), _unstack(state, len(states)), strict=True)
     return [old._replace(params=p, optimizer=s) for old, p, s in pairs]
