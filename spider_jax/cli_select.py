@@ -29,7 +29,7 @@ def select(
     Args:
         zoo: folder of the zoo.
         task: name of the task.
-        budget: epochs in all, over all models.
+        budget: epochs in all, over all models; only where models fail may it take more.
         policy: noise-aware, successive-halving, brute-force, trend-filter or trend-filter-0.02.
         recall: a metric, "prior" (past results alone), or the folder of a spider.
         epochs: of a full training.
@@ -38,7 +38,8 @@ def select(
         batch: rows a step.
         learning_rate: of AdamW.
         seed: of heads, order of rows, and a split where the zoo has none.
-        repository: JSON of past results and curves; this run's are added to it.
+        repository: JSON of past results and curves, for what accuracies.csv does not know; this
+            run's are added to it.
         run: folder for the state; default: in the user's cache.
     """
     show = messages.start()
@@ -70,9 +71,9 @@ def select(
         store,
         task,
         config,
-        run=run or default_folder("selections") / default_run(store, task, config),
+        run=run or default_folder("selections") / default_run(store, task, config, spider),
         spider=spider,
-        past=past if known is None else past.updated(known),
+        past=past if known is None else known.updated(past),
         show_progress=show,
     )
     if repository is not None:

@@ -59,7 +59,7 @@ def load_head(path: Path, config: HeadConfig) -> HeadState:
         )
     except UNREADABLE as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path} is no whole head: {reason}; delete the run's folder") from None
+        raise InputError(f"{path} is no whole head: {reason}") from None
 
 
 def _under(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:

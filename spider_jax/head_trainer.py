@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from spider_jax.errors import InputError
 from spider_jax.head_files import head_path, load_head, save_head
 from spider_jax.head_training import (
+    BLOCK_BYTES,
     HeadConfig,
     HeadState,
     Params,
@@ -25,6 +26,7 @@ from spider_jax.task_split import TaskSplit
 
 log = logging.getLogger("spider_jax")
 
+GROUP_BYTES = 1 << 29  # of features and of heads with their optimiser that are in memory at once
 FAILURES = (InputError, RuntimeError, MemoryError)  # of one model; a full disk stops the run
 
 
@@ -65,10 +67,17 @@ class HeadTrainer:
         self.targets = make_targets(kind, labels, split.train)
 
     def groups(self, models: Sequence[str]) -> Iterator[list[str]]:
-        """The models by width, the narrowest first."""
+        """The models by width, the narrowest first; as many at once as memory is for."""
         widths = {model: self.zoo.width(model) for model in models}
         for width in sorted(set(widths.values())):
-            yield [model for model in models if widths[model] == width]
+            alike = [model for model in models if widths[model] == width]
+            step = max(1, GROUP_BYTES // self._bytes(width))
+            yield from (alike[i : i + step] for i in range(0, len(alike), step))
+
+    def _bytes(self, width: int) -> int:
+        """Of a block of a model's features, its head, both moments and the best checkpoint."""
+        block = min(BLOCK_BYTES, 4 * width * len(self.split.train))
+        return block + 4 * 4 * width * (self.config.hidden or self.targets.values.shape[1])
 
     def epoch(self, models: Sequence[str], done: int) -> list[Trained]:
         """One more epoch of models of one width that have had `done`; a failure is its own."""
@@ -80,12 +89,13 @@ class HeadTrainer:
             log.info("training of %s failed: %s", models[0], error)
             return [Trained(models[0], failure=" ".join(str(error).split()))]
 
-    def test(self, model: str) -> float | None:
-        """Score of a model's best checkpoint on the test rows; None where there are none."""
+    def test(self, model: str, done: int) -> float | None:
+        """Score of the best checkpoint of `done` epochs on test rows; None where there are none."""
         if len(self.split.test) == 0:
             return None
-        state = load_head(head_path(self.folder, model), self.config)
-        return self._scores([state.best], [state], [self._features(model)], self.split.test)[0][0]
+        features = self._features(model)
+        state = self._state(model, features, done)
+        return self._scores([state.best], [state], [features], self.split.test)[0][0]
 
     def _epoch(self, models: Sequence[str], done: int) -> list[Trained]:
         features = [self._features(model) for model in models]
@@ -94,33 +104,36 @@ class HeadTrainer:
         waiting = [i for i, state in enumerate(states) if len(state.validation) == done]
         if waiting:
             given = [features[i] for i in waiting]
-            new = train_epoch(
-                [states[i] for i in waiting],
-                given,
-                self.targets,
-                self.split.train,
-                self.config,
-                done,
-            )
-            scores = self._scores([s.params for s in new], new, given, self.split.validation)
-            for i, state, score in zip(waiting, new, scores, strict=True):
-                states[i] = _scored(state, *score)
-                save_head(head_path(self.folder, models[i]), states[i])
+            new = self._further([states[i] for i in waiting], given, done)
+            for i, state in zip(waiting, new, strict=True):
+                states[i] = state
+                save_head(head_path(self.folder, models[i]), state)
         return [self._result(m, s, done) for m, s in zip(models, states, strict=True)]
 
     def _features(self, model: str) -> Any:
         return self.zoo.features(model, self.task)
 
+    def _further(self, states: list[HeadState], features: list[Any], done: int) -> list[HeadState]:
+        """One more epoch of heads of one width, and its validation."""
+        new = train_epoch(states, features, self.targets, self.split.train, self.config, done)
+        scores = self._scores([s.params for s in new], new, features, self.split.validation)
+        return [_scored(state, *score) for state, score in zip(new, scores, strict=True)]
+
     def _state(self, model: str, features: Any, done: int) -> HeadState:
+        """A head after `done` epochs, from its file; trained again where that cannot serve."""
         path = head_path(self.folder, model)
-        if done == 0 and not path.exists():
-            outputs = self.targets.values.shape[1]
-            return init_head(model, self.config, features, self.split.train, outputs)
-        state = load_head(path, self.config)
-        if len(state.validation) not in (done, done + 1):
-            raise InputError(
-                f"{path} has {len(state.validation)} epochs, the selection {done}: delete the run"
-            )
+        if done > 0 or path.exists():
+            try:
+                state = load_head(path, self.config)
+                if len(state.validation) in (done, done + 1):
+                    return state
+                log.warning("%s is not of epoch %d: training it again", path, done)
+            except InputError as error:
+                log.warning("%s: training it again", error)
+        outputs = self.targets.values.shape[1]
+        state = init_head(model, self.config, features, self.split.train, outputs)
+        for epoch in range(done):
+            (state,) = self._further([state], [features], epoch)
         return state
 
     def _scores(

@@ -18,7 +18,7 @@ from spider_jax.files import atomic_file, name_to_component, refuse_case_twin
 CHUNK_BYTES = 1 << 24
 MAX_HEADER_BYTES = 1 << 16
 # what NumPy's parser raises on broken headers
-UNREADABLE = (OSError, ValueError, SyntaxError, TokenError, MemoryError, RecursionError)
+UNREADABLE = (OSError, EOFError, ValueError, SyntaxError, TokenError, MemoryError, RecursionError)
 
 
 class Header(NamedTuple):

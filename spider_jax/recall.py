@@ -28,7 +28,7 @@ def recall_scores(
 
     Its own factor where the proxy was run on it; else, in a cluster of several, the factor of the
     cluster's representative r; else (a singleton) mean_r cos(A[m], A[r]) factor[r] over the
-    representatives that were run.
+    representatives that were run, or mean_r factor[r] without a task in common with any.
 
     Args:
         means: [M] mean accuracy over benchmark tasks; NaN (nothing known) takes the mean of the
@@ -60,15 +60,17 @@ def recall_scores(
             factor = factors[chosen[clusters[m]]]
         else:
             cosines = np.array([_cosine(accuracies[m], accuracies[r]) for r in run])
-            factor = np.mean(cosines * factors[run])
+            factor = np.mean((cosines if cosines.any() else 1) * factors[run])
         scores[m] = full[m] * factor
     return scores
 
 
 def needs_proxy(means: Floats, clusters: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Positions of the models to run the proxy on: the representatives, or all where none are."""
+    """Positions of the models to run the proxy on: the representatives, and those of which
+    nothing else is known; all where there is no representative."""
     found = representatives(means, clusters)
-    return found if len(found) else np.arange(len(means))
+    new = np.flatnonzero(~np.isfinite(means))
+    return np.union1d(found, new) if len(found) else np.arange(len(means))
 
 
 def _cosine(a: Floats, b: Floats) -> float:

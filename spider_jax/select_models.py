@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from spider_jax.errors import InputError
@@ -15,8 +16,9 @@ from spider_jax.head_training import HeadConfig
 from spider_jax.performance import Performance
 from spider_jax.policies import make_policy
 from spider_jax.progress import progress
-from spider_jax.selection import NOT_STARTED, Entry, Selector
+from spider_jax.selection import FAILED, NOT_STARTED, Entry, Selector
 from spider_jax.spider import Spider
+from spider_jax.spread import measure_spread
 from spider_jax.store import FeatureStore, Problem
 from spider_jax.tables import escape_terminal, to_text
 from spider_jax.task_measures import TASK_MEASURES, is_share, measure_name
@@ -100,7 +102,10 @@ class Selection:
         return [said, cost, *self.notes]
 
     def add_to(self, past: Performance) -> Performance:
-        """`past` with the curves of this run, and the test score of its winner."""
+        """`past` with the curves of this run and the test score of its winner; unchanged where the
+        measure says nothing of other tasks."""
+        if not TASK_MEASURES[self.measure].comparable:
+            return past
         for model, entry in self.selector.entries.items():
             test = self.test if model == self.selector.winner else None
             if entry.validation:
@@ -133,8 +138,10 @@ def select_models(
     Args:
         zoo: features and labels. task: name.
         config: default SelectConfig().
-        run: folder for the state; the same call goes on where it was interrupted.
-        spider: for recall="spider"; its extractor must have seen the task.
+        run: folder for the state; the same call goes on where it was interrupted, with the past
+            results that it began with.
+        spider: for recall="spider": one that was not trained on this task; its extractor's
+            features of the task must be there.
         past: results on other tasks; default: the zoo's accuracies.csv.
         show_progress: a bar on stderr.
 
@@ -151,18 +158,23 @@ def select_models(
     past, notes = usable_past(zoo, task, measure, past)
     models, problems = _readable(zoo, task)
     rows = len(split.validation)
-    about = {
-        "task": task,
-        "measure": measure,
-        "zoo": zoo.fingerprint(),
-        "validation_rows": rows,
-        "config": asdict(config),
-    }
+    table = past.for_models(models)
+    about = _about(zoo, task, config, spider) | {"validation_rows": rows, "past": _digest(table)}
     state = run / "selection.json"
     if state.exists():
-        selector = _resumed(state, about)
+        selector, more = _resumed(state, about)
+        notes += more
+    elif (run / "heads").exists():
+        raise InputError(f"{run} holds heads without their selection.json: name another folder")
     else:
-        table = past.for_models(models)
+        given: dict[str, Any] = {
+            "epochs": config.epochs,
+            "budget": config.budget,
+            "validation_rows": rows if is_share(measure, zoo.kind(task)) else None,
+            "about": about,
+        }
+        policy = make_policy(config.policy, table)
+        Selector(models, policy, **given)  # what it refuses, before the work of the recall
         scores = recall_zoo(
             zoo,
             task,
@@ -175,29 +187,50 @@ def select_models(
             show_progress=show_progress,
         )
         order = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")
-        selector = Selector(
-            [models[i] for i in order],
-            make_policy(config.policy, table),
-            epochs=config.epochs,
-            budget=config.budget,
-            validation_rows=rows if is_share(measure, zoo.kind(task)) else None,
-            about=about,
-        )
+        selector = Selector([models[i] for i in order], policy, **given)
         selector.save(state)
     trainer = HeadTrainer(zoo, task, split, measure, config.head, run)
     _run_to_end(selector, trainer, state, show_progress)
-    test = None if selector.winner is None else trainer.test(selector.winner)
-    return Selection(task, measure, selector, test, problems, (*notes, split.note))
+    test = None if selector.winner is None else trainer.test(selector.winner, config.epochs)
+    notes += (split.note, f"state and heads are in {run}")
+    return Selection(task, measure, selector, test, problems, notes)
 
 
-def default_run(zoo: FeatureStore, task: str, config: SelectConfig) -> str:
-    """A name for the run that another task, setting or content of the zoo's files changes."""
-    digest = hashlib.sha256(repr((zoo.fingerprint(), task, config)).encode())
+def default_run(
+    zoo: FeatureStore, task: str, config: SelectConfig, spider: Spider | None = None
+) -> str:
+    """A name for the run that another task, setting, split, measure, spider or content of the
+    zoo's files changes."""
+    digest = hashlib.sha256(repr(_about(zoo, task, config, spider)).encode())
     for model in zoo.models_of(task):
         name = f"{name_to_component(task)}.npy"
         path = zoo.folder / "features" / name_to_component(model) / name
         digest.update(repr(path.stat().st_mtime_ns).encode())
     return digest.hexdigest()[:24]
+
+
+def _about(
+    zoo: FeatureStore, task: str, config: SelectConfig, spider: Spider | None
+) -> dict[str, Any]:
+    """What a selection is of, as plain values: it goes on only where all are the same."""
+    return {
+        "task": task,
+        "measure": measure_name(task, zoo.kind(task), zoo.task_info(task).get("measure")),
+        "zoo": zoo.fingerprint(),
+        "split": _digest(task_split(zoo, task, seed=config.head.seed)),
+        "spider": None if spider is None else _digest((spider.models, spider.weights)),
+        "config": asdict(config),
+    }
+
+
+def _digest(content: Any) -> str:
+    """SHA-256 of names and arrays."""
+    digest = hashlib.sha256()
+    leaves = vars(content) if isinstance(content, Performance) else content
+    for leaf in jax.tree.leaves(leaves):
+        array = np.asarray(leaf)
+        digest.update(repr((array.shape, array.dtype.str)).encode() + array.tobytes())
+    return digest.hexdigest()
 
 
 def usable_past(
@@ -208,17 +241,23 @@ def usable_past(
     if not TASK_MEASURES[measure].comparable:
         others = others.only_tasks(())
         return others, (f"{measure} does not compare across tasks: past results take no part",)
-    declared = {t: zoo.task_info(t).get("measure") for t in others.tasks}
-    alike = [t for t, m in declared.items() if _comparable(m)]
+    alike = [t for t in others.tasks if _comparable(zoo, t)]
     others = others.only_tasks(alike)
     if not np.isfinite(others.accuracies).any():
         return others, ("no past results on other tasks: recall and selection have no prior",)
-    if others.curves.shape[2] == 0 or not np.isfinite(others.curves).any():
-        return others, ("no past curves: an early validation score counts as a final one",)
+    if not any(measure_spread(others).early):
+        return others, (
+            "no past curves with results: an early validation score counts as a final one",
+        )
     return others, ()
 
 
-def _comparable(measure: object) -> bool:
+def _comparable(zoo: FeatureStore, task: str) -> bool:
+    """Whether results on a task speak for others; a task that the zoo does not know is taken as
+    one of accuracies."""
+    measure = zoo.task_info(task).get("measure")
+    if measure is None and task in zoo.tasks:
+        measure = measure_name(task, zoo.kind(task), None)
     return not isinstance(measure, str) or (
         measure in TASK_MEASURES and TASK_MEASURES[measure].comparable
     )
@@ -236,16 +275,24 @@ def _readable(zoo: FeatureStore, task: str) -> tuple[list[str], tuple[Problem, .
 # ---- training --------------------------------------------------------------------------------
 
 
-def _resumed(state: Path, about: dict[str, Any]) -> Selector:
-    selector = Selector.load(state)
-    other = [key for key, value in about.items() if selector.about.get(key) != value]
+def _resumed(state: Path, about: dict[str, Any]) -> tuple[Selector, tuple[str, ...]]:
+    """A selection that began earlier, and what the reader should know of that."""
+    selector, notes = Selector.load(state), []
+    differ = [key for key, value in about.items() if selector.about.get(key) != value]
+    other = [key for key in differ if key != "past"]
     if other:
         raise InputError(
             f"{state.parent} holds a selection with another {other[0]}: name another folder, or "
             "delete this one"
         )
     log.info("going on with %s: %d epochs are done", state, selector.spent)
-    return selector
+    if selector.done:
+        notes.append(
+            f"selected earlier: nothing was trained now; delete {state.parent} to repeat it"
+        )
+    if differ:
+        notes.append("past results have changed since it began: it keeps to those of then")
+    return selector, tuple(notes)
 
 
 def _run_to_end(selector: Selector, trainer: HeadTrainer, state: Path, show_progress: bool) -> None:
@@ -273,5 +320,6 @@ def _place(entry: Entry) -> tuple[bool, int, float]:
 def _row(entry: Entry) -> list[object]:
     last = entry.validation[-1] if entry.validation else None
     best = max(entry.validation) if entry.validation else None
-    why = entry.reason and f"after epoch {entry.epochs}: {entry.reason}"
+    when = "in" if entry.fate == FAILED else "after"
+    why = entry.reason and f"{when} epoch {entry.epochs}: {entry.reason}"
     return [entry.model, entry.fate, entry.epochs, last, best, entry.confidence, why or "-"]

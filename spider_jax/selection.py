@@ -42,7 +42,8 @@ class Selector:
                 selector.tell(model, train_one_more_epoch(model))
 
     Validation scores are larger-is-better. A model that is told NaN, or to `fail`, is dropped with
-    its reason and the selection goes on; if nobody is left, the best that was dropped comes back.
+    its reason and the selection goes on; if nobody is left, the best that was dropped comes back,
+    else the next that never started. A winner is worth more than the budget: that may exceed it.
 
     Args:
         models: names, best by recall first: where the budget does not pay for all, the first start.
@@ -71,6 +72,8 @@ class Selector:
             raise InputError(f"models must be different names, at least one, got {list(models)}")
         if epochs < 1:
             raise InputError(f"epochs must be at least 1, got {epochs}")
+        if validation_rows is not None and validation_rows < 1:
+            raise InputError(f"validation_rows must be at least 1 or None, got {validation_rows}")
         started = policy.started(len(models), epochs, budget)
         if started < 1:
             raise InputError(
@@ -119,8 +122,12 @@ class Selector:
             standard_error: of the score by its finite validation set, if known.
 
         Raises:
-            InputError: the model was not asked for.
+            InputError: the model was not asked for, or a standard error that is none.
         """
+        if standard_error is not None and not 0 <= standard_error < math.inf:
+            raise InputError(
+                f"standard_error must be finite and >= 0, got {standard_error}: None if not known"
+            )
         if not math.isfinite(validation):
             self.fail(model, f"its validation score is {validation}")
             return
@@ -138,7 +145,7 @@ class Selector:
         """
         entry = self._asked(model)
         entry.epochs += 1
-        entry.fate, entry.reason = FAILED, f"epoch {entry.epochs}: {reason}"
+        entry.fate, entry.reason = FAILED, reason
         self._advance()
 
     def _asked(self, model: str) -> Entry:

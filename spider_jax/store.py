@@ -20,7 +20,14 @@ from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
 from spider_jax.files import name_to_component, write_json
-from spider_jax.npy import Header, check_finite, check_rows_sum_to_one, read_header, write_array
+from spider_jax.npy import (
+    UNREADABLE,
+    Header,
+    check_finite,
+    check_rows_sum_to_one,
+    read_header,
+    write_array,
+)
 from spider_jax.zoo_files import (
     check_every_class,
     check_labels,
@@ -287,9 +294,12 @@ class FeatureStore:
                 if (problem.model, problem.task) == (model, task):
                     raise InputError(str(problem))
             raise InputError(f"no {folder} of {model!r} on {task!r} in {self.folder}")
-        matrix: NDArray[Any] = np.load(
-            self._path(folder, model, task), mmap_mode="r", allow_pickle=False
-        )
+        path = self._path(folder, model, task)
+        try:
+            matrix: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except UNREADABLE as error:  # it was whole when the zoo was opened
+            reason = " ".join(str(error).split())
+            raise InputError(f"{path} changed since the zoo was opened: {reason}") from None
         if (folder, model, task) not in self._checked:
             check_finite(matrix, f"{folder} of {model!r} on {task!r}")
             if folder == "probabilities":

@@ -78,12 +78,17 @@ def _of_extractor(
     zoo: FeatureStore, task: str, extractor: Mapping[str, Any]
 ) -> tuple[NDArray[np.float32], NDArray[Any]]:
     """Training rows and labels of a task, of the extractor that a spider needs."""
+    check_extractor(zoo, extractor)
+    return zoo.training_features(extractor["name"], task), zoo.training_labels(task)
+
+
+def check_extractor(zoo: FeatureStore, extractor: Mapping[str, Any]) -> None:
+    """Refuse a zoo that names another extractor than a spider was trained with."""
     if zoo.extractor is not None and zoo.extractor != extractor["name"]:
         raise InputError(
             f"{zoo.folder} has extractor {zoo.extractor!r}, the spider needs "
             f"{extractor['name']!r}: export that extractor's features"
         )
-    return zoo.training_features(extractor["name"], task), zoo.training_labels(task)
 
 
 def checked_deviations(

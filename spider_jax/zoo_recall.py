@@ -14,7 +14,7 @@ from spider_jax.progress import progress
 from spider_jax.recall import needs_proxy, proxy_factor, recall_scores
 from spider_jax.spider import Spider
 from spider_jax.store import FeatureStore
-from spider_jax.tasks import task_deviations, task_tokens
+from spider_jax.tasks import check_extractor, task_deviations, task_tokens
 
 log = logging.getLogger("spider_jax")
 
@@ -65,9 +65,19 @@ def recall_zoo(
         names = [past.models[i] for i in asked]
         found = _metric_scores(zoo, task, train, proxy, names, show_progress)
     factors = proxy_factor(proxy, np.array([found.get(name, np.nan) for name in past.models]))
-    if np.nanmin(means, initial=np.inf) <= 0:  # such a mean turns the product around
-        means = np.full(len(means), np.nan)
-    return recall_scores(means, past.accuracies, clusters, factors)
+    return recall_scores(positive(means), past.accuracies, clusters, factors)
+
+
+def positive(means: Floats) -> Floats:
+    """Means that can be multiplied by a factor: those at or below 0, which would turn the product
+    around, are raised to a hundredth of the best; NaN (nothing known) where none is above 0."""
+    best = np.nanmax(means, initial=-np.inf)
+    if best <= 0:
+        return np.full(len(means), np.nan)
+    low = means <= 0
+    if low.any():
+        log.warning("mean past results of %d models are not above 0: they are last", low.sum())
+    return np.where(low, best / 100, means)
 
 
 def _metric_scores(
@@ -105,6 +115,12 @@ def _spider_scores(
 ) -> Mapping[str, float]:
     if spider is None:
         raise InputError("recall='spider' needs a spider: give one, or name a metric")
+    if task in spider.description.training.get("datasets", ()):
+        raise InputError(
+            f"the spider was trained on {task!r}, what is known of it among the rest: train one "
+            'with "held_out" in that task\'s manifest entry, or name a metric'
+        )
+    check_extractor(zoo, spider.description.extractor)
     extractor = str(spider.description.extractor["name"])
     features = np.asarray(zoo.features(extractor, task)[train], np.float32)
     labels = zoo.labels(task)[train]

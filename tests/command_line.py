@@ -100,3 +100,11 @@ def break_features(zoo: Path, model: str = "wide", task: str = "apples") -> None
     features = np.load(zoo / "features" / model / f"{task}.npy")
     features[7, 1] = np.nan
     FeatureStore.write_features(zoo, model, task, features)
+
+
+def new_task(zoo: Path, task: str, like: str) -> None:
+    """A task that no training has seen: another one's labels and features under a new name."""
+    store = FeatureStore(zoo)
+    FeatureStore.write_labels(zoo, task, store.labels(like))
+    for model in store.models_of(like):
+        FeatureStore.write_features(zoo, model, task, np.array(store.features(model, like)))

@@ -13,7 +13,6 @@ from spider_jax.head_training import (
     HeadState,
     init_head,
     make_targets,
-    outputs_on,
     train_epoch,
 )
 
@@ -164,10 +163,14 @@ def test_a_damaged_head_is_refused(tmp_path: Path, refused) -> None:  # type: ig
     save_head(path, heads("a", "classification", CONFIG, epochs=1)[0])
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with refused("a.npz", "delete"):
+    with refused("a.npz", "no whole head"):
         load_head(path, CONFIG)
 
 
 def test_settings_out_of_range_are_refused(refused) -> None:  # type: ignore[no-untyped-def]
     with refused("batch >= 1", "0"):
         HeadConfig(batch=0)
+    with refused("seed", "-1"):
+        HeadConfig(seed=-1)
+    with refused("learning_rate", "nan"):
+        HeadConfig(learning_rate=float("nan"))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from spider_jax.recall import needs_proxy, proxy_factor, recall_scores
+from spider_jax.zoo_recall import positive
 
 NAN = float("nan")
 A = np.array([[0.6, 0.8], [0.5, 0.7], [0.8, 0.6], [0.9, 0.7], [1.0, 0.0]])
@@ -65,3 +66,19 @@ def test_a_common_scale_of_the_factors_changes_no_order() -> None:
 def test_no_proxy_at_all_is_refused(refused: Callable[..., object]) -> None:
     with refused("factors", "at least one"):  # type: ignore[attr-defined]
         recall_scores(MEANS, A, CLUSTERS, np.full(5, NAN))
+
+
+def test_a_model_without_past_is_neither_favoured_nor_shut_out() -> None:
+    accuracies = np.array([[0.9, 0.8], [0.5, 0.4], [0.1, 0.2], [np.nan, np.nan]])
+    means, clusters = np.array([0.85, 0.45, 0.15, np.nan]), np.array([0, 0, 1, 2])
+    assert needs_proxy(means, clusters).tolist() == [0, 3]
+    factors = np.array([0.6, np.nan, np.nan, np.nan])  # the proxy failed on the new one
+    scores = recall_scores(means, accuracies, clusters, factors)
+    assert scores[3] == np.nanmean(means) * 0.6
+
+
+def test_a_mean_that_is_not_above_zero_puts_its_model_last() -> None:
+    assert positive(np.array([0.5, -0.2, np.nan, 0.0])).tolist()[:2] == [0.5, 0.005]
+    assert np.isnan(positive(np.array([0.5, -0.2, np.nan, 0.0]))[2])
+    assert np.isnan(positive(np.array([-0.5, np.nan]))).all()
+    assert positive(np.array([0.5, 0.3])).tolist() == [0.5, 0.3]

@@ -1,18 +1,29 @@
 """Selection on a zoo with heads that are trained: resumed, isolated, and blind to test rows."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import new_task
 from conftest import put
 
+from spider_jax import head_trainer
 from spider_jax.head_trainer import HeadTrainer
 from spider_jax.head_training import HeadConfig
 from spider_jax.performance import Performance
-from spider_jax.select_models import SelectConfig, Selection, default_run, select_models
+from spider_jax.select_models import (
+    SelectConfig,
+    Selection,
+    default_run,
+    select_models,
+    usable_past,
+)
 from spider_jax.selection import Selector
+from spider_jax.spider import Spider
 from spider_jax.store import FeatureStore
+from spider_jax.task_split import task_split
 
 HEAD = HeadConfig(batch=16, learning_rate=0.05)
 QUICK = SelectConfig(budget=8, epochs=3, head=HEAD)
@@ -112,6 +123,61 @@ def test_a_finished_run_is_read_again(
     assert (choices(again), again.test) == (choices(first), first.test)
 
 
+@pytest.mark.parametrize("harm", ["gone", "cut", "of another epoch"])
+def test_heads_that_were_lost_are_trained_again(
+    small_zoo: Path, tmp_path: Path, harm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = select(small_zoo, tmp_path / "whole")
+    real = HeadTrainer.epoch
+
+    def cut(self: HeadTrainer, models: list[str], done: int) -> object:
+        if done == 2:
+            raise CutError
+        return real(self, models, done)
+
+    monkeypatch.setattr(HeadTrainer, "epoch", cut)
+    with pytest.raises(CutError):
+        select(small_zoo, tmp_path / "run")
+    for path in (tmp_path / "run" / "heads").iterdir():
+        if harm == "gone":
+            path.unlink()
+        elif harm == "cut":
+            path.write_bytes(path.read_bytes()[:100])
+        else:
+            winner = tmp_path / "whole" / "heads" / f"{whole.selector.winner}.npz"
+            path.write_bytes(winner.read_bytes() if path.name != winner.name else b"")
+    monkeypatch.setattr(HeadTrainer, "epoch", real)
+    found = select(small_zoo, tmp_path / "run")
+    assert choices(found) == choices(whole)
+    assert found.test == whole.test
+    (tmp_path / "run" / "heads" / f"{found.selector.winner}.npz").unlink()
+    assert select(small_zoo, tmp_path / "run").test == whole.test
+
+
+def test_heads_without_their_selection_are_refused(
+    small_zoo: Path, tmp_path: Path, refused: Callable[..., object]
+) -> None:
+    select(small_zoo, tmp_path / "run")
+    (tmp_path / "run" / "selection.json").unlink()
+    with refused("heads", "another folder"):  # type: ignore[attr-defined]
+        select(small_zoo, tmp_path / "run")
+
+
+def test_what_changed_since_is_refused_or_said(
+    small_zoo: Path, tmp_path: Path, refused: Callable[..., object]
+) -> None:
+    first = select(small_zoo, tmp_path / "run")
+    table = small_zoo / "accuracies.csv"
+    table.write_text(table.read_text().replace(",cars,0.", ",cars,0.1"))
+    again = select(small_zoo, tmp_path / "run")
+    assert choices(again) == choices(first)
+    assert [note for note in again.notes if "past results have changed" in note]
+    assert not [note for note in first.notes if "have changed" in note or "earlier" in note]
+    with_split(small_zoo)  # rows that were learned from are test rows now
+    with refused("another split"):  # type: ignore[attr-defined]
+        select(small_zoo, tmp_path / "run")
+
+
 def test_another_selection_in_the_folder_is_refused(
     small_zoo: Path, tmp_path: Path, refused: Callable[..., object]
 ) -> None:
@@ -122,14 +188,32 @@ def test_another_selection_in_the_folder_is_refused(
         select(small_zoo, tmp_path / "run", SelectConfig(budget=9, epochs=3, head=HEAD))
 
 
-def test_the_default_folder_tells_selections_apart(small_zoo: Path) -> None:
+def test_the_default_folder_tells_selections_apart(small_zoo: Path, spider: Spider) -> None:
     zoo = FeatureStore(small_zoo)
     name = default_run(zoo, "apples", QUICK)
     assert name == default_run(zoo, "apples", QUICK)
     assert name != default_run(zoo, "cars", QUICK)
     assert name != default_run(zoo, "apples", SelectConfig())
+    names = {name}
+
+    def is_new(spider: Spider | None = None) -> bool:
+        names.add(default_run(FeatureStore(small_zoo), "apples", QUICK, spider))
+        return len(names) == len(done) + 1
+
+    done = [0]
     FeatureStore.write_features(small_zoo, "wide", "apples", np.zeros((40, 12), np.float32))
-    assert name != default_run(FeatureStore(small_zoo), "apples", QUICK)
+    assert is_new()
+    for change in (
+        lambda: with_split(small_zoo),
+        lambda: FeatureStore.write_manifest(small_zoo, tasks={"apples": {"measure": "matthews"}}),
+    ):
+        done.append(0)
+        change()
+        assert is_new()
+    moved = spider.weights._replace(project=spider.weights.project + 1)
+    for one in (spider, replace(spider, weights=moved)):
+        done.append(0)
+        assert is_new(one)
 
 
 def test_nothing_of_the_targets_test_touches_the_selection(small_zoo: Path, tmp_path: Path) -> None:
@@ -161,6 +245,8 @@ def test_labels_of_test_rows_are_not_read_before_the_end(small_zoo: Path, tmp_pa
     FeatureStore.write_labels(small_zoo, "apples", labels)
     assert choices(select(small_zoo, tmp_path / "after")) == choices(before)
 
+
+def test_a_model_with_broken_features_is_dropped(small_zoo: Path, tmp_path: Path) -> None:
     features = np.load(small_zoo / "features" / "wide" / "apples.npy")
     features[7, 1] = np.nan
     FeatureStore.write_features(small_zoo, "wide", "apples", features)
@@ -227,8 +313,12 @@ def test_recall_decides_who_starts(
 ) -> None:
     config = SelectConfig(budget=4, epochs=2, recall=recall, head=HEAD)
     zoo = FeatureStore(small_zoo)
-    spider = request.getfixturevalue("spider") if recall == "spider" else None
-    found = select_models(zoo, "apples", config, run=tmp_path / "run", spider=spider)
+    spider, task = None, "apples"
+    if recall == "spider":
+        spider, task = request.getfixturevalue("spider"), "eels"
+        new_task(small_zoo, "eels", like="apples")
+        zoo = FeatureStore(small_zoo)
+    found = select_models(zoo, task, config, run=tmp_path / "run", spider=spider)
     entries = list(found.selector.entries.values())
     assert [e.fate == "not started" for e in entries] == [False] * 3 + [True]
     if recall == "prior":
@@ -294,3 +384,64 @@ def test_unknown_names_are_refused(
         select(small_zoo, tmp_path / "e", task="none")
     with refused("at least one"):  # type: ignore[attr-defined]
         select(small_zoo, tmp_path / "f", SelectConfig(recall="leep"))
+
+
+def test_a_spider_that_knows_the_target_is_refused(
+    small_zoo: Path, tmp_path: Path, spider: Spider, refused: Callable[..., object]
+) -> None:
+    config = SelectConfig(budget=4, epochs=2, recall="spider", head=HEAD)
+    with refused("trained on 'apples'", "held_out"):  # type: ignore[attr-defined]
+        select_models(FeatureStore(small_zoo), "apples", config, run=tmp_path / "a", spider=spider)
+    new_task(small_zoo, "eels", like="apples")
+    FeatureStore.write_manifest(small_zoo, extractor="wide")
+    with refused("'wide'", "'psi'"):  # type: ignore[attr-defined]
+        select_models(FeatureStore(small_zoo), "eels", config, run=tmp_path / "b", spider=spider)
+
+
+def test_results_that_mean_something_else_take_no_part(small_zoo: Path, tmp_path: Path) -> None:
+    """An rmse, declared or by default, is no prior of accuracies, nor one for the repository."""
+    numbers = np.random.default_rng(0).normal(size=30).astype(np.float32)
+    for task in ("price", "size"):
+        FeatureStore.write_labels(small_zoo, task, numbers)
+        for model in ("wide", "narrow"):
+            features = np.random.default_rng(1).normal(size=(30, 12 if model == "wide" else 5))
+            FeatureStore.write_features(small_zoo, model, task, features.astype(np.float32))
+    FeatureStore.write_manifest(small_zoo, tasks={"size": {"measure": "r2"}})
+    zoo = FeatureStore(small_zoo)
+    given = {("wide", "price"): -20.0, ("wide", "size"): 0.5, ("wide", "elsewhere"): 0.7}
+    past, _ = usable_past(zoo, "apples", "accuracy", Performance.from_accuracies(given))
+    assert sorted(past.tasks) == ["elsewhere", "size"]
+    found = select(small_zoo, tmp_path / "run", task="price")
+    assert found.measure == "rmse"
+    none = Performance.from_accuracies({})
+    assert found.add_to(none) is none
+
+
+def test_a_file_that_goes_away_takes_out_its_model(small_zoo: Path, tmp_path: Path) -> None:
+    zoo = FeatureStore(small_zoo)
+    for model, harm in (("wide", Path.unlink), ("narrow", lambda path: path.write_bytes(b""))):
+        harm(small_zoo / "features" / model / "apples.npy")
+    found = select_models(zoo, "apples", QUICK, run=tmp_path / "run")
+    entries = found.selector.entries
+    assert [m for m, e in entries.items() if e.fate == "failed"] in (
+        ["narrow", "wide"],
+        ["wide", "narrow"],
+    )
+    assert "changed since the zoo was opened" in entries["wide"].reason
+    assert found.selector.winner in ("middle", "psi")
+
+
+def test_a_group_is_as_large_as_memory(small_zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = np.load(small_zoo / "features" / "wide" / "apples.npy")
+    for twin in "abcd":
+        FeatureStore.write_features(small_zoo, twin, "apples", features)
+    zoo = FeatureStore(small_zoo)
+    trainer = HeadTrainer(
+        zoo, "apples", task_split(zoo, "apples"), "accuracy", HEAD, small_zoo / "run"
+    )
+    models = ["a", "b", "psi", "c", "wide", "d"]
+    assert list(trainer.groups(models)) == [["psi"], ["a", "b", "c", "wide", "d"]]
+    monkeypatch.setattr(head_trainer, "GROUP_BYTES", 2 * trainer._bytes(12))
+    assert list(trainer.groups(models)) == [["psi"], ["a", "b"], ["c", "wide"], ["d"]]
+    monkeypatch.setattr(head_trainer, "GROUP_BYTES", 1)
+    assert len(list(trainer.groups(models))) == len(models)

@@ -61,8 +61,8 @@ def test_a_failure_is_dropped_with_its_reason_and_the_rest_goes_on() -> None:
     selector.fail("b", "out of memory")
     selector.tell("c", math.nan)
     assert fates(selector) == {"a": "training", "b": "failed", "c": "failed"}
-    assert selector.entries["b"].reason == "epoch 1: out of memory"
-    assert selector.entries["c"].reason == "epoch 1: its validation score is nan"
+    assert selector.entries["b"].reason == "out of memory"
+    assert selector.entries["c"].reason == "its validation score is nan"
     selector.tell("a", 0.5)
     assert (selector.winner, selector.spent) == ("a", 4)
 
@@ -167,3 +167,16 @@ def test_bad_use_is_refused(refused: Callable[..., object], tmp_path: Path) -> N
     (tmp_path / "s.json").write_text(text.replace('"training"', '"asleep"'))
     with refused("s.json", "asleep"):  # type: ignore[attr-defined]
         Selector.load(tmp_path / "s.json")
+
+
+@pytest.mark.parametrize("error", [math.inf, math.nan, -0.1])
+def test_a_standard_error_that_is_none_is_refused(
+    error: float, tmp_path: Path, refused: Callable[..., object]
+) -> None:
+    selector = Selector(["a", "b"], BruteForce())
+    with refused("standard_error", error):  # type: ignore[attr-defined]
+        selector.tell("a", 0.5, standard_error=error)
+    assert selector.spent == 0
+    selector.save(tmp_path / "selection.json")
+    with refused("validation_rows", -5):  # type: ignore[attr-defined]
+        Selector(["a"], BruteForce(), validation_rows=-5)
