@@ -1,8 +1,9 @@
-"""How good any policy of so many epochs could have been, chosen with the targets' test scores.
+"""How good one policy of so many epochs could have been, chosen with the targets' test scores.
 
-What a policy of this kind may decide: how many models train in each epoch (or how sure a drop must
-be), and how much the prior weighs. Every choice is replayed and the best is looked up with what no
-selection may read, so that it bounds what choosing among them without it can give.
+What a policy of this kind decides, the same for all targets: how many models train in each epoch
+(or how sure a drop must be), and how much the prior weighs. Every choice is replayed and the best
+is looked up with what no selection may read: choosing one of them without it cannot do better. A
+rule that chooses another one for every target is not bounded by this.
 """
 
 from collections.abc import Iterator

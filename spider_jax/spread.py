@@ -38,7 +38,7 @@ def measure_spread(past: Performance, *, enough_rows: int = ENOUGH_ROWS) -> Spre
     Args:
         past: results of the candidates; holes are left out.
         enough_rows: tasks whose validation scores rest on fewer rows do not count for s_e, unless
-            all do; rows that are not known count as enough.
+            all do, less their sampling variance; rows that are not known count as enough.
 
     Returns:
         A Spread; a model without results has the mean of the others' priors.
@@ -68,9 +68,17 @@ def _early(past: Performance, enough_rows: int) -> tuple[tuple[float, ...], ...]
     used = usable & enough if (usable & enough).any() else usable
     curves, final = past.curves[:, used], past.accuracies[:, used]
     best = best_so_far(curves)
-    return tuple(
-        tuple(_variances(best[..., e] - final).tolist()) for e in range(past.curves.shape[2])
-    )
+    gaps = [best[..., e] - final for e in range(past.curves.shape[2])]
+    few = np.where(rows[used] < enough_rows, rows[used], 0)
+    found = [_variances(gap, _sampling(best[..., e], few)).tolist() for e, gap in enumerate(gaps)]
+    return tuple(map(tuple, found))
+
+
+def _sampling(scores: Floats, rows: NDArray[np.int64]) -> Floats:
+    """Sampling variance of every task's scores [M, T]; 0 where the number of rows is 0."""
+    means = masked_mean(scores, 0)
+    pairs = zip(means, rows, strict=True)
+    return np.array([accuracy_variance(p, n) if n > 0 else 0.0 for p, n in pairs])
 
 
 def best_so_far(validation: Floats) -> Floats:
@@ -88,10 +96,11 @@ def accuracy_variance(accuracy: float, rows: int) -> float:
     return p * (1 - p) / rows
 
 
-def _variances(gaps: Floats) -> Floats:
-    """Variance over models of every column with at least two known values."""
+def _variances(gaps: Floats, noise: Floats | float = 0.0) -> Floats:
+    """Variance over models of every column with at least two known values, less known noise."""
     known = np.isfinite(gaps)
     count = known.sum(0)
     mean = masked_mean(gaps, 0)
     squares = np.where(known, (gaps - mean[None]) ** 2, 0.0).sum(0)
-    return squares[count > 1] / (count[count > 1] - 1)
+    variances = squares / np.maximum(count - 1, 1) - noise
+    return np.maximum(variances, 0)[count > 1]

@@ -31,7 +31,10 @@ def test_small_validation_sets_count_where_there_are_no_others() -> None:
     A = np.array([[0.5, 0.5], [0.75, 0.5]])
     V = np.array([[[0.5], [0.25]], [[0.5], [0.5]]])
     found = measure_spread(past(A, V, [50, 50]))
-    np.testing.assert_allclose(found.early_variances(1), [0.03125, 0.03125])
+    sampling = [0.5 * 0.5 / 50, 0.375 * 0.625 / 50]
+    np.testing.assert_allclose(found.early_variances(1), 0.03125 - np.array(sampling))
+    found = measure_spread(past(A, V, [5, 50]))  # all of it may be sampling
+    np.testing.assert_allclose(found.early_variances(1), [0, 0.03125 - sampling[1]])
 
 
 def test_beyond_the_known_epochs_the_last_one_counts() -> None:
