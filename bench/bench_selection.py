@@ -5,9 +5,9 @@
 37 language models x 20 datasets x 5 epochs (two_phase_nlp). A policy sees the validation scores of
 the target and the other 19 datasets' curves and test scores; regret is in test score, against the
 best of the pool and of the zoo, with 95 % bootstrap intervals over targets; a paired column is a
-row's regret minus that of successive halving, so that below 0 is better. Then the same on random sub-zoos, how
-good the recall is, whether the stated confidences hold, and how good any policy of 16 epochs that
-decides alike could have been. About three minutes on two cores.
+row's regret minus that of successive halving, so that below 0 is better. Then the same on random
+sub-zoos, how good the recall is, whether the stated confidences hold, and how good one policy of 16
+epochs for all targets, chosen in hindsight, could have been. About three minutes on two cores.
 """
 
 import csv

@@ -77,7 +77,7 @@ def _early(past: Performance, enough_rows: int) -> tuple[tuple[float, ...], ...]
 def _sampling(scores: Floats, rows: NDArray[np.int64]) -> Floats:
     """Sampling variance of every task's scores [M, T]; 0 where the number of rows is 0."""
     means = masked_mean(scores, 0)
-    pairs = zip(means, rows, strict=True)
+    pairs = zip(means.tolist(), rows.tolist(), strict=True)
     return np.array([accuracy_variance(p, n) if n > 0 else 0.0 for p, n in pairs])
 
 
