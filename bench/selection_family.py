@@ -47,10 +47,12 @@ class Variant:
         epoch = seen.validation.shape[1]
         order = np.argsort(-self.noise.expected(seen), kind="stable")
         keep = self.keeps[epoch] if epoch < seen.epochs else 1
-        if self.sure is not None and len(order) > 1:
-            sure = self.noise.confidence(seen, int(order[0]))[order[1:]]
-            keep = min(keep, 1 + int((sure < self.sure[min(epoch, 2) - 1]).sum()))
-        return [Drop(seen.models[i], "not kept") for i in order[keep:][::-1]]
+        kept = set(order[:keep].tolist())
+        if self.sure is not None:
+            sure = self.noise.confidence(seen, int(order[0]))
+            worse = np.flatnonzero(sure >= self.sure[min(epoch, 2) - 1])
+            kept -= set(worse.tolist()) - {int(order[0])}
+        return [Drop(seen.models[i], "not kept") for i in order[::-1] if int(i) not in kept]
 
 
 class Choice(NamedTuple):

@@ -88,6 +88,7 @@ def select(
         measure=found.measure,
         winner=found.selector.winner,
         test=found.test,
+        test_standard_error=found.test_error,
         epochs_spent=found.selector.spent,
         notes=found.statements(),
     )

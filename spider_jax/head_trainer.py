@@ -20,6 +20,7 @@ from spider_jax.head_training import (
     outputs_on,
     train_epoch,
 )
+from spider_jax.spread import accuracy_variance
 from spider_jax.store import FeatureStore
 from spider_jax.task_measures import TASK_MEASURES, is_share, standard_error
 from spider_jax.task_split import TaskSplit
@@ -89,13 +90,18 @@ class HeadTrainer:
             log.info("training of %s failed: %s", models[0], error)
             return [Trained(models[0], failure=" ".join(str(error).split()))]
 
-    def test(self, model: str, done: int) -> float | None:
-        """Score of the best checkpoint of `done` epochs on test rows; None where there are none."""
-        if len(self.split.test) == 0:
+    def test(self, model: str, done: int) -> tuple[float, float] | None:
+        """Score of the best checkpoint of `done` epochs on test rows and its standard error; None
+        where there are no such rows."""
+        rows = self.split.test
+        if len(rows) == 0:
             return None
         features = self._features(model)
         state = self._state(model, features, done)
-        return self._scores([state.best], [state], [features], self.split.test)[0][0]
+        ((score, error),) = self._scores([state.best], [state], [features], rows)
+        return score, float(
+            np.sqrt(accuracy_variance(score, len(rows)))
+        ) if self.is_share else error
 
     def _epoch(self, models: Sequence[str], done: int) -> list[Trained]:
         features = [self._features(model) for model in models]

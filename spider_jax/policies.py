@@ -317,6 +317,12 @@ def read_policy(content: dict[str, Any]) -> Policy:
         )
     if content["name"] == TrendFilter.name:
         trends = {model: (pair[0], pair[1]) for model, pair in fields["trends"].items()}
-        return TrendFilter(trends, fields["threshold"], fields["relative"])
+        for model, pair in trends.items():
+            if np.array(pair, np.float64).ndim not in (2, 3):  # [2, E, k], no epoch: [2, 0]
+                raise ValueError(f"trends of {model!r} are no tables [E, k] of numbers")
+        relative = fields["relative"]
+        return TrendFilter(
+            trends, float(fields["threshold"]), None if relative is None else float(relative)
+        )
     plain: dict[str, Policy] = {p.name: p for p in (BruteForce(), SuccessiveHalving())}
     return plain[content["name"]]

@@ -52,14 +52,15 @@ class SelectConfig:
 class Selection:
     """What was selected, what it cost, and why every other model was not.
 
-    test: score of the winner's best checkpoint on test rows, the only test score read. problems:
-    models that could not be used. notes: for the reader.
+    test: score of the winner's best checkpoint on test rows, the only test score read, and
+    test_error: its standard error. problems: models that could not be used. notes: for the reader.
     """
 
     task: str
     measure: str
     selector: Selector
     test: float | None
+    test_error: float | None
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
 
@@ -92,14 +93,22 @@ class Selection:
         entries, E = self.selector.entries, self.selector.epochs
         tried = sum(entry.fate != NOT_STARTED for entry in entries.values())
         cost = (
-            f"{self.selector.spent} epochs spent; brute force: {tried * E} on the {tried} models "
-            f"started, {len(entries) * E} on all {len(entries)}"
+            f"{self.selector.spent} epochs spent{self._budget()}; brute force: {tried * E} on the "
+            f"{tried} models started, {len(entries) * E} on all {len(entries)}"
         )
         winner = self.selector.winner
         said = "no model is left: all failed" if winner is None else f"winner: {winner}"
         if self.test is not None:
-            said += f", test {self.measure} {self.test:.3f} (read once, after the selection)"
-        return [said, cost, *self.notes]
+            said += (
+                f", test {self.measure} {self.test:.3f}, standard error {self.test_error:.3f} "
+                "(read once, after the selection)"
+            )
+        sure = any(entry.confidence is not None for entry in entries.values())
+        note = "confidence: how sure that the model named beside it is at least as good"
+        return [said, cost, *[note] * sure, *self.notes]
+
+    def _budget(self) -> str:
+        return "" if self.selector.budget is None else f" of {self.selector.budget}"
 
     def add_to(self, past: Performance) -> Performance:
         """`past` with the curves of this run and the test score of its winner; unchanged where the
@@ -191,9 +200,10 @@ def select_models(
         selector.save(state)
     trainer = HeadTrainer(zoo, task, split, measure, config.head, run)
     _run_to_end(selector, trainer, state, show_progress)
-    test = None if selector.winner is None else trainer.test(selector.winner, config.epochs)
+    winner = selector.winner
+    test, error = (winner and trainer.test(winner, config.epochs)) or (None, None)
     notes += (split.note, f"state and heads are in {run}")
-    return Selection(task, measure, selector, test, problems, notes)
+    return Selection(task, measure, selector, test, error, problems, notes)
 
 
 def default_run(

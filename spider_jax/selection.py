@@ -13,6 +13,7 @@ from spider_jax.files import read_json, write_json
 from spider_jax.policies import Policy, Seen, policy_content, read_policy
 from spider_jax.spread import accuracy_variance
 
+LARGEST_ERROR = 1e100  # whose square is still a number
 TRAINING, DROPPED, FAILED, WON, NOT_STARTED = "training", "dropped", "failed", "won", "not started"
 
 
@@ -70,8 +71,8 @@ class Selector:
     ) -> None:
         if not models or len(set(models)) != len(models):
             raise InputError(f"models must be different names, at least one, got {list(models)}")
-        if epochs < 1:
-            raise InputError(f"epochs must be at least 1, got {epochs}")
+        if epochs < 1 or epochs % 1 != 0:
+            raise InputError(f"epochs must be a whole number, at least 1, got {epochs}")
         if validation_rows is not None and validation_rows < 1:
             raise InputError(f"validation_rows must be at least 1 or None, got {validation_rows}")
         started = policy.started(len(models), epochs, budget)
@@ -124,9 +125,10 @@ class Selector:
         Raises:
             InputError: the model was not asked for, or a standard error that is none.
         """
-        if standard_error is not None and not 0 <= standard_error < math.inf:
+        if standard_error is not None and not 0 <= standard_error < LARGEST_ERROR:
             raise InputError(
-                f"standard_error must be finite and >= 0, got {standard_error}: None if not known"
+                f"standard_error must be 0 or more and finite, got {standard_error}: None if it is "
+                "not known"
             )
         if not math.isfinite(validation):
             self.fail(model, f"its validation score is {validation}")
@@ -231,8 +233,9 @@ class Selector:
         content = read_json(path, "selection")
         try:
             return _from_content(content)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path} is not a sound selection: {error}") from None
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{path} is not a sound selection: {reason}") from None
 
 
 def _from_content(content: dict[str, Any]) -> Selector:
@@ -247,7 +250,28 @@ def _from_content(content: dict[str, Any]) -> Selector:
     )
     selector.entries = {entry.model: entry for entry in entries}
     selector._dropped, selector._judged = list(content["dropped"]), int(content["judged"])
+    _check(selector)
     return selector
+
+
+def _check(selector: Selector) -> None:
+    """Raise ValueError where entries and rounds do not agree: the selection would not end."""
+    entries, judged = selector.entries, selector._judged
+    for entry in entries.values():
+        scored = entry.epochs - (entry.fate == FAILED)  # the epoch that failed has no score
+        if not 0 <= entry.epochs <= selector.epochs or len(entry.validation) != scored:
+            raise ValueError(f"{entry.model!r} has {entry.epochs} epochs, {scored} of them scored")
+        if len(entry.standard_error) != scored or not np.isfinite(entry.validation).all():
+            raise ValueError(f"{entry.model!r} has scores that are none")
+        told = entry.epochs in (judged, judged + 1) and judged < selector.epochs
+        if entry.fate == TRAINING and not told:
+            raise ValueError(f"{entry.model!r} has {entry.epochs} epochs, {judged} were judged")
+    fates = [entry.fate for entry in entries.values()]
+    dropped = sorted(m for m, entry in entries.items() if entry.fate == DROPPED)
+    if sorted(selector._dropped) != dropped or fates.count(WON) + (TRAINING in fates) > 1:
+        raise ValueError("who was dropped, is in training or won do not agree")
+    if not {TRAINING, WON} & set(fates) and {DROPPED, NOT_STARTED} & set(fates):
+        raise ValueError("nobody is in training and nobody won")
 
 
 def _read_entry(content: dict[str, Any]) -> Entry:

@@ -96,7 +96,7 @@ def _metric_scores(
             f"recall must be one of {', '.join((PRIOR, SPIDER, *usable))} for this task, "
             f"got {name!r}"
         )
-    labels, found = zoo.labels(task)[train], {}
+    labels, found, reason = zoo.labels(task)[train], {}, "they have no probabilities"
     for model in progress(models, "recall", show_progress):
         try:
             if metric.needs == "features":
@@ -107,6 +107,12 @@ def _metric_scores(
                 found[model] = float(metric.score(probabilities=given, labels=labels))
         except InputError as error:
             log.warning("recall without %s of %s: %s", name, model, error)
+            reason = str(error)
+    if not found:
+        raise InputError(
+            f"recall by {name} is possible for no model on {task!r} ({reason}): name another "
+            f'metric, or "{PRIOR}"'
+        )
     return found
 
 

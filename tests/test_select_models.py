@@ -57,6 +57,11 @@ def test_a_model_wins_and_the_cost_is_said(small_zoo: Path, tmp_path: Path) -> N
     text = found.to_text()
     assert "brute force: 12 on the 4 models started, 12 on all 4" in text
     assert f"winner: {found.selector.winner}, test accuracy {found.test:.3f}" in text
+    assert found.test is not None
+    share = np.clip(found.test, 0.05, 0.95)
+    error = np.sqrt(share * (1 - share) / 8)  # of 8 test rows
+    assert f"standard error {error:.3f} (read once" in text
+    assert f"{found.selector.spent} epochs spent of 8;" in text
     assert "apples has no splits file: rows dealt 60/20/20" in text
     assert "no past curves" in text
 
@@ -382,7 +387,7 @@ def test_unknown_names_are_refused(
         select(small_zoo, tmp_path / "d", SelectConfig(recall="spider"))
     with refused("unknown task"):  # type: ignore[attr-defined]
         select(small_zoo, tmp_path / "e", task="none")
-    with refused("at least one"):  # type: ignore[attr-defined]
+    with refused("recall by leep", "no probabilities", "prior"):  # type: ignore[attr-defined]
         select(small_zoo, tmp_path / "f", SelectConfig(recall="leep"))
 
 

@@ -1,8 +1,10 @@
 """Ask and tell: rounds, failures, and a state that goes on from any point."""
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,7 +171,7 @@ def test_bad_use_is_refused(refused: Callable[..., object], tmp_path: Path) -> N
         Selector.load(tmp_path / "s.json")
 
 
-@pytest.mark.parametrize("error", [math.inf, math.nan, -0.1])
+@pytest.mark.parametrize("error", [math.inf, math.nan, -0.1, 1e200])
 def test_a_standard_error_that_is_none_is_refused(
     error: float, tmp_path: Path, refused: Callable[..., object]
 ) -> None:
@@ -180,3 +182,42 @@ def test_a_standard_error_that_is_none_is_refused(
     selector.save(tmp_path / "selection.json")
     with refused("validation_rows", -5):  # type: ignore[attr-defined]
         Selector(["a"], BruteForce(), validation_rows=-5)
+
+
+def entry(content: dict[str, Any], fate: str) -> dict[str, Any]:
+    return next(e for e in content["entries"] if e["fate"] == fate)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda c: c.update(judged=10),
+        lambda c: c.update(epochs=1),
+        lambda c: c.update(dropped=["nobody"]),
+        lambda c: entry(c, "training").update(validation=[]),
+        lambda c: entry(c, "training").update(validation=[float("nan")]),
+        lambda c: entry(c, "training").update(standard_error=[]),
+        lambda c: entry(c, "training").update(epochs="1"),
+        lambda c: entry(c, "training").update(epochs=3),
+        lambda c: entry(c, "dropped").update(fate="won"),
+        lambda c: [e.update(fate="dropped") for e in c["entries"]],
+        lambda c: c["policy"].update(trends={"a": []}),
+        lambda c: c["policy"].update(trends={"a": [["x"], ["y"]]}),
+        lambda c: c["policy"].update(trends={"a": [[[0.1]], [[0.1], [0.2]]]}),
+        lambda c: c["policy"].update(threshold="x"),
+    ],
+)
+def test_an_edited_state_is_refused(
+    edit: Callable[[dict[str, Any]], object], tmp_path: Path, refused: Callable[..., object]
+) -> None:
+    path = tmp_path / "selection.json"
+    selector = Selector(list(CURVES), make_policy("trend-filter", past()), epochs=3)
+    for model in selector.ask():
+        selector.tell(model, float(CURVES[model][0]))
+    selector.save(path)
+    assert Selector.load(path).to_content() == selector.to_content()
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+    with refused(path):  # type: ignore[attr-defined]
+        Selector.load(path)
