@@ -7,17 +7,32 @@ from spider_jax.clustering import representatives
 from spider_jax.errors import InputError
 
 Floats = NDArray[np.float64]
-PROPORTIONS = ("knn", "ridge", "linear_probe")  # proxies that are shares already; others are logs
+PROPORTIONS = ("knn", "ridge", "linear_probe")
+PACTRAN = ("pactran_gauss", "pactran_dirichlet", "pactran_gamma")
+LOGARITHMS = ("logme", "leep", "n_leep", "nce", *PACTRAN, "spider")
+UNKNOWN_SPREAD = 0.1  # of log means, where there are none
 
 
-def proxy_factor(name: str, scores: Floats) -> Floats:
-    """A proxy's scores [M] as positive factors: shares as they are, logarithms by exp.
+def proxy_factor(name: str, scores: Floats, means: Floats) -> Floats:
+    """A proxy's scores as positive factors of the mean accuracies.
 
-    LEEP, NCE and LogME are mean log likelihoods and a spider's scores log utilities; exp(s - max)
-    keeps every ratio.
+    Shares are taken as they are. Logarithms (mean log likelihoods, a spider's log utilities) become
+    exp(s - max), which keeps every ratio. Any other metric has a unit of its own: standardised and
+    given the spread of ln(mean), it counts as much as the past does.
+
+    Args:
+        name: of the proxy. scores: [M], NaN where it was not run.
+        means: [M] mean accuracies, positive or NaN.
+
+    Returns:
+        float64 [M], NaN where the proxy was not run.
     """
     if name in PROPORTIONS:
         return scores
+    if name not in LOGARITHMS and np.isfinite(scores).any():
+        spread = np.nanstd(np.log(means)) if np.isfinite(means).any() else UNKNOWN_SPREAD
+        deviation = np.nanstd(scores)
+        scores = scores * (spread / deviation if deviation > 0 else 0.0)
     return np.exp(scores - np.nanmax(scores, initial=-np.inf))
 
 

@@ -64,8 +64,10 @@ def recall_zoo(
     else:
         names = [past.models[i] for i in asked]
         found = _metric_scores(zoo, task, train, proxy, names, show_progress)
-    factors = proxy_factor(proxy, np.array([found.get(name, np.nan) for name in past.models]))
-    return recall_scores(positive(means), past.accuracies, clusters, factors)
+    means = positive(means)
+    scores = np.array([found.get(name, np.nan) for name in past.models])
+    factors = proxy_factor(proxy, scores, means)
+    return recall_scores(means, past.accuracies, clusters, factors)
 
 
 def positive(means: Floats) -> Floats:

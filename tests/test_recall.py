@@ -50,9 +50,24 @@ def test_a_singleton_has_cosines_over_the_tasks_both_have() -> None:
 
 def test_logarithms_become_factors_and_shares_stay() -> None:
     logs = np.log([0.25, 0.5])
-    np.testing.assert_allclose(proxy_factor("leep", logs), [0.5, 1.0])
-    np.testing.assert_allclose(proxy_factor("knn", np.array([0.25, NAN])), [0.25, NAN])
-    assert np.isnan(proxy_factor("leep", np.full(2, NAN))).all()
+    means = np.array([0.5, 0.6])
+    np.testing.assert_allclose(proxy_factor("leep", logs, means), [0.5, 1.0])
+    np.testing.assert_allclose(proxy_factor("knn", np.array([0.25, NAN]), means), [0.25, NAN])
+    for name in ("leep", "gbc"):
+        assert np.isnan(proxy_factor(name, np.full(2, NAN), means)).all()
+
+
+def test_a_metric_in_a_unit_of_its_own_counts_as_much_as_the_past() -> None:
+    rng = np.random.default_rng(0)
+    means, scores = rng.uniform(0.3, 0.9, size=6), rng.normal(size=6)
+    found = proxy_factor("h_score", scores, means)
+    np.testing.assert_allclose(np.std(np.log(found)), np.std(np.log(means)))
+    np.testing.assert_allclose(proxy_factor("h_score", 1e6 * scores - 7, means), found)
+    assert np.argsort(found).tolist() == np.argsort(scores).tolist()
+    without = proxy_factor("gbc", np.where(np.arange(6) == 2, NAN, scores), np.full(6, NAN))
+    np.testing.assert_allclose(np.nanstd(np.log(without)), 0.1)
+    assert np.isnan(without[2])
+    assert proxy_factor("gbc", np.full(3, 2.0), np.array([0.5, NAN, 0.7])).tolist() == [1, 1, 1]
 
 
 def test_a_common_scale_of_the_factors_changes_no_order() -> None:
