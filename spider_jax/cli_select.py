@@ -44,15 +44,17 @@ def select(
     """
     show = messages.start()
     from spider_jax.head_training import HeadConfig
+    from spider_jax.metrics import METRICS
     from spider_jax.performance import Performance
     from spider_jax.score_cache import default_folder
     from spider_jax.select_models import SelectConfig, default_run, select_models
     from spider_jax.spider import Spider
     from spider_jax.store import FeatureStore
-    from spider_jax.zoo_recall import SPIDER
+    from spider_jax.zoo_recall import PRIOR, SPIDER
 
     store = FeatureStore(zoo)
-    spider = Spider.load(Path(recall)) if Path(recall).is_dir() else None
+    named = recall in (PRIOR, *METRICS)  # whatever folders of that name may be here
+    spider = Spider.load(recall) if not named and Path(recall).exists() else None
     config = SelectConfig(
         budget,
         epochs,

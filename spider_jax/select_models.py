@@ -168,7 +168,10 @@ def select_models(
     models, problems = _readable(zoo, task)
     rows = len(split.validation)
     table = past.for_models(models)
-    about = _about(zoo, task, config, spider) | {"validation_rows": rows, "past": _digest(table)}
+    about = _about(zoo, task, config, spider) | {
+        "validation_rows": rows,
+        "past": _digest(_known(table)),
+    }
     state = run / "selection.json"
     if state.exists():
         selector, more = _resumed(state, about)
@@ -236,11 +239,22 @@ def _about(
 def _digest(content: Any) -> str:
     """SHA-256 of names and arrays."""
     digest = hashlib.sha256()
-    leaves = vars(content) if isinstance(content, Performance) else content
-    for leaf in jax.tree.leaves(leaves):
+    for leaf in jax.tree.leaves(content):
         array = np.asarray(leaf)
         digest.update(repr((array.shape, array.dtype.str)).encode() + array.tobytes())
     return digest.hexdigest()
+
+
+def _known(past: Performance) -> list[Any]:
+    """What is known, task by task: the order of tasks and room that nothing fills say nothing."""
+    found = []
+    for t in np.argsort(past.tasks):
+        curves, accuracies = past.curves[:, t], past.accuracies[:, t]
+        ran = np.isfinite(curves)
+        if ran.any() or np.isfinite(accuracies).any():
+            rows = past.validation_rows[t]
+            found += [past.tasks[t], rows, accuracies, np.argwhere(ran), curves[ran]]
+    return [past.models, found]
 
 
 def usable_past(

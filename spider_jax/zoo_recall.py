@@ -95,7 +95,7 @@ def _metric_scores(
     if metric is None or metric.combine is not None or zoo.kind(task) not in metric.kinds:
         usable = [n for n, m in METRICS.items() if not m.combine and zoo.kind(task) in m.kinds]
         raise InputError(
-            f"recall must be one of {', '.join((PRIOR, SPIDER, *usable))} for this task, "
+            f"recall must be a spider, {PRIOR}, or one of {', '.join(usable)} for this task, "
             f"got {name!r}"
         )
     labels, found, reason = zoo.labels(task)[train], {}, "they have no probabilities"

@@ -70,6 +70,10 @@ def test_the_repository_grows(small_zoo: Path, selected: Command, tmp_path: Path
     assert "no past curves" in first.out
     second = selected(small_zoo, "cars", "--repository", repository)
     assert "no past curves" not in second.out  # curves of the first, results of accuracies.csv
+    for task in ("apples", "cars"):  # its own results are no news to it, those of others are
+        again = selected(small_zoo, task, "--repository", repository)
+        assert "selected earlier" in again.out
+        assert ("past results have changed" in again.out) == (task == "apples")
     known = Performance.load(repository)
     assert known.tasks == ("apples", "cars")
 
@@ -78,6 +82,8 @@ def test_a_spider_recalls(small_zoo: Path, saved: Path, selected: Command) -> No
     new_task(small_zoo, "eels", like="apples")
     found = selected(small_zoo, "eels", "--recall", saved)
     assert found.code == DONE
+    with pytest.raises(InputError, match="recall must be a spider, prior, or one of logme"):
+        selected(small_zoo, "eels", "--recall", saved / "nowhere")
     with pytest.raises(InputError, match="the spider was trained on 'apples'"):
         selected(small_zoo, "apples", "--recall", saved)
 

@@ -377,7 +377,7 @@ def test_curves_go_into_the_repository_and_serve_other_tasks(
 def test_unknown_names_are_refused(
     small_zoo: Path, tmp_path: Path, refused: Callable[..., object]
 ) -> None:
-    with refused("recall must be one of", "'best'"):  # type: ignore[attr-defined]
+    with refused("recall must be a spider, prior, or one of", "'best'"):  # type: ignore[attr-defined]
         select(small_zoo, tmp_path / "a", SelectConfig(recall="best"))
     with refused("recall", "'ncti'"):  # type: ignore[attr-defined]
         select(small_zoo, tmp_path / "b", SelectConfig(recall="ncti"))
