@@ -47,7 +47,8 @@ def select(
     from spider_jax.metrics import METRICS
     from spider_jax.performance import Performance
     from spider_jax.score_cache import default_folder
-    from spider_jax.select_models import SelectConfig, default_run, select_models
+    from spider_jax.select_models import select_models
+    from spider_jax.selection_run import SelectConfig, default_run
     from spider_jax.spider import Spider
     from spider_jax.store import FeatureStore
     from spider_jax.zoo_recall import PRIOR, SPIDER

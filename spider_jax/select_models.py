@@ -1,22 +1,19 @@
 """Two phases on a zoo: recall by the past and a cheap proxy, then heads that are really trained."""
 
-import hashlib
-import logging
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
+from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.files import name_to_component
 from spider_jax.head_trainer import HeadTrainer
-from spider_jax.head_training import HeadConfig
 from spider_jax.performance import Performance
 from spider_jax.policies import make_policy
 from spider_jax.progress import progress
 from spider_jax.selection import FAILED, NOT_STARTED, Entry, Selector
+from spider_jax.selection_run import SelectConfig, about_selection, resumed
 from spider_jax.spider import Spider
 from spider_jax.spread import measure_spread
 from spider_jax.store import FeatureStore, Problem
@@ -24,28 +21,6 @@ from spider_jax.tables import escape_terminal, to_text
 from spider_jax.task_measures import TASK_MEASURES, is_share, measure_name
 from spider_jax.task_split import task_split
 from spider_jax.zoo_recall import recall_zoo
-
-log = logging.getLogger("spider_jax")
-
-
-@dataclass(frozen=True)
-class SelectConfig:
-    """How models are selected.
-
-    budget: epochs in all, over all models; None: every model starts. epochs: of a full training.
-    policy: name in POLICIES. recall: a metric from METRICS that alone tells of a model, "prior"
-    (past results alone), or "spider". representatives: run the metric on one model of every
-    cluster only. threshold: mean gap in accuracy within which models are of one cluster. head: of
-    the training.
-    """
-
-    budget: int | None = 16
-    epochs: int = 5
-    policy: str = "noise-aware"
-    recall: str = "logme"
-    representatives: bool = False
-    threshold: float = 0.09
-    head: HeadConfig = field(default_factory=HeadConfig)
 
 
 @dataclass(frozen=True)
@@ -166,40 +141,19 @@ def select_models(
     past = Performance.from_accuracies(zoo.accuracies) if past is None else past
     past, notes = usable_past(zoo, task, measure, past)
     models, problems = _readable(zoo, task)
-    rows = len(split.validation)
     table = past.for_models(models)
-    about = _about(zoo, task, config, spider) | {
-        "validation_rows": rows,
-        "past": _digest(_known(table)),
-    }
+    rows = len(split.validation)
+    about = about_selection(zoo, task, config, spider, table) | {"validation_rows": rows}
     state = run / "selection.json"
     if state.exists():
-        selector, more = _resumed(state, about)
+        selector, more = resumed(state, about)
         notes += more
     elif (run / "heads").exists():
         raise InputError(f"{run} holds heads without their selection.json: name another folder")
     else:
-        given: dict[str, Any] = {
-            "epochs": config.epochs,
-            "budget": config.budget,
-            "validation_rows": rows if is_share(measure, zoo.kind(task)) else None,
-            "about": about,
-        }
-        policy = make_policy(config.policy, table)
-        Selector(models, policy, **given)  # what it refuses, before the work of the recall
-        scores = recall_zoo(
-            zoo,
-            task,
-            split.train,
-            table,
-            config.recall,
-            spider=spider,
-            threshold=config.threshold,
-            representatives=config.representatives,
-            show_progress=show_progress,
-        )
-        order = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")
-        selector = Selector([models[i] for i in order], policy, **given)
+        share = is_share(measure, zoo.kind(task))
+        given = {"about": about, "validation_rows": rows if share else None}
+        selector = _begun(zoo, task, config, table, split.train, spider, show_progress, given)
         selector.save(state)
     trainer = HeadTrainer(zoo, task, split, measure, config.head, run)
     _run_to_end(selector, trainer, state, show_progress)
@@ -209,52 +163,33 @@ def select_models(
     return Selection(task, measure, selector, test, error, problems, notes)
 
 
-def default_run(
-    zoo: FeatureStore, task: str, config: SelectConfig, spider: Spider | None = None
-) -> str:
-    """A name for the run that another task, setting, split, measure, spider or content of the
-    zoo's files changes."""
-    digest = hashlib.sha256(repr(_about(zoo, task, config, spider)).encode())
-    for model in zoo.models_of(task):
-        name = f"{name_to_component(task)}.npy"
-        path = zoo.folder / "features" / name_to_component(model) / name
-        digest.update(repr(path.stat().st_mtime_ns).encode())
-    return digest.hexdigest()[:24]
-
-
-def _about(
-    zoo: FeatureStore, task: str, config: SelectConfig, spider: Spider | None
-) -> dict[str, Any]:
-    """What a selection is of, as plain values: it goes on only where all are the same."""
-    return {
-        "task": task,
-        "measure": measure_name(task, zoo.kind(task), zoo.task_info(task).get("measure")),
-        "zoo": zoo.fingerprint(),
-        "split": _digest(task_split(zoo, task, seed=config.head.seed)),
-        "spider": None if spider is None else _digest((spider.models, spider.weights)),
-        "config": asdict(config),
-    }
-
-
-def _digest(content: Any) -> str:
-    """SHA-256 of names and arrays."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(content):
-        array = np.asarray(leaf)
-        digest.update(repr((array.shape, array.dtype.str)).encode() + array.tobytes())
-    return digest.hexdigest()
-
-
-def _known(past: Performance) -> list[Any]:
-    """What is known, task by task: the order of tasks and room that nothing fills say nothing."""
-    found = []
-    for t in np.argsort(past.tasks):
-        curves, accuracies = past.curves[:, t], past.accuracies[:, t]
-        ran = np.isfinite(curves)
-        if ran.any() or np.isfinite(accuracies).any():
-            rows = past.validation_rows[t]
-            found += [past.tasks[t], rows, accuracies, np.argwhere(ran), curves[ran]]
-    return [past.models, found]
+def _begun(
+    zoo: FeatureStore,
+    task: str,
+    config: SelectConfig,
+    table: Performance,
+    train: NDArray[np.int64],
+    spider: Spider | None,
+    show_progress: bool,
+    given: dict[str, Any],
+) -> Selector:
+    """A selection of the models of `table`, best by recall first."""
+    policy = make_policy(config.policy, table)
+    given = given | {"epochs": config.epochs, "budget": config.budget}
+    Selector(table.models, policy, **given)  # what it refuses, before the work of the recall
+    scores = recall_zoo(
+        zoo,
+        task,
+        train,
+        table,
+        config.recall,
+        spider=spider,
+        threshold=config.threshold,
+        representatives=config.representatives,
+        show_progress=show_progress,
+    )
+    order = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")
+    return Selector([table.models[i] for i in order], policy, **given)
 
 
 def usable_past(
@@ -297,26 +232,6 @@ def _readable(zoo: FeatureStore, task: str) -> tuple[list[str], tuple[Problem, .
 
 
 # ---- training --------------------------------------------------------------------------------
-
-
-def _resumed(state: Path, about: dict[str, Any]) -> tuple[Selector, tuple[str, ...]]:
-    """A selection that began earlier, and what the reader should know of that."""
-    selector, notes = Selector.load(state), []
-    differ = [key for key, value in about.items() if selector.about.get(key) != value]
-    other = [key for key in differ if key != "past"]
-    if other:
-        raise InputError(
-            f"{state.parent} holds a selection with another {other[0]}: name another folder, or "
-            "delete this one"
-        )
-    log.info("going on with %s: %d epochs are done", state, selector.spent)
-    if selector.done:
-        notes.append(
-            f"selected earlier: nothing was trained now; delete {state.parent} to repeat it"
-        )
-    if differ:
-        notes.append("past results have changed since it began: it keeps to those of then")
-    return selector, tuple(notes)
 
 
 def _run_to_end(selector: Selector, trainer: HeadTrainer, state: Path, show_progress: bool) -> None:
