@@ -99,9 +99,9 @@ class HeadTrainer:
         features = self._features(model)
         state = self._state(model, features, done)
         ((score, error),) = self._scores([state.best], [state], [features], rows)
-        return score, float(
-            np.sqrt(accuracy_variance(score, len(rows)))
-        ) if self.is_share else error
+        if self.is_share:
+            error = float(np.sqrt(accuracy_variance(score, len(rows))))
+        return score, error
 
     def _epoch(self, models: Sequence[str], done: int) -> list[Trained]:
         features = [self._features(model) for model in models]
