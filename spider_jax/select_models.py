@@ -158,7 +158,8 @@ def select_models(
     trainer = HeadTrainer(zoo, task, split, measure, config.head, run)
     _run_to_end(selector, trainer, state, show_progress)
     winner = selector.winner
-    test, error = (winner and trainer.test(winner, config.epochs)) or (None, None)
+    found = None if winner is None else trainer.test(winner, config.epochs)
+    test, error = (None, None) if found is None else found
     notes += (split.note, f"state and heads are in {run}")
     return Selection(task, measure, selector, test, error, problems, notes)
 

@@ -13,6 +13,7 @@ from spider_jax.errors import InputError
 from spider_jax.files import name_to_component
 from spider_jax.head_training import HeadConfig
 from spider_jax.performance import Performance
+from spider_jax.score_cache import fingerprint
 from spider_jax.selection import Selector
 from spider_jax.spider import Spider
 from spider_jax.store import FeatureStore
@@ -76,18 +77,21 @@ def about_selection(
         "measure": measure_name(task, zoo.kind(task), zoo.task_info(task).get("measure")),
         "zoo": zoo.fingerprint(),
         "split": _digest(task_split(zoo, task, seed=config.head.seed)),
-        "spider": None if spider is None else _digest((spider.models, spider.weights)),
+        "spider": None if spider is None else _digest(_scoring(spider)),
         "config": asdict(config),
     } | ({} if past is None else {"past": _digest(_known(past))})
 
 
 def _digest(content: Any) -> str:
-    """SHA-256 of names and arrays."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(content):
-        array = np.asarray(leaf)
-        digest.update(repr((array.shape, array.dtype.str)).encode() + array.tobytes())
-    return digest.hexdigest()
+    """SHA-256 of the names, numbers and arrays of a tree."""
+    return fingerprint(np.atleast_1d(leaf) for leaf in jax.tree.leaves(content))
+
+
+def _scoring(spider: Spider) -> list[Any]:
+    """All that its scores depend on."""
+    memory = spider.memory
+    known = [] if memory is None else [memory.targets, memory.recall.arrays()]
+    return [spider.models, spider.scaling, spider.weights, known]
 
 
 def _known(past: Performance) -> list[Any]:

@@ -125,29 +125,25 @@ def test_another_selection_in_the_folder_is_refused(
         select(small_zoo, tmp_path / "run", SelectConfig(budget=9, epochs=3, head=HEAD))
 
 
-def test_the_default_folder_tells_selections_apart(small_zoo: Path, spider: Spider) -> None:
-    zoo = FeatureStore(small_zoo)
-    name = default_run(zoo, "apples", QUICK)
-    assert name == default_run(zoo, "apples", QUICK)
-    assert name != default_run(zoo, "cars", QUICK)
-    assert name != default_run(zoo, "apples", SelectConfig())
-    names = {name}
+def test_the_default_folder_tells_selections_apart(small_zoo: Path, saved: Path) -> None:
+    def name(
+        task: str = "apples", config: SelectConfig = QUICK, spider: Spider | None = None
+    ) -> str:
+        return default_run(FeatureStore(small_zoo), task, config, spider)
 
-    def is_new(spider: Spider | None = None) -> bool:
-        names.add(default_run(FeatureStore(small_zoo), "apples", QUICK, spider))
-        return len(names) == len(done) + 1
-
-    done = [0]
+    assert name() == name()
+    names = [name(), name("cars"), name(config=SelectConfig())]
     FeatureStore.write_features(small_zoo, "wide", "apples", np.zeros((40, 12), np.float32))
-    assert is_new()
-    for change in (
-        lambda: with_split(small_zoo),
-        lambda: FeatureStore.write_manifest(small_zoo, tasks={"apples": {"measure": "matthews"}}),
-    ):
-        done.append(0)
-        change()
-        assert is_new()
+    names.append(name())
+    with_split(small_zoo)
+    names.append(name())
+    FeatureStore.write_manifest(small_zoo, tasks={"apples": {"measure": "matthews"}})
+    names.append(name())
+    spider = Spider.load(saved)
+    assert spider.memory is not None
     moved = spider.weights._replace(project=spider.weights.project + 1)
-    for one in (spider, replace(spider, weights=moved)):
-        done.append(0)
-        assert is_new(one)
+    other = spider.memory._replace(targets=spider.memory.targets + 1)
+    for one in (spider, replace(spider, weights=moved), replace(spider, memory=other)):
+        names.append(name(spider=one))
+    assert len(set(names)) == len(names)
+    assert name(spider=Spider.load(saved)) == name(spider=spider)
