@@ -78,6 +78,30 @@ def test_the_repository_grows(small_zoo: Path, selected: Command, tmp_path: Path
     assert known.tasks == ("apples", "cars")
 
 
+def test_measured_accuracies_go_before_those_of_the_repository(
+    small_zoo: Path, selected: Command, tmp_path: Path
+) -> None:
+    known = Performance.from_accuracies(
+        {("psi", task): 0.999 for task in ("birds", "cars", "dice")}
+    )
+    known.save(tmp_path / "past.json")
+    given = ("apples", "--recall", "prior", "--run")
+    alone = selected(small_zoo, *given, tmp_path / "a", "--json")
+    both = selected(
+        small_zoo, *given, tmp_path / "b", "--json", "--repository", tmp_path / "past.json"
+    )
+    assert json.loads(both.out)["rows"] == json.loads(alone.out)["rows"]
+    lines = (small_zoo / "accuracies.csv").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith("psi,")]
+    (small_zoo / "accuracies.csv").write_text("\n".join([*kept, ""]))
+    filled = selected(
+        small_zoo, *given, tmp_path / "c", "--json", "--repository", tmp_path / "past.json"
+    )
+    assert (
+        json.loads(filled.out)["rows"] != json.loads(alone.out)["rows"]
+    )  # it fills what is missing
+
+
 def test_a_spider_recalls(small_zoo: Path, saved: Path, selected: Command) -> None:
     new_task(small_zoo, "eels", like="apples")
     found = selected(small_zoo, "eels", "--recall", saved)

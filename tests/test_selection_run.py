@@ -9,6 +9,8 @@ import pytest
 from small_selection import HEAD, QUICK, choices, select, with_split
 
 from spider_jax.head_trainer import HeadTrainer
+from spider_jax.performance import Performance
+from spider_jax.select_models import select_models
 from spider_jax.selection_run import SelectConfig, default_run
 from spider_jax.spider import Spider
 from spider_jax.store import FeatureStore
@@ -110,6 +112,15 @@ def test_what_changed_since_is_refused_or_said(
     assert choices(again) == choices(first)
     assert [note for note in again.notes if "past results have changed" in note]
     assert not [note for note in first.notes if "have changed" in note or "earlier" in note]
+    past = Performance.from_accuracies(FeatureStore(small_zoo).accuracies)
+    other = past.with_result("of another zoo", "elsewhere", accuracy=0.5)
+    told = [
+        select_models(
+            FeatureStore(small_zoo), "apples", QUICK, run=tmp_path / "own", past=one
+        ).notes
+        for one in (past, other)
+    ]
+    assert not [note for note in told[1] if "have changed" in note]  # of none of its models
     with_split(small_zoo)  # rows that were learned from are test rows now
     with refused("another split"):  # type: ignore[attr-defined]
         select(small_zoo, tmp_path / "run")
