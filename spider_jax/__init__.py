@@ -7,26 +7,17 @@
 
 from spider_jax.errors import InputError
 from spider_jax.extract import TargetTask, task_from
-from spider_jax.index import ZooIndex
-from spider_jax.losses import plackett_luce_loss
-from spider_jax.measures import weighted_tau
-from spider_jax.metrics import (
-    METRICS,
-    h_score_shrunk,
-    knn,
-    leep,
-    linear_probe,
-    logme,
-    nce,
-    ridge,
-)
-from spider_jax.ranking import Ranking
-from spider_jax.score_zoo import score_zoo
-from spider_jax.spider import Spider
-from spider_jax.store import FeatureStore
-from spider_jax.tasks import TaskConfig, task_deviations, task_tokens
-from spider_jax.train import train
-from spider_jax.train_config import TrainConfig
+from spider_jax.index.zoo_index import ZooIndex
+from spider_jax.metrics import METRICS, h_score_shrunk, knn, leep, linear_probe, logme, nce, ridge
+from spider_jax.ranking.losses import plackett_luce_loss
+from spider_jax.ranking.measures import weighted_tau
+from spider_jax.ranking.ranking import Ranking
+from spider_jax.spider.spider import Spider
+from spider_jax.tasks.tokens import TaskConfig, task_deviations, task_tokens
+from spider_jax.training.config import TrainConfig
+from spider_jax.training.train_spider import train
+from spider_jax.zoo.scores import score_zoo
+from spider_jax.zoo.store import FeatureStore
 
 __all__ = [
     "METRICS",

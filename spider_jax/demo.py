@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from spider_jax.evaluation import (
+from spider_jax.evaluation.comparison import (
     Comparison,
     Method,
     baselines,
@@ -20,15 +20,15 @@ from spider_jax.evaluation import (
     target_tokens,
     truth_of,
 )
-from spider_jax.files import atomic_folder, name_to_component, write_text
-from spider_jax.ranking import Ranking
-from spider_jax.spider import Spider
-from spider_jax.store import FeatureStore
-from spider_jax.tables import to_markdown, to_text
-from spider_jax.tasks import TaskConfig
-from spider_jax.train import fit
-from spider_jax.train_config import TrainConfig
-from spider_jax.training_set import source_datasets, training_set
+from spider_jax.ranking.ranking import Ranking
+from spider_jax.report.tables import to_markdown, to_text
+from spider_jax.spider.spider import Spider
+from spider_jax.storage.files import atomic_folder, name_to_component, write_text
+from spider_jax.tasks.tokens import TaskConfig
+from spider_jax.training.config import TrainConfig
+from spider_jax.training.train_spider import fit
+from spider_jax.training.training_set import source_datasets, training_set
+from spider_jax.zoo.store import FeatureStore
 
 # The embedded features are standardised and rotated already.
 CONFIG = TrainConfig(tasks=TaskConfig(count=300), scaling="raw", spread=False, epochs=10)
@@ -78,7 +78,7 @@ class Demo:
 
 def embedded_zoo() -> FeatureStore:
     """The zoo that ships with the package: 21 real vision models on 14 real tasks, compressed."""
-    with as_file(files("spider_jax") / "embedded_zoo") as folder:
+    with as_file(files("spider_jax") / "zoo" / "embedded_data") as folder:
         return FeatureStore(folder)
 
 

@@ -14,9 +14,8 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from command_line import Command, Result
-
-    from spider_jax.spider import Spider
+    from spider_jax.spider.spider import Spider
+    from support.command_line import Command, Result
 
 # Shapes and types of every function of the package are checked, which works only if the hook
 # comes before the first import: tests import the package themselves, fixtures import it late.
@@ -26,7 +25,11 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 settings.register_profile("deterministic", derandomize=True, database=None, deadline=None)
 settings.load_profile("deterministic")
 
-pytest.register_assert_rewrite("command_line")
+pytest.register_assert_rewrite("support.command_line")
+# Programs that tests start import the same `support`.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 
 SMALL_WIDTHS = {"narrow": 5, "middle": 8, "wide": 12}
 SMALL_MODELS = ("middle", "narrow", "psi", "wide")
@@ -65,7 +68,7 @@ def refused() -> Callable[..., AbstractContextManager[None]]:
 
 def write_small_zoo(folder: Path) -> Path:
     """A zoo of 3 models and the extractor psi on 4 tasks whose features carry their classes."""
-    from spider_jax.store import FeatureStore
+    from spider_jax.zoo.store import FeatureStore
 
     rng = np.random.default_rng(0)
     widths = {**SMALL_WIDTHS, "psi": 6}
@@ -105,9 +108,8 @@ def real_zoo() -> Path:
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str]) -> "Iterator[Command]":
     """command("score", zoo, ...): runs here; the level of the log is put back."""
-    from command_line import Result
-
-    from spider_jax.cli import main
+    from spider_jax.cli.app import main
+    from support.command_line import Result
 
     def command(*arguments: object) -> "Result":
         with pytest.raises(SystemExit) as left:
@@ -130,9 +132,8 @@ def trained_spiders() -> "dict[str, Spider]":
 @pytest.fixture
 def spider(small_zoo: Path, trained_spiders: "dict[str, Spider]") -> "Spider":
     """A spider of the small zoo, trained in a few steps."""
-    from small_training import train
-
-    from spider_jax.store import FeatureStore
+    from spider_jax.zoo.store import FeatureStore
+    from support.small_training import train
 
     if "spider" not in trained_spiders:
         trained_spiders["spider"] = train(FeatureStore(small_zoo))

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spider_jax.errors import InputError
-from spider_jax.extract.dataset import BrokenItemError, Dataset
-from spider_jax.extract.import_features import import_features, import_spec
+from spider_jax.extract.data.dataset import BrokenItemError, Dataset
+from spider_jax.extract.export.import_features import import_features, import_spec
+from spider_jax.extract.export.record import name_extractor
+from spider_jax.extract.export.run import Extraction, Settings, export, failures
 from spider_jax.extract.readers import FEATURES, model_spec, open_data, open_model
-from spider_jax.extract.record import name_extractor
-from spider_jax.extract.run import Extraction, Settings, export, failures
 from spider_jax.extract.spec import Spec
 from spider_jax.extract.target_task import TargetTask, task_from
-from spider_jax.store import Problem
+from spider_jax.zoo.store import Problem
 
 __all__ = ["Extraction", "TargetTask", "extract", "import_features", "task_from"]
 

@@ -4,8 +4,8 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from spider_jax.extract.dataset import Dataset
-from spider_jax.extract.encoder import Encoder
+from spider_jax.extract.data.dataset import Dataset
+from spider_jax.extract.models.encoder import Encoder
 from spider_jax.extract.spec import Spec, parse_spec
 
 MODEL_READERS = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from spider_jax.errors import InputError
-from spider_jax.files import name_to_component
+from spider_jax.storage.files import name_to_component
 
 NAMED = re.compile(r"(?P<name>[^:=?]+)=(?P<rest>[a-z_]+:.*)", re.DOTALL)
 

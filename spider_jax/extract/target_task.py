@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.extract.batches import prepared_item, spans
-from spider_jax.extract.clusters import k_means, quantile_bins
-from spider_jax.extract.dataset import Dataset
-from spider_jax.extract.encode import encoded_batches, refuse_other_items, rows_of_batch
-from spider_jax.extract.encoder import Encoder
+from spider_jax.extract.data.clusters import k_means, quantile_bins
+from spider_jax.extract.data.dataset import Dataset
+from spider_jax.extract.export.batches import prepared_item, spans
+from spider_jax.extract.export.encode import encoded_batches, refuse_other_items, rows_of_batch
+from spider_jax.extract.models.encoder import Encoder
 from spider_jax.extract.readers import FEATURES, model_spec, open_data, open_model
-from spider_jax.store import FeatureStore
-from spider_jax.tasks import task_deviations, task_tokens
+from spider_jax.tasks.tokens import task_deviations, task_tokens
+from spider_jax.zoo.store import FeatureStore
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,24 +3,29 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from spider_jax.metrics.gbc import gbc, gbc_of
-from spider_jax.metrics.h_score import h_score, h_score_of, h_score_shrunk, h_score_shrunk_of
-from spider_jax.metrics.knn import knn, knn_of
-from spider_jax.metrics.leep import leep
-from spider_jax.metrics.lfc import lfc, lfc_of
-from spider_jax.metrics.linear_probe import linear_probe
-from spider_jax.metrics.logme import LogMEFit, fit_logme, logme, logme_of
-from spider_jax.metrics.n_leep import n_leep, n_leep_of
-from spider_jax.metrics.nce import nce
-from spider_jax.metrics.ncti import combine_ncti, ncti_parts, ncti_parts_of
-from spider_jax.metrics.otce import otce
-from spider_jax.metrics.pactran_dirichlet import pactran_dirichlet
-from spider_jax.metrics.pactran_gamma import pactran_gamma
-from spider_jax.metrics.pactran_gauss import pactran_gauss, pactran_gauss_of
-from spider_jax.metrics.parc import parc, parc_of
-from spider_jax.metrics.ridge import ridge, ridge_of
-from spider_jax.metrics.sfda import sfda, sfda_of
-from spider_jax.metrics.transrate import transrate, transrate_of
+from spider_jax.metrics.methods.gbc import gbc, gbc_of
+from spider_jax.metrics.methods.h_score import (
+    h_score,
+    h_score_of,
+    h_score_shrunk,
+    h_score_shrunk_of,
+)
+from spider_jax.metrics.methods.knn import knn, knn_of
+from spider_jax.metrics.methods.leep import leep
+from spider_jax.metrics.methods.lfc import lfc, lfc_of
+from spider_jax.metrics.methods.linear_probe import linear_probe
+from spider_jax.metrics.methods.logme import LogMEFit, fit_logme, logme, logme_of
+from spider_jax.metrics.methods.n_leep import n_leep, n_leep_of
+from spider_jax.metrics.methods.nce import nce
+from spider_jax.metrics.methods.ncti import combine_ncti, ncti_parts, ncti_parts_of
+from spider_jax.metrics.methods.otce import otce
+from spider_jax.metrics.methods.pactran_dirichlet import pactran_dirichlet
+from spider_jax.metrics.methods.pactran_gamma import pactran_gamma
+from spider_jax.metrics.methods.pactran_gauss import pactran_gauss, pactran_gauss_of
+from spider_jax.metrics.methods.parc import parc, parc_of
+from spider_jax.metrics.methods.ridge import ridge, ridge_of
+from spider_jax.metrics.methods.sfda import sfda, sfda_of
+from spider_jax.metrics.methods.transrate import transrate, transrate_of
 
 CLASSES = ("classification",)
 ANY_LABELS = ("classification", "regression", "multi-label")

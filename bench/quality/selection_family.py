@@ -1,0 +1,131 @@
+"""How good one policy of so many epochs could have been, chosen with the targets' test scores.
+
+What a policy of this kind decides, the same for all targets: how many models train in each epoch
+(or how sure a drop must be), and how much the prior weighs. Every choice is replayed and the best
+is looked up with what no selection may read: choosing one of them without it cannot do better. A
+rule that chooses another one for every target is not bounded by this.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import combinations_with_replacement, product
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.quality.selection_replay import Contender, replay
+from spider_jax.ranking.measures import paired_difference
+from spider_jax.records.performance import Performance
+from spider_jax.selection.policies import Drop, NoiseAware, Policy, Seen
+
+# of the prior's weight; the first is next to none: the validation alone
+SCALES = (1e-9, 0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0, 8.0)
+SURE = tuple(np.arange(0.5, 1.0, 0.05).round(2).tolist())
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Noise-aware with another schedule.
+
+    noise: what it expects of whom. keeps: at most so many models in epoch 1, 2, ... sure: of
+    these, those that the leader beats with less than this probability, after epoch 1 and later.
+    """
+
+    noise: NoiseAware
+    keeps: tuple[int, ...]
+    sure: tuple[float, float] | None = None
+    name: ClassVar[str] = "variant"
+
+    def started(self, models: int, epochs: int, budget: int | None) -> int:
+        """As many as its first epoch holds."""
+        return min(models, self.keeps[0])
+
+    def drops(self, seen: Seen) -> list[Drop]:
+        """All but what the schedule keeps; after the last epoch all but the leader."""
+        epoch = seen.validation.shape[1]
+        order = np.argsort(-self.noise.expected(seen), kind="stable")
+        keep = self.keeps[epoch] if epoch < seen.epochs else 1
+        kept = set(order[:keep].tolist())
+        if self.sure is not None:
+            sure = self.noise.confidence(seen, int(order[0]))
+            worse = np.flatnonzero(sure >= self.sure[min(epoch, 2) - 1])
+            kept -= set(worse.tolist()) - {int(order[0])}
+        return [Drop(seen.models[i], "not kept") for i in order[::-1] if int(i) not in kept]
+
+
+class Choice(NamedTuple):
+    """A member of a family: its settings in words, its Variant's fields, the prior's scale."""
+
+    name: str
+    keeps: tuple[int, ...]
+    scale: float
+    sure: tuple[float, float] | None = None
+
+
+def schedules(start: int, epochs: int, budget: int) -> Iterator[tuple[int, ...]]:
+    """Models in every epoch, never more than before, one at least, within the budget.
+
+    >>> list(schedules(2, 3, 5))
+    [(2, 2, 1), (2, 1, 1), (1, 1, 1)]
+    """
+    falling = combinations_with_replacement(range(start, 0, -1), epochs)
+    return (keeps for keeps in falling if sum(keeps) <= budget)
+
+
+def fixed(start: int, epochs: int, budget: int) -> list[Choice]:
+    """Every schedule within the budget with every weight of the prior."""
+    return [
+        Choice(f"{'-'.join(map(str, keeps))}, prior x {scale:.3g}", keeps, scale)
+        for keeps in schedules(start, epochs, budget)
+        for scale in SCALES
+    ]
+
+
+def racing(start: int, epochs: int) -> list[Choice]:
+    """As many as are not surely worse, with every pair of confidences and weight of the prior."""
+    return [
+        Choice(f"P < {a}, {b}, prior x {scale:.3g}", (start,) * epochs, scale, (a, b))
+        for a, b in product(SURE, SURE)
+        for scale in SCALES
+    ]
+
+
+class Best(NamedTuple):
+    """Of a family: how many, the least mean difference and the least upper 95 % bound with whose
+    they are, and how many have both a mean of 0 and a bound of `margin` at most."""
+
+    members: int
+    mean: tuple[float, str]
+    bound: tuple[float, str]
+    holding: int
+
+
+def best_of(
+    zoo: Performance, family: list[Choice], base: NDArray[np.float64], budget: int, margin: float
+) -> Best:
+    """The family's best against `base`, the regret per target of another policy.
+
+    Members whose mean number of epochs exceeds the budget do not count.
+    """
+    fitted: dict[tuple[str, ...], NoiseAware] = {}
+
+    def policy(choice: Choice, past: Performance) -> Policy:
+        noise = fitted.setdefault(past.tasks, NoiseAware.fit(past))
+        weighed = replace(noise.spread, between=noise.spread.between / choice.scale)
+        return Variant(replace(noise, spread=weighed), choice.keeps, choice.sure)
+
+    found = []
+    for choice in family:
+        contender = Contender(partial(policy, choice), choice.keeps[0])
+        outcomes = [replay(zoo, task, contender) for task in zoo.tasks]
+        if np.mean([o.epochs for o in outcomes]) <= budget:
+            gap = paired_difference(np.array([o.in_zoo for o in outcomes]), base)
+            found.append((gap.mean, gap.high, choice.name))
+    return Best(
+        len(found),
+        min((mean, name) for mean, _, name in found),
+        min((high, name) for _, high, name in found),
+        sum(mean <= 0 and high <= margin for mean, high, _ in found),
+    )

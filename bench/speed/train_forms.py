@@ -1,0 +1,144 @@
+"""The training step that bench_train.py times: ours and the torch forms, and how they are timed.
+
+Letters: B tasks a step, C classes, M models, d token width, D_psi width of the extractor.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from spider_jax.spider.attention import Weights
+from spider_jax.spider.from_torch import read_state
+from spider_jax.training.config import TrainConfig
+from spider_jax.training.loop import Lesson, deal, rates
+from spider_jax.training.parallel import runner
+from spider_jax.training.step import Members, State, direction
+
+EXTRACTOR, CLASSES = 1280, 100
+LEARNING_RATE = 2.5e-4
+TRAINING_STEPS = 100_000  # of the schedule, more than are run
+OURS, TORCH, PUBLISHED = "spider_jax", "torch factorised", "published"
+COMPILED, RECOMPUTED = "torch compiled", "torch recomputed"
+Call = Callable[[], float]
+
+
+class Size(NamedTuple):
+    """B tasks a step, M models, width d; steps of a timed call."""
+
+    B: int
+    M: int
+    d: int
+    steps: int
+
+
+class Times(NamedTuple):
+    """Milliseconds a step: median, fastest, and half the range between quartiles."""
+
+    median: float
+    fastest: float
+    spread: float
+
+
+def lesson(size: Size, steps: int) -> Lesson:
+    """As many tasks as `steps` batches hold; the last classes of most are padding."""
+    rng, T = np.random.default_rng(0), size.B * steps
+    tokens = rng.standard_normal((T, CLASSES, EXTRACTOR), dtype=np.float32)
+    mask = np.arange(CLASSES)[None] < rng.integers(CLASSES // 2, CLASSES + 1, T)[:, None]
+    return Lesson(
+        tokens * mask[..., None],
+        mask,
+        targets=rng.standard_normal((T, size.M), dtype=np.float32),
+        prior=None,
+        inside=np.ones((1, T), bool),
+        held=np.zeros((1, 0), np.int64),
+    )
+
+
+def start(size: Size) -> dict[str, Any]:
+    """Weights under the published names, none at a neutral value."""
+    from bench.peers.torch_scoring import random_state
+
+    return random_state(size.M, size.d, EXTRACTOR, seed=0)
+
+
+def ours_of(state: dict[str, Any]) -> Weights:
+    """The same weights under our names, one member."""
+    models = [str(i) for i in range(state["model_prompt"].shape[1])]
+    return read_state(state, models)[0]
+
+
+class Ours:
+    """The training that `optimize` runs, from given weights; a call is one epoch."""
+
+    def __init__(
+        self,
+        weights: Weights,
+        given: Lesson,
+        batch: int,
+        devices: Sequence[jax.Device] | None = None,
+        **changes: Any,
+    ) -> None:
+        config = TrainConfig(
+            members=1,
+            width=weights.theta.shape[2],
+            batch=batch,
+            held_out=0,
+            memory=0,
+            dropout=0,
+            token_dropout=0,
+            token_noise=0,
+            clip=0,
+            weight_decay=0,
+            **{"learning_rate": LEARNING_RATE, **changes},
+        )
+        self.steps, self.epoch = len(given.targets) // batch, 0
+        self.runner = runner(config, weights.theta.shape[1], TRAINING_STEPS, devices)
+        moments = jax.vmap(direction(config).init)(weights)
+        key = jax.random.key_data(jax.random.split(jax.random.key(0), 1))
+        self.state, self.lanes, self.members = self.runner.place(
+            State(weights, moments, np.int32(0)),  # type: ignore[arg-type]
+            deal(given, config, self.runner.lanes),
+            Members(key, rates(config)),  # type: ignore[arg-type]
+        )
+
+    def __call__(self) -> float:
+        """The mean loss of an epoch."""
+        window = self.epoch, 0, self.steps
+        self.state, loss = self.runner.run(self.state, self.lanes, self.members, window)
+        self.epoch += 1
+        return float(np.mean(jax.device_get(loss)))
+
+
+def peer(form: str, state: dict[str, Any], given: Lesson, size: Size, steps: int) -> Call:
+    """A call of so many steps of a torch form."""
+    from bench.peers.torch_training import trainer
+
+    training = trainer(form, state, given.tokens, given.mask, given.targets, size.B)
+    return lambda: training.steps(steps)
+
+
+def interleaved(calls: dict[str, tuple[Call, int, int]]) -> dict[str, Times]:
+    """Times of (call, its steps, its runs), round-robin after one call that is not timed.
+
+    Every call follows a pause, in which another library's threads stop spinning.
+    """
+    for call, _, _ in calls.values():
+        call()
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for i in range(max(runs for _, _, runs in calls.values())):
+        for name, (call, steps, runs) in calls.items():
+            if i < runs:
+                time.sleep(0.05)
+                begun = time.perf_counter()
+                call()
+                taken[name].append(1e3 * (time.perf_counter() - begun) / steps)
+    return {name: times_of(each) for name, each in taken.items()}
+
+
+def times_of(taken: list[float]) -> Times:
+    """Summary of the milliseconds of all runs."""
+    low, median, high = np.percentile(taken, (25, 50, 75))
+    return Times(float(median), min(taken), float(high - low) / 2)

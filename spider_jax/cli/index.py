@@ -1,0 +1,151 @@
+"""`spider-jax index`: build, change, check and search an index of many models."""
+
+import json
+import sys
+from typing import Annotated, Any
+
+import tyro
+
+from spider_jax.cli.output import (
+    BAD_INPUT,
+    DONE,
+    Flat,
+    IndexFolder,
+    Messages,
+    Models,
+    Output,
+    SpiderFolder,
+    Zoo,
+)
+from spider_jax.storage.files import versioned
+
+
+def build(
+    spider: SpiderFolder,
+    index: IndexFolder,
+    precision: str | None = None,
+    messages: Annotated[Messages, Flat] = Messages(),
+) -> int:
+    """Fold all models of a spider into an index; after an interruption, run it again to resume.
+
+    Args:
+        spider: folder of the spider.
+        index: folder for the index.
+        precision: float32 or bfloat16; default: the spider's.
+    """
+    show = messages.start()
+    from spider_jax.index.zoo_index import ZooIndex
+    from spider_jax.spider.spider import Spider
+
+    built = ZooIndex.build(Spider.load(spider), index, precision=precision, show_progress=show)
+    print(f"{len(built)} models in {index}")
+    return DONE
+
+
+def append(
+    index: IndexFolder,
+    spider: SpiderFolder,
+    models: Models = (),
+    messages: Annotated[Messages, Flat] = Messages(),
+) -> int:
+    """Add models of a spider with the same shared weights; what the index holds stays as it is.
+
+    Args:
+        index: folder of the index.
+        spider: folder of the spider.
+        models: names; default: all that the index does not hold.
+    """
+    show = messages.start()
+    from spider_jax.index.zoo_index import ZooIndex
+    from spider_jax.spider.spider import Spider
+
+    before = ZooIndex.open(index)
+    after = before.append(Spider.load(spider), models or None, show_progress=show)
+    print(f"{len(after) - len(before)} added, {len(after)} models in {index}")
+    return DONE
+
+
+def remove(
+    index: IndexFolder,
+    models: Models,
+    messages: Annotated[Messages, Flat] = Messages(),
+) -> int:
+    """Take models out of an index.
+
+    Args:
+        index: folder of the index.
+        models: names.
+    """
+    messages.start()
+    from spider_jax.index.zoo_index import ZooIndex
+
+    after = ZooIndex.open(index).remove(models)
+    print(f"{len(set(models))} removed, {len(after)} models in {index}")
+    return DONE
+
+
+def verify(index: IndexFolder, messages: Annotated[Messages, Flat] = Messages()) -> int:
+    """Read the whole index and compare it with its checksums; exit 2 where a part is damaged.
+
+    Args:
+        index: folder of the index.
+    """
+    show = messages.start()
+    from spider_jax.index.zoo_index import ZooIndex
+
+    opened = ZooIndex.open(index)
+    problems = opened.verify(show_progress=show)
+    for problem in problems:
+        print(f"spider-jax: {problem}", file=sys.stderr)
+    if not problems:
+        print(f"{len(opened)} models, {len(opened.blocks)} block(s): all as written")
+    return BAD_INPUT if problems else DONE
+
+
+def top_k(
+    index: IndexFolder,
+    zoo: Zoo,
+    tasks: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="TASK...")],
+    k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10,
+    output: Annotated[Output, Flat] = Output(),
+    messages: Annotated[Messages, Flat] = Messages(),
+) -> int:
+    """The best k models of an index for tasks of a zoo; several tasks share one pass.
+
+    Args:
+        index: folder of the index.
+        zoo: folder of a zoo that holds the tasks' labels and the extractor's features on them.
+        tasks: names of the tasks.
+        k: how many models.
+    """
+    show = messages.start()
+    from spider_jax.index.zoo_index import ZooIndex
+    from spider_jax.report.tables import to_csv
+    from spider_jax.storage.files import write_text
+    from spider_jax.tasks.tokens import zoo_deviations, zoo_tokens
+    from spider_jax.zoo.store import FeatureStore
+
+    opened, store = ZooIndex.open(index), FeatureStore(zoo)
+    tokens = [zoo_tokens(store, task, opened.about.extractor) for task in tasks]
+    spread = [zoo_deviations(store, task, opened.about.extractor) for task in tasks]
+    rankings = opened.top_k_tasks(tokens, k, deviations=spread, tasks=tasks, show_progress=show)
+    if output.csv is not None:
+        rows: list[tuple[Any, ...]] = [
+            (task, *row) for task, r in zip(tasks, rankings, strict=True) for row in r.to_rows()
+        ]
+        write_text(output.csv, to_csv(("task", *rankings[0].columns), rows))
+    if output.json:
+        contents = [ranking.to_content() for ranking in rankings]
+        print(json.dumps(versioned("rankings", {"rankings": contents}), indent=1))
+    else:
+        print("\n\n".join(ranking.to_text() for ranking in rankings))
+    return DONE
+
+
+COMMANDS: dict[str, Any] = {
+    "build": build,
+    "append": append,
+    "remove": remove,
+    "verify": verify,
+    "top-k": top_k,
+}

@@ -1,0 +1,127 @@
+"""Labelled items, in order: what every reader of data returns."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spider_jax.errors import InputError
+from spider_jax.zoo.files import KINDS
+
+log = logging.getLogger("spider_jax")
+
+Modality = Literal["image", "text", "none"]
+
+
+class BrokenItemError(InputError):
+    """An item of the data cannot be read: no model can do without it."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """N items of one kind and their labels.
+
+    name: of the task. source: where it is from, without the folder. modality: what an item is.
+    rows: N. item: row -> picture (PIL or uint8 [H, W] or [H, W, C]) or str. where: row -> the file
+    and row to name in errors. labels: as a zoo keeps them, None where there are none. kind:
+    "classification", "regression" or "multi-label". classes: their names, in the order of 0..C-1.
+    fingerprint: SHA-256 of what tells these data from others, None where only labels are known.
+    """
+
+    name: str
+    source: str
+    modality: Modality
+    rows: int
+    item: Callable[[int], Any]
+    where: Callable[[int], str]
+    labels: NDArray[Any] | None
+    kind: str
+    classes: tuple[str, ...] | None
+    fingerprint: str | None
+
+
+def data_fingerprint(parts: Iterable[object]) -> str:
+    """SHA-256 of names, sizes and labels; arrays count with their bytes."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(repr((part.dtype.str, part.shape)).encode())
+            digest.update(np.ascontiguousarray(part).tobytes())
+        else:
+            digest.update(repr(part).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def kind_of_labels(labels: NDArray[Any], declared: str | None, where: str) -> str:
+    """The kind that is declared, else the one that dtype and shape tell.
+
+    Raises:
+        InputError: labels of no kind, or not of the one declared.
+    """
+    if declared is not None and declared not in KINDS:
+        raise InputError(f"{where}: kind must be one of {', '.join(KINDS)}, got {declared!r}")
+    if labels.dtype.kind not in "biuf" or labels.ndim not in (1, 2):
+        raise InputError(
+            f"{where}: labels must be numbers [N] or [N, K], got {labels.dtype} {labels.shape}"
+        )
+    told = "regression" if labels.dtype.kind == "f" else "classification"
+    kind = declared or ("multi-label" if labels.ndim == 2 and told != "regression" else told)
+    if kind == "classification" and (labels.ndim != 1 or labels.dtype.kind == "f"):
+        raise InputError(f"{where}: classes must be int [N], got {labels.dtype} {labels.shape}")
+    if kind == "multi-label" and (labels.ndim != 2 or not np.isin(labels, (0, 1)).all()):
+        raise InputError(f"{where}: multi-label must be 0/1 [N, K]")
+    if kind == "regression":
+        _check_targets(labels, where)
+        if declared is None and labels.ndim == 1 and (labels == np.round(labels)).all():
+            log.warning(
+                "%s: float labels make a regression: if they are classes, save them as integers",
+                where,
+            )
+    return kind
+
+
+def _check_targets(labels: NDArray[Any], where: str) -> None:
+    bad = ~np.isfinite(labels.reshape(len(labels), -1)).all(1)
+    if bad.any():
+        raise InputError(f"{where}: label of row {int(np.flatnonzero(bad)[0])} is not finite")
+
+
+def check_rows(labels: NDArray[Any], rows: int, where: str) -> None:
+    """Refuse labels that are not one a row.
+
+    Raises:
+        InputError: fewer or more.
+    """
+    if len(labels) != rows:
+        first = min(len(labels), rows)
+        raise InputError(
+            f"{where}: labels must have one entry per row (N={rows}), got {len(labels)}: "
+            f"row {first} is the first without its other half"
+        )
+
+
+def classes_of_names(names: Sequence[str]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    """Labels 0..C-1 in sorted order of the names, and the names."""
+    found, labels = np.unique(np.array(names, dtype=str), return_inverse=True)
+    return labels.astype(np.int32), tuple(map(str, found))
+
+
+def drop_unused(
+    labels: NDArray[Any], names: Sequence[str], where: str
+) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+    """Labels 0..C-1 of the classes that occur, and their names; the log says which do not."""
+    found, encoded = np.unique(labels, return_inverse=True)
+    if found.size and not 0 <= found[0] <= found[-1] < len(names):
+        row = int(np.flatnonzero((labels < 0) | (labels >= len(names)))[0])
+        raise InputError(
+            f"{where}: label of row {row} is {labels[row]}, classes are 0..{len(names) - 1}"
+        )
+    if len(found) < len(names):
+        unused = [name for i, name in enumerate(names) if i not in found]
+        log.warning("%s: %d classes have no row and are left out: %s", where, len(unused), unused)
+    return encoded.astype(np.int32), tuple(names[i] for i in found)

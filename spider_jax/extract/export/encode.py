@@ -1,0 +1,116 @@
+"""A model over rows of data: batch by batch, checked, in halves where memory does not suffice."""
+
+import logging
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from spider_jax.errors import InputError
+from spider_jax.extract.data.dataset import Dataset
+from spider_jax.extract.export.batches import batch_rows, free_memory, prepared_batches
+from spider_jax.extract.models.encoder import Encoded, Encoder, check_encoded
+from spider_jax.runtime.progress import Bar
+from spider_jax.zoo.matrix_file import refuse_not_finite
+
+log = logging.getLogger("spider_jax")
+
+
+def refuse_other_items(encoder: Encoder, data: Dataset) -> None:
+    """Refuse data whose items the model does not take.
+
+    Raises:
+        InputError: pictures for a text encoder, or the like.
+    """
+    if data.modality != encoder.modality:
+        has = "labels only" if data.modality == "none" else f"{data.modality}s"
+        raise InputError(f"{encoder.name!r} takes {encoder.modality}s, {data.source} has {has}")
+
+
+def rows_of_batch(encoder: Encoder, prepared: Any) -> int:
+    """Rows to encode together: as the model asks for, else as memory allows for such an item."""
+    return encoder.batch or batch_rows(encoder.row_bytes(prepared), free_memory())
+
+
+def encoded_batches(
+    encoder: Encoder, data: Dataset, batches: Sequence[range], settled: int | None, show: bool
+) -> Generator[tuple[range, Encoded], None, None]:
+    """Batches of rows, encoded in order, with a bar of items a second.
+
+    Raises:
+        BrokenItemError: an item that cannot be read. InputError: a value that is not finite; the
+            message names file and row.
+    """
+    total, phase = sum(map(len, batches)), f"{encoder.name} on {data.name}"
+    with (
+        _bar(total, phase, data.modality, show) as bar,
+        closing(prepared_batches(data, encoder.prepare, batches)) as prepared,
+    ):
+        for rows, items in prepared:
+            found = encode_batch(encoder, items, settled)
+            for part in found:
+                if part is not None:
+                    _refuse_not_finite(part, rows, encoder, data)
+            yield rows, found
+            bar.update(len(rows))
+
+
+def encode_batch(encoder: Encoder, items: Sequence[Any], settled: int | None) -> Encoded:
+    """Encode prepared items; where memory does not suffice, in halves.
+
+    Raises:
+        InputError: what comes out has another shape than [rows, width].
+    """
+    try:
+        found = encoder.encode(items, settled)
+    except Exception as error:
+        if len(items) == 1 or not _out_of_memory(error):
+            raise
+        log.warning("%s: no memory for a batch of %d, in halves", encoder.name, len(items))
+    else:
+        check_encoded(found, len(items), encoder.name)
+        return found
+    middle = len(items) // 2
+    parts = [encode_batch(encoder, half, settled) for half in (items[:middle], items[middle:])]
+    features = np.concatenate([part.features for part in parts])
+    softmaxes = [part.probabilities for part in parts if part.probabilities is not None]
+    return Encoded(features, np.concatenate(softmaxes) if softmaxes else None)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def _refuse_not_finite(
+    part: NDArray[np.float32], rows: range, encoder: Encoder, data: Dataset
+) -> None:
+    bad = ~np.isfinite(part).all(1)
+    if bad.any():
+        row = rows.start + int(np.flatnonzero(bad)[0])
+        refuse_not_finite(part, rows.start, f"{encoder.name!r} on {data.where(row)}")
+
+
+def joined_columns(encoded: Encoded, width: int, classes: int, name: str) -> NDArray[np.float32]:
+    """Features and probabilities side by side, [b, width + classes].
+
+    Raises:
+        InputError: another width than the first batch had.
+    """
+    joined = np.concatenate([part for part in encoded if part is not None], 1)
+    if joined.shape[1] != width + classes:
+        raise InputError(
+            f"{name!r} gave rows of {joined.shape[1]} numbers, its first of {width + classes}"
+        )
+    return np.asarray(joined, np.float32)
+
+
+@contextmanager
+def _bar(total: int, phase: str, unit: str, show: bool) -> Iterator[Bar]:
+    disable = None if show else True
+    with tqdm(
+        total=total, desc=phase, unit=unit, unit_scale=True, disable=disable, dynamic_ncols=True
+    ) as bar:
+        yield bar

@@ -1,0 +1,191 @@
+"""Export a model on a dataset into a zoo; interrupted or dealt over machines, the same bytes."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spider_jax.errors import InputError
+from spider_jax.extract.data.dataset import BrokenItemError, Dataset
+from spider_jax.extract.export.batches import block_rows, prepared_item, spans
+from spider_jax.extract.export.encode import (
+    encode_batch,
+    encoded_batches,
+    joined_columns,
+    refuse_other_items,
+    rows_of_batch,
+)
+from spider_jax.extract.export.record import (
+    is_recorded,
+    locked,
+    record,
+    refuse_other_labels,
+    refuse_others,
+    write_labels_once,
+)
+from spider_jax.extract.models.encoder import Encoder
+from spider_jax.extract.optional import one_line
+from spider_jax.zoo.store import Problem
+from spider_jax.zoo.unfinished import (
+    Plan,
+    agreed,
+    discard,
+    joined,
+    missing_blocks,
+    publish,
+    work_folder,
+    write_block,
+)
+
+log = logging.getLogger("spider_jax")
+
+SETTLE_ROWS = 512  # a layer is chosen on so many rows
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How features are exported.
+
+    dtype: "float16" or "float32". batch: rows encoded together; default: by memory, at most 64.
+    shard: (i, n): only the i-th of n parts, from 1. show_progress: bars on stderr.
+    """
+
+    dtype: str = "float32"
+    batch: int | None = None
+    shard: tuple[int, int] = (1, 1)
+    show_progress: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("float16", "float32"):
+            raise InputError(f"dtype must be float16 or float32, got {self.dtype!r}")
+        if self.batch is not None and self.batch < 1:
+            raise InputError(f"batch must be at least 1, got {self.batch}")
+        if not 1 <= self.shard[0] <= self.shard[1]:
+            raise InputError(f"shard must be i/n with 1 <= i <= n, got {self.shard}")
+
+
+@dataclass
+class Extraction:
+    """What an export did: (model, task) pairs by what became of them, and the problems."""
+
+    written: list[tuple[str, str]] = field(default_factory=list)
+    there: list[tuple[str, str]] = field(default_factory=list)
+    waiting: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+@contextmanager
+def failures(result: Extraction, model: str | None, task: str | None) -> Iterator[None]:
+    """What goes wrong inside is a problem of this model and task; the rest goes on."""
+    try:
+        yield
+    except BrokenItemError:
+        raise
+    except InputError as error:
+        result.problems.append(Problem(model, task, str(error)))
+    except OSError as error:
+        message = f"a file cannot be read or written: {one_line(error)}"
+        result.problems.append(Problem(model, task, message))
+    except Exception as error:  # code of a model or of a format
+        log.info("%s on %s failed", model, task, exc_info=True)
+        result.problems.append(Problem(model, task, one_line(error)))
+
+
+def export(zoo: Path, encoder: Encoder, data: Dataset, settings: Settings) -> str:
+    """Export a model on a dataset, or go on where an export was interrupted.
+
+    Args:
+        zoo: folder, made where it does not exist. encoder: the model. data: with labels.
+        settings: batch, dtype, shard.
+
+    Returns:
+        "written", "there" (it was before) or "waiting" (for the other shards).
+
+    Raises:
+        InputError: no labels, another modality, other data or weights under these names, values
+            that are not finite, or a disk that cannot be written.
+    """
+    labels = _labels(data)
+    refuse_other_items(encoder, data)
+    refuse_others(zoo, data.name, data, encoder.name, encoder.facts)
+    if is_recorded(zoo, data.name, data, encoder.name):
+        with locked(zoo):  # an export that was killed while it tidied up
+            discard(zoo, encoder.name, data.name)
+        return "there"
+    refuse_other_labels(zoo, data.name, labels)
+    first = prepared_item(data, encoder.prepare, 0)
+    folder = work_folder(zoo, encoder.name, data.name)
+    proposed = _plan(encoder, data, first, settings)
+    with locked(zoo):
+        if is_recorded(zoo, data.name, data, encoder.name):
+            return "there"  # another process has joined it meanwhile
+        plan = agreed(folder, proposed)
+    index, shards = settings.shard
+    mine = [b for b in missing_blocks(folder, plan) if b % shards == index - 1]
+    _encode_blocks(folder, plan, mine, encoder, data, settings)
+    with locked(zoo):
+        if is_recorded(zoo, data.name, data, encoder.name):
+            return "written"  # another shard was quicker to join
+        if missing_blocks(folder, plan):
+            return "waiting"
+        moves = joined(zoo, encoder.name, data.name, plan, settings.dtype)
+        write_labels_once(zoo, data.name, labels)
+        publish(moves)
+        layers = {} if plan.settled is None else {"layers": {data.name: plan.settled}}
+        facts = {"width": plan.width, **encoder.facts, "versions": dict(encoder.versions), **layers}
+        record(zoo, data, encoder.name, facts)
+        discard(zoo, encoder.name, data.name)
+    return "written"
+
+
+def _labels(data: Dataset) -> NDArray[Any]:
+    if data.labels is None:
+        raise InputError(f"{data.source} has no labels, which a zoo needs")
+    return data.labels
+
+
+def _plan(encoder: Encoder, data: Dataset, first: Any, settings: Settings) -> Plan:
+    """What this process would do by itself; encodes one row to learn the widths."""
+    settled = None if encoder.settle is None else _settle(encoder, data)
+    one = encode_batch(encoder, [first], settled)
+    batch = settings.batch or rows_of_batch(encoder, first)
+    keys = ("weights_sha256", "preprocessing", "layer")
+    identity = {key: encoder.facts.get(key) for key in keys} | {"data_sha256": data.fingerprint}
+    return Plan(
+        rows=data.rows,
+        width=one.features.shape[1],
+        classes=0 if one.probabilities is None else one.probabilities.shape[1],
+        batch=batch,
+        block=block_rows(batch),
+        settled=settled,
+        identity=identity,
+    )
+
+
+def _settle(encoder: Encoder, data: Dataset) -> int:
+    """The layer to read, chosen on rows that are spread over the data."""
+    assert encoder.settle is not None
+    rows = np.unique(np.linspace(0, data.rows - 1, SETTLE_ROWS).astype(np.int64))
+    items = [prepared_item(data, encoder.prepare, int(row)) for row in rows]
+    labels = None if data.labels is None else data.labels[rows]
+    return encoder.settle(items, labels, data.kind)
+
+
+def _encode_blocks(
+    folder: Path, plan: Plan, mine: Sequence[int], encoder: Encoder, data: Dataset, how: Settings
+) -> None:
+    """Write the blocks `mine`; reading ahead goes on across them."""
+    cuts = [span for block in mine for span in spans(*plan.span(block), plan.batch)]
+    held: list[NDArray[np.float32]] = []
+    with closing(encoded_batches(encoder, data, cuts, plan.settled, how.show_progress)) as batches:
+        for rows, encoded in batches:
+            held.append(joined_columns(encoded, plan.width, plan.classes, encoder.name))
+            block = rows.start // plan.block
+            if rows.stop == plan.span(block)[1]:
+                write_block(folder, plan, block, np.concatenate(held))
+                held.clear()

@@ -1,0 +1,158 @@
+"""`torch:module:factory`: any callable that returns an nn.Module, run on pictures.
+
+Options: weights (a file), head (the module whose input is the feature; "none" if there is no
+source head), layer (a module whose output is the feature instead), and those of the preprocessing:
+size, resize, interpolation, mean, std.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spider_jax.errors import InputError
+from spider_jax.extract.data.images import OPTIONS as PICTURE_OPTIONS
+from spider_jax.extract.data.images import Preprocessing, preprocessing_of
+from spider_jax.extract.models.encoder import Encoded, Encoder, softmax
+from spider_jax.extract.models.torch_head import Reading, find_reading, run
+from spider_jax.extract.models.torch_weights import load_weights, weights_hash
+from spider_jax.extract.optional import need, one_line
+from spider_jax.extract.spec import Spec
+
+OPTIONS = ("weights", "head", "layer")
+
+
+def read_torch(spec: Spec) -> Encoder:
+    """The model that a factory makes; only the user's own words name code to import.
+
+    Raises:
+        InputError: no such module or factory, one that fails, or weights that do not fit.
+    """
+    spec.known((*OPTIONS, *PICTURE_OPTIONS))
+    module, colon, factory = spec.what.partition(":")
+    if not colon or not module or not factory:
+        raise InputError(f"model {spec} must be torch:module:factory, as torch:my_models:make")
+    model = made(_factory(module, factory, spec), spec)
+    return picture_encoder(spec, spec.name or factory, model, preprocessing_of(spec), ())
+
+
+def _factory(module: str, factory: str, spec: Spec) -> Callable[[], Any]:
+    """What the user names, looked for in the working folder too, as `python -m` does."""
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        found: Any = importlib.import_module(module)
+        for part in factory.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"model {spec} cannot be imported: {one_line(error)}") from None
+    return found
+
+
+def made(factory: Callable[[], Any], spec: Spec) -> Any:
+    """The nn.Module that a factory returns, with the weights of the spec.
+
+    Raises:
+        InputError: the factory fails, or returns something else.
+    """
+    torch = need("torch", "torch", f"model {spec}")
+    try:
+        model = factory()
+    except Exception as error:  # someone else's code
+        raise InputError(f"model {spec}: its factory fails: {one_line(error)}") from None
+    if not isinstance(model, torch.nn.Module):
+        raise InputError(f"model {spec} must make a torch.nn.Module, got {type(model).__name__}")
+    if "weights" in spec.options:
+        load_weights(model, Path(spec.options["weights"]))
+    return model.eval()
+
+
+def picture_encoder(
+    spec: Spec, name: str, model: Any, preprocessing: Preprocessing, packages: Sequence[str]
+) -> Encoder:
+    """An encoder of pictures around a torch module.
+
+    Args:
+        spec: with options head and layer. name: of the model in the zoo. model: a module that
+            takes float32 [b, 3, size, size]. preprocessing: of pictures. packages: whose versions
+            are recorded beside torch's.
+    """
+    torch = need("torch", "torch", f"model {spec}")
+    digest, where = weights_hash(model), device()
+    model = model.to(where)
+    probe = torch.zeros((1, 3, preprocessing.size, preprocessing.size), device=where)
+    reading = find_reading(model, probe, spec.options.get("head"), spec.options.get("layer"))
+    return Encoder(
+        name=name,
+        modality="image",
+        prepare=preprocessing,
+        encode=lambda batch, _: _encode(model, batch, reading, where),
+        facts={
+            "source": str(spec),
+            "weights_sha256": digest,
+            "preprocessing": preprocessing.facts(),
+            "layer": str(reading),
+            "params": sum(p.numel() for p in model.parameters()),
+        },
+        versions={p: metadata.version(p) for p in ("torch", *packages, "pillow")},
+        row_bytes=lambda prepared: activation_bytes(model, torch.as_tensor(prepared[None]), where),
+    )
+
+
+def _encode(model: Any, batch: Sequence[Any], reading: Reading, where: str) -> Encoded:
+    torch = need("torch", "torch", "a torch model")
+    with torch.inference_mode(), exact(torch, where):
+        features, logits = run(model, torch.from_numpy(np.stack(batch)).to(where), reading)
+    return encoded(features, logits)
+
+
+def encoded(features: Any, logits: Any) -> Encoded:
+    """Torch tensors to NumPy, the logits to their softmax."""
+    probabilities = None if logits is None else softmax(logits.float().cpu().numpy())
+    return Encoded(features.float().cpu().numpy(), probabilities)
+
+
+def device() -> str:
+    """Where torch runs: the first GPU if it has one."""
+    torch = need("torch", "torch", "a torch model")
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+@contextmanager
+def exact(torch: Any, where: str) -> Iterator[None]:
+    """float32 means float32: no TF32 convolutions, no choice of algorithm by timing."""
+    if where != "cuda":
+        yield
+        return
+    with torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    ):
+        yield
+
+
+def activation_bytes(model: Any, inputs: Any, where: str) -> int:
+    """Bytes of all outputs of a batch of one: more than a forward pass holds at any time."""
+    torch = need("torch", "torch", "a torch model")
+    total = 0
+
+    def count(module: Any, given: Any, output: Any) -> None:
+        nonlocal total
+        total += output.nbytes if torch.is_tensor(output) else 0
+
+    hooks = [m.register_forward_hook(count) for m in model.modules() if not list(m.children())]
+    try:
+        with torch.inference_mode():
+            model(inputs.to(where))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total + int(inputs.nbytes)

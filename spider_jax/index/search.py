@@ -1,0 +1,252 @@
+"""One stream over an index with a running top-k: neither scores nor rows of the zoo in memory.
+
+Spans of rows are dealt to the devices in turn. While one span is scored, a thread maps the next
+ones and reads them from disk; a device keeps the best k it has seen, and these are merged last.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Int
+from numpy.typing import NDArray
+
+from spider_jax.errors import InputError
+from spider_jax.index.files import Block, open_block
+from spider_jax.runtime.progress import Bar
+from spider_jax.spider.folding import ModelRows, Shared, padded
+from spider_jax.spider.scoring import TaskSide, score_chunk, task_blocks, task_side
+
+# Rows of a compiled call: values [m, d] still fit a core's cache, calls are few.
+SPAN = 2048
+# Spans read ahead of the one that is scored, and spans in flight on a device.
+AHEAD, IN_FLIGHT = 3, 2
+
+
+class TaskBlock(NamedTuple):
+    """Tasks of one class bucket: scaled tokens [T, C, D], mask [T, C], what they recall [T, S]."""
+
+    tokens: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    memory: NDArray[np.float32] | None
+
+
+class Span(NamedTuple):
+    """Rows start to stop of a block; first: the row of the whole index that start is."""
+
+    block: Block
+    start: int
+    stop: int
+    first: int
+
+
+class Best(NamedTuple):
+    """The best k seen so far by task: scores, best first, and rows of the index; -1 is none."""
+
+    scores: Float[Array, "T k"]
+    rows: Int[Array, "T k"]
+
+
+class Loaded(NamedTuple):
+    """A span on its device. alive: False for padding and removed rows."""
+
+    rows: ModelRows
+    alive: Bool[Array, " m"]
+    span: Span
+
+
+Found = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+def stream_top_k(
+    folder: Path,
+    blocks: Sequence[Block],
+    shared: Shared,
+    tasks: Sequence[TaskBlock],
+    k: int,
+    mesh: Mesh | None,
+    bar: Bar,
+) -> list[Found]:
+    """The best k rows for every task.
+
+    Args:
+        folder, blocks: of the index. shared: of all its models. tasks: by class bucket.
+        k: at most the rows that are not removed. mesh: see `ZooIndex.top_k_tasks`. bar: of rows.
+
+    Returns:
+        For every task block scores float32 [T, k], best first, and rows int64 [T, k].
+    """
+    devices, everywhere = _devices(mesh)
+    mine = [(i, d) for i, d in enumerate(devices) if d.process_index == jax.process_index()]
+    workers = [_Worker(device, shared, tasks, k) for _, device in mine]
+    spans = list(_spans(blocks))
+    dealt = [
+        (worker, spans[at])
+        for at in range(len(spans))
+        for (i, _), worker in zip(mine, workers, strict=True)
+        if at % len(devices) == i
+    ]
+    for worker, loaded in _read_ahead(folder, dealt):
+        worker.take(loaded)
+        bar.update(loaded.span.stop - loaded.span.start)
+    found = [worker.found() for worker in workers]
+    return [_merge([f[i] for f in found], k, everywhere) for i in range(len(tasks))]
+
+
+def _devices(mesh: Mesh | None) -> tuple[list[jax.Device], bool]:
+    """The devices along the axis "model", and whether they belong to several processes.
+
+    Along other axes the work is the same: of these every process takes a column of its own.
+    """
+    if mesh is None:
+        return list(jnp.zeros(()).devices()), False
+    if "model" not in mesh.axis_names:
+        raise InputError(f'mesh must have an axis "model", got {mesh.axis_names}')
+    along = np.moveaxis(mesh.devices, mesh.axis_names.index("model"), 0)
+    columns = along.reshape(len(along), -1).T
+    mine = [c for c in columns if any(d.process_index == jax.process_index() for d in c)]
+    if not mine:
+        raise InputError("mesh must have a device of every process that searches")
+    return list(mine[0]), len({d.process_index for d in mine[0]}) > 1
+
+
+def _spans(blocks: Sequence[Block]) -> Iterator[Span]:
+    first = 0
+    for block in blocks:
+        for start in range(0, block.rows, SPAN):
+            yield Span(block, start, min(start + SPAN, block.rows), first + start)
+        first += block.rows
+
+
+class _Worker:
+    """One device: its copy of what is shared, and its best k."""
+
+    def __init__(
+        self, device: jax.Device, shared: Shared, tasks: Sequence[TaskBlock], k: int
+    ) -> None:
+        self.device = device
+        self.shared = jax.device_put(shared, device)
+        self.tasks = [len(block.tokens) for block in tasks]
+        self.sides = [self._sides(block) for block in tasks]
+        self.best = [[_nothing(len(side.mask), k, device) for side in s] for s in self.sides]
+        self.in_flight: deque[Any] = deque()
+
+    def _sides(self, block: TaskBlock) -> list[TaskSide]:
+        """Pieces of a task block that one call takes."""
+        sides, first = [], 0
+        for tokens, mask in task_blocks(self.shared, block.tokens, block.mask, rows=SPAN):
+            side = task_side(self.shared, *jax.device_put((tokens, mask), self.device))
+            if block.memory is not None:
+                some = block.memory[first : first + len(mask)]
+                some = np.pad(some, [(0, len(mask) - len(some)), (0, 0)])
+                side = side._replace(memory=jax.device_put(some, self.device))
+            sides.append(side)
+            first += len(mask)
+        return sides
+
+    def take(self, loaded: Loaded) -> None:
+        """Score a span and keep the best; waits for the span before the last."""
+        rows, alive, span = loaded
+        first = np.int32(span.first)
+        self.best = [
+            [
+                _update(b, rows, self.shared, side, alive, first)
+                for b, side in zip(*pair, strict=True)
+            ]
+            for pair in zip(self.best, self.sides, strict=True)
+        ]
+        self.in_flight.append(self.best)
+        if len(self.in_flight) > IN_FLIGHT:
+            jax.block_until_ready(self.in_flight.popleft())
+
+    def found(self) -> list[Found]:
+        """Its best by task block, without the tasks that were padding."""
+        return [
+            (
+                np.concatenate([np.asarray(b.scores) for b in best])[:T],
+                np.concatenate([np.asarray(b.rows, np.int64) for b in best])[:T],
+            )
+            for best, T in zip(self.best, self.tasks, strict=True)
+        ]
+
+
+def _nothing(tasks: int, k: int, device: jax.Device) -> Best:
+    scores, rows = np.full((tasks, k), -np.inf, np.float32), np.full((tasks, k), -1, np.int32)
+    best: Best = jax.device_put(Best(scores, rows), device)  # type: ignore[arg-type]
+    return best
+
+
+@jax.jit
+def _update(
+    best: Best,
+    rows: ModelRows,
+    shared: Shared,
+    side: TaskSide,
+    alive: Bool[Array, " m"],
+    first: Int[Array, ""],
+) -> Best:
+    """The best of what was kept and of a span; what was kept stands first, so ties keep order."""
+    scores = score_chunk(rows, shared, side).mean(0)
+    scores = jnp.where(alive[None], scores, -jnp.inf)
+    places = jnp.broadcast_to(
+        (first + jnp.arange(scores.shape[1], dtype=jnp.int32))[None], scores.shape
+    )
+    together = jnp.concatenate([best.scores, scores], axis=1)
+    top, at = jax.lax.top_k(together, best.scores.shape[1])
+    rows_together = jnp.concatenate([best.rows, places], axis=1)
+    return Best(top, jnp.take_along_axis(rows_together, at, axis=1))
+
+
+def _read_ahead(
+    folder: Path, dealt: Sequence[tuple[_Worker, Span]]
+) -> Iterator[tuple[_Worker, Loaded]]:
+    """Every worker's spans in order, the next AHEAD of them on their way from disk."""
+    mapped = lru_cache(maxsize=2)(partial(open_block, folder))
+    with ThreadPoolExecutor(1) as reader:
+        coming: deque[Any] = deque()
+        for worker, span in dealt:
+            coming.append((worker, reader.submit(_load, mapped(span.block.name), span, worker)))
+            if len(coming) > AHEAD:
+                ready, loaded = coming.popleft()
+                yield ready, loaded.result()
+        for ready, loaded in coming:
+            yield ready, loaded.result()
+
+
+def _load(block: ModelRows, span: Span, worker: _Worker) -> Loaded:
+    """Read a span from its map and hand it to the device, which on CPU uses the map itself."""
+    rows = jax.tree.map(lambda a: a[:, span.start : span.stop], block)
+    for array in jax.tree.leaves(rows):
+        np.asarray(array[..., ::1024] if array.ndim == 3 else array).sum()  # every page is read now
+    alive = span.block.alive()[span.start : span.stop]
+    if len(alive) < SPAN:
+        rows = jax.tree.map(lambda a: padded(a, SPAN), rows)
+        alive = np.pad(alive, (0, SPAN - len(alive)))
+    rows, alive = jax.device_put((rows, alive), worker.device)
+    return Loaded(rows, alive, span)
+
+
+def _merge(found: Sequence[Found], k: int, everywhere: bool) -> Found:
+    """The best k of what all devices found; equal scores by row."""
+    scores, rows = (np.concatenate(part, axis=1) for part in zip(*found, strict=True))
+    best = _best(scores, rows, k)
+    if everywhere:
+        from jax.experimental.multihost_utils import process_allgather
+
+        gathered = process_allgather((best[0], best[1].astype(np.int32)))
+        scores, rows = (np.concatenate(list(part), axis=1) for part in gathered)
+        best = _best(scores, rows, k)
+    return best
+
+
+def _best(scores: NDArray[np.float32], rows: NDArray[Any], k: int) -> Found:
+    order = np.lexsort((rows, -scores))[:, :k]
+    take = np.take_along_axis
+    return take(scores, order, axis=1), take(rows, order, axis=1).astype(np.int64)

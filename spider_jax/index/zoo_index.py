@@ -1,0 +1,285 @@
+"""A zoo of up to millions of models on disk, folded once; the best k for a task by one stream."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jax.sharding import Mesh
+from numpy.typing import ArrayLike, NDArray
+
+from spider_jax.errors import InputError
+from spider_jax.index import files
+from spider_jax.index.build import (
+    append_blocks,
+    build_index,
+    checked_names,
+    make_folder,
+    models_to_append,
+)
+from spider_jax.index.files import Block, IndexDescription
+from spider_jax.index.search import TaskBlock, stream_top_k
+from spider_jax.ranking.ranking import Ranking, note_of_guesses
+from spider_jax.runtime.progress import row_bar
+from spider_jax.spider.folding import Shared, check_precision
+from spider_jax.spider.scoring import remembered
+from spider_jax.spider.spider import Spider
+from spider_jax.spider.task_memory import Recall
+from spider_jax.tasks.scaling import Scaling, apply_scaling
+from spider_jax.tasks.tokens import check_tokens, checked_deviations, class_buckets, pad_tokens
+
+
+@dataclass(frozen=True, eq=False)
+class ZooIndex:
+    """The folded rows of many models on disk, ready to search; whole without its spider.
+
+    folder: where. about: what it is. blocks: in model order. scaling, shared: of all models.
+    recall: how its spider's memory weighs training tasks, None without a memory.
+    """
+
+    folder: Path
+    about: IndexDescription
+    blocks: tuple[Block, ...]
+    scaling: Scaling
+    shared: Shared
+    recall: Recall | None
+
+    def __len__(self) -> int:
+        return sum(block.rows - len(block.removed) for block in self.blocks)
+
+    @staticmethod
+    def build(
+        spider: Spider,
+        folder: str | Path,
+        *,
+        precision: str | None = None,
+        show_progress: bool = False,
+    ) -> "ZooIndex":
+        """Fold all models of a spider into an index; run again after a crash, it resumes.
+
+        Args:
+            spider: whose models are indexed.
+            folder: new, empty, or one in which building this same index was interrupted.
+            precision: of the keys and of the products, see `fold_checkpoint`; default: the
+                spider's.
+            show_progress: a bar on stderr.
+
+        Returns:
+            The opened index.
+
+        Raises:
+            InputError: the folder holds something else, or another process writes there.
+        """
+        folder = Path(folder)
+        check_precision(precision or spider.description.precision)
+        make_folder(folder)
+        with files.writing(folder):
+            build_index(spider, folder, precision or spider.description.precision, show_progress)
+        return ZooIndex.open(folder)
+
+    @staticmethod
+    def open(folder: str | Path) -> "ZooIndex":
+        """Open an index: headers, sizes and index.json are checked, no row is read.
+
+        Raises:
+            InputError: no index, an unfinished one, a newer format, or a file that does not fit.
+        """
+        folder = Path(folder)
+        about, blocks = files.read_index(folder)
+        arrays = files.read_shared(folder)
+        try:
+            scaling = Scaling(arrays["mean"], arrays["matrix"], about.spread)
+            arrays["value"] = np.ascontiguousarray(arrays["value"].swapaxes(1, 2))  # from the left
+            shared = Shared(**{name: arrays[name] for name in Shared._fields})  # type: ignore[arg-type]
+        except KeyError as error:
+            raise InputError(f"{folder / files.SHARED} lacks {error}: copy it again") from None
+        return ZooIndex(folder, about, blocks, scaling, shared, Recall.of(arrays))
+
+    def append(
+        self, spider: Spider, models: Sequence[str] | None = None, *, show_progress: bool = False
+    ) -> "ZooIndex":
+        """Add models of a spider with the same shared weights; no other row is rewritten.
+
+        Args:
+            spider: as the index's but for its models. models: names; default: all that the index
+                does not hold. show_progress: a bar on stderr.
+
+        Returns:
+            The index with them, which the folder holds from now on.
+
+        Raises:
+            InputError: another checkpoint, a model that is unknown or there already, damage in
+                what the index holds.
+        """
+        with files.writing(self.folder):
+            index = ZooIndex.open(self.folder)
+            index._refuse_damage()
+            wanted = models_to_append(self.folder, {*index.names()}, spider, models)
+            append_blocks(spider, wanted, self.folder, index.about, index.blocks, show_progress)
+        return ZooIndex.open(self.folder)
+
+    def remove(self, models: Sequence[str]) -> "ZooIndex":
+        """Take models out; their rows stay on disk, no score of another model changes.
+
+        Raises:
+            InputError: a model that the index does not hold.
+        """
+        with files.writing(self.folder):
+            index = ZooIndex.open(self.folder)
+            wanted, places = {*checked_names(models)}, {}
+            for block, names in index._alive_names():
+                here = [row for row, name in names if name in wanted]
+                wanted -= {name for _, name in names}
+                places[block.name] = here
+            if wanted:
+                raise InputError(f"{self.folder} holds no model {min(wanted)!r}")
+            files.write_index(self.folder, index.about, files.without(index.blocks, places))
+        return ZooIndex.open(self.folder)
+
+    def verify(self, *, show_progress: bool = False) -> tuple[str, ...]:
+        """Read everything and compare with the checksums: one line per damaged part, or none."""
+        with row_bar(sum(b.rows for b in self.blocks), "verifying", show_progress) as bar:
+            found = [files.part_damage(self.folder / files.SHARED)]
+            for block in self.blocks:
+                found.append(files.part_damage(files.block_folder(self.folder, block.name)))
+                bar.update(block.rows)
+        return tuple(problem for problem in found if problem)
+
+    def names(self) -> Iterator[str]:
+        """Names of all models, in model order."""
+        for _, names in self._alive_names():
+            yield from (name for _, name in names)
+
+    def top_k(
+        self,
+        tokens: ArrayLike,
+        k: int,
+        *,
+        deviations: ArrayLike | None = None,
+        task: str | None = None,
+        mesh: Mesh | None = None,
+        show_progress: bool = False,
+    ) -> Ranking:
+        """The best k models for one task: `top_k_tasks` of it alone."""
+        names = None if task is None else [task]
+        spread = None if deviations is None else [deviations]
+        options: dict[str, Any] = {"mesh": mesh, "show_progress": show_progress}
+        return self.top_k_tasks([tokens], k, deviations=spread, tasks=names, **options)[0]
+
+    def top_k_tasks(
+        self,
+        tokens: Sequence[ArrayLike],
+        k: int,
+        *,
+        deviations: Sequence[ArrayLike] | None = None,
+        tasks: Sequence[str] | None = None,
+        mesh: Mesh | None = None,
+        show_progress: bool = False,
+    ) -> list[Ranking]:
+        """The best k models for several tasks, all of them served by one pass over the index.
+
+        Args:
+            tokens: T arrays of raw class centres [C_t, D] (`task_tokens`).
+            k: models wanted; an index of fewer gives all it has.
+            deviations: T arrays [2, D] (`task_deviations`), for a better order.
+            tasks: names of the tasks, for the reports.
+            mesh: devices that share the rows, dealt over its axis "model"; where these belong to
+                several processes, all of them call this, each reads its own rows only, and all
+                get the same answer. Default: the default device.
+            show_progress: a bar on stderr.
+
+        Returns:
+            T rankings of min(k, models), best first; equal scores keep model order.
+
+        Raises:
+            InputError: k < 1, tokens that do not fit, or a mesh without an axis "model".
+        """
+        if k < 1:
+            raise InputError(f"k must be at least 1, got {k}")
+        if len(tokens) == 0:
+            raise InputError("tokens of at least one task are needed, got none")
+        if tasks is not None and len(tasks) != len(tokens):
+            raise InputError(f"tasks must name all {len(tokens)} tasks, got {len(tasks)} names")
+        given = [check_tokens(t, self.about.extractor, f"tokens {i}") for i, t in enumerate(tokens)]
+        spread = checked_deviations(deviations, len(given), self.about.extractor)
+        most = min(k, len(self))
+        if most == 0:
+            raise InputError(f"{self.folder} holds no model")
+        buckets = list(class_buckets(given).items())
+        blocks = [self._task_block(given, spread, where, C) for C, where in buckets]
+        with row_bar(sum(b.rows for b in self.blocks), "scoring", show_progress) as bar:
+            found = stream_top_k(self.folder, self.blocks, self.shared, blocks, most, mesh, bar)
+        order = np.argsort(np.concatenate([where for _, where in buckets]))
+        scores, rows = (np.concatenate(part)[order] for part in zip(*found, strict=True))
+        names, guessed = self._names_of(rows), self._guessed()
+        called: Sequence[str | None] = tasks or [None] * len(given)
+        return [
+            self._ranking(
+                [names[int(row)] for row in best],
+                values,
+                task,
+                [names[int(row)] for row in best if int(row) in guessed],
+            )
+            for best, values, task in zip(rows, scores, called, strict=True)
+        ]
+
+    def _ranking(
+        self,
+        names: Sequence[str],
+        scores: NDArray[np.float32],
+        task: str | None,
+        guessed: Sequence[str],
+    ) -> Ranking:
+        resolution = math.nan if self.about.resolution is None else self.about.resolution
+        cut = (
+            f"the best {len(names)} of {len(self)} models: the last of these may not be told apart "
+            "from the next"
+        )
+        notes = [cut] if len(names) < len(self) else []
+        notes += [note_of_guesses(guessed)] if guessed else []
+        return Ranking(tuple(names), scores, resolution, task, notes=tuple(notes))
+
+    def _task_block(
+        self,
+        tokens: Sequence[NDArray[np.float32]],
+        deviations: NDArray[np.float32] | None,
+        which: Sequence[int],
+        classes: int,
+    ) -> TaskBlock:
+        """Some of the tasks, padded to so many classes."""
+        values, mask = pad_tokens([tokens[i] for i in which], classes=classes)
+        scaled = np.asarray(apply_scaling(self.scaling, values, mask))
+        own = None if deviations is None else deviations[list(which)]
+        memory = remembered(self.recall, scaled, mask, values, own)
+        return TaskBlock(scaled, mask, memory)
+
+    def _guessed(self) -> set[int]:
+        """Rows of the index whose models were added without features."""
+        starts = np.cumsum([0, *(block.rows for block in self.blocks)]).tolist()
+        both = zip(starts, self.blocks, strict=False)
+        return {first + row for first, block in both for row in block.guessed}
+
+    def _alive_names(self) -> Iterator[tuple[Block, list[tuple[int, str]]]]:
+        """Every block with its (row, name)s that were not removed."""
+        for block in self.blocks:
+            names, removed = files.read_names(self.folder, block), set(block.removed)
+            yield block, [(row, name) for row, name in enumerate(names) if row not in removed]
+
+    def _names_of(self, rows: NDArray[np.int64]) -> dict[int, str]:
+        """Names by row of the index; only blocks that hold one of these rows are read."""
+        wanted, first = np.unique(rows), 0
+        found: dict[int, str] = {}
+        for block in self.blocks:
+            here = wanted[(wanted >= first) & (wanted < first + block.rows)]
+            if len(here):
+                names = files.read_names(self.folder, block)
+                found |= {int(row): names[row - first] for row in here}
+            first += block.rows
+        return found
+
+    def _refuse_damage(self) -> None:
+        problem = next(files.damage(self.folder, self.blocks), None)
+        if problem:
+            raise InputError(f"{problem}: copy the index again or build it anew")

@@ -1,0 +1,385 @@
+"""Models that come and go without training anew: every other model keeps its scores to the bit.
+
+A new model is measured on the spider's own meta-tasks by the teachers and put in its place among
+the known models there (`yardstick`). That is its column in the memory; its token theta (and, of a
+spider that looks at models, its projection P) is fitted to these orders, all else frozen.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from spider_jax.errors import InputError
+from spider_jax.index.build import checked_names
+from spider_jax.onboarding.cold_start import guess
+from spider_jax.onboarding.edit import joined, told
+from spider_jax.onboarding.fit_tokens import Exercise, fit_tokens
+from spider_jax.onboarding.placement import Yardstick, standing
+from spider_jax.spider.own_attention import OwnMaps
+from spider_jax.spider.spider import Spider
+from spider_jax.spider.task_memory import recall_rows
+from spider_jax.spider.task_ridge import describe, design
+from spider_jax.storage.files import name_to_component
+from spider_jax.storage.toml_page import read_config
+from spider_jax.tasks.moments import digest_of
+from spider_jax.tasks.scaling import apply_scaling
+from spider_jax.tasks.tokens import MetaTask
+from spider_jax.training.config import TrainConfig
+from spider_jax.training.own_features import OwnFeatures, own_features
+from spider_jax.training.teachers import teach
+from spider_jax.training.train_spider import leave_datasets_out
+from spider_jax.training.training_set import SAMPLERS, target_orders, tokens_of_tasks, z_scores
+from spider_jax.zoo.store import FeatureStore, Problem
+
+FITTED, GUESSED = "fitted to its metrics", "guessed"
+
+
+class Added(NamedTuple):
+    """The spider with its new models, and those that could not be added."""
+
+    spider: Spider
+    models: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
+class Course(NamedTuple):
+    """The meta-tasks of a training, again: what the extractor shows of them."""
+
+    meta: list[MetaTask]
+    tokens: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    deviations: NDArray[np.float32]
+
+
+def add(
+    spider: Spider,
+    zoo: FeatureStore,
+    models: Sequence[str] | None = None,
+    *,
+    cold: bool = False,
+    show_progress: bool = False,
+) -> Added:
+    """Add models of a zoo to a spider.
+
+    Args:
+        spider: as trained, perhaps with models added before.
+        zoo: labels and extractor's features of the source datasets as in training, and the new
+            models' features on them; features of the known models are not needed.
+        models: names; default: all of the zoo that the spider does not know.
+        cold: models without features are added by a guess from what the manifest tells of them
+            (`known_facts.guess`) instead of being left out; rankings say so.
+        show_progress: bars on stderr.
+
+    Returns:
+        A new spider, the names that were added, and the problems of those that were not.
+
+    Raises:
+        InputError: a model that is known already or that the zoo does not know, a spider without a
+            yardstick, another extractor or other labels than in training, or no model that can be
+            added.
+    """
+    if not cold:
+        _need_yardstick(spider)
+    wanted = _wanted(spider, zoo, models)
+    absent = _without_features(spider, zoo, wanted)
+    able, problems = _readable(spider, zoo, [m for m in wanted if m not in absent])
+    found: tuple[str, ...] = ()
+    result = spider
+    if able:
+        course = recall_course(spider, zoo)
+        found, new, lost = measure(spider, zoo, course, able, show_progress=show_progress)
+        problems += lost
+        result = seat(spider, zoo, course, found, new, show_progress=show_progress)
+    if cold:
+        result = guess_places(result, zoo, list(absent))
+        found = (*found, *absent)
+    else:
+        why = "no features, which it needs on all source datasets: export them, or add it cold"
+        told_of = {(p.model, p.task): p.message for p in zoo.problems}
+        problems += [Problem(m, task, told_of.get((m, task), why)) for m, task in absent.items()]
+    if not found:
+        raise InputError(f"no model could be added: {problems[0]}")
+    return Added(result, found, tuple(problems))
+
+
+def remove(spider: Spider, models: Sequence[str]) -> Spider:
+    """The spider without some models.
+
+    Raises:
+        InputError: a model that it does not know, or fewer than two left.
+    """
+    gone = _known(spider, models)
+    kept = [i for i, name in enumerate(spider.models) if name not in gone]
+    if len(kept) < 2:
+        raise InputError(f"at least two models must stay, {len(kept)} would: remove fewer")
+    about = spider.description
+    names = tuple(about.models[i] for i in kept)
+    added = {m: how for m, how in about.training.get("added", {}).items() if m not in gone}
+    training = dict(about.training) | {"added": added}
+    widths = {name: width for name, width in about.widths.items() if name not in gone}
+    memory, own, yard = spider.memory, spider.own, spider.yardstick
+    return replace(
+        spider,
+        description=replace(about, models=names, widths=widths, training=training),
+        weights=spider.weights._replace(theta=spider.weights.theta[:, jnp.array(kept)]),
+        memory=None if memory is None else memory._replace(targets=memory.targets[:, kept]),
+        own=None if own is None else own.take(kept),
+        yardstick=None if yard is None else yard.take(kept),
+    )
+
+
+def rename(spider: Spider, names: Mapping[str, str]) -> Spider:
+    """The spider with other names for some models, {old: new}.
+
+    Raises:
+        InputError: an old name that it does not know, or a new one that is taken or no name.
+    """
+    _known(spider, tuple(names))
+    for name in names.values():
+        name_to_component(name)  # refuses what no model of a zoo is called
+    about = spider.description
+    new = tuple(names.get(name, name) for name in about.models)
+    if len(set(new)) < len(new):
+        twice = next(name for i, name in enumerate(new) if name in new[:i])
+        raise InputError(f"two models would be named {twice!r}: choose another name")
+    widths = {names.get(name, name): width for name, width in about.widths.items()}
+    added = {names.get(n, n): how for n, how in about.training.get("added", {}).items()}
+    training = dict(about.training) | {"added": added}
+    return replace(spider, description=replace(about, models=new, widths=widths, training=training))
+
+
+# ---- who is added ----------------------------------------------------------------------------
+
+
+def _wanted(spider: Spider, zoo: FeatureStore, models: Sequence[str] | None) -> list[str]:
+    everyone = dict.fromkeys([*zoo.models, *zoo.manifest.get("models", {})])
+    there = set(spider.models)
+    if models is None:
+        new = [model for model in everyone if model not in there]
+        if not new:
+            raise InputError(f"the spider knows all {len(everyone)} models of {zoo.folder}")
+        return new
+    if not checked_names(models):
+        raise InputError("models must name at least one, got none: leave it out for all new ones")
+    for model in models:
+        if model in there:
+            raise InputError(f"the spider knows {model!r} already: remove it first to add it anew")
+        if model not in everyone:
+            raise InputError(f"{zoo.folder} knows no model {model!r}")
+    return list(dict.fromkeys(models))
+
+
+def _without_features(
+    spider: Spider, zoo: FeatureStore, models: Sequence[str]
+) -> dict[str, str | None]:
+    """Models that lack features, by the first source dataset that they lack them on."""
+    datasets = spider.description.training.get("datasets", ())
+    if not datasets:
+        return dict.fromkeys(models)
+    there = {name: set(zoo.models_of(name)) for name in datasets}
+    lacks = {m: [name for name, some in there.items() if m not in some] for m in models}
+    return {model: names[0] for model, names in lacks.items() if names}
+
+
+def _readable(
+    spider: Spider, zoo: FeatureStore, models: Sequence[str]
+) -> tuple[list[str], list[Problem]]:
+    """Models whose features are sound, and what is wrong with the others."""
+    able, problems = [], []
+    for model in models:
+        try:
+            for name in spider.description.training["datasets"]:
+                zoo.features(model, name)
+        except InputError as error:
+            problems.append(Problem(model, None, str(error)))
+        else:
+            able.append(model)
+    return able, problems
+
+
+def _known(spider: Spider, models: Sequence[str]) -> set[str]:
+    """The models, all of which the spider knows."""
+    there = set(spider.models)
+    for model in checked_names(models):
+        if model not in there:
+            raise InputError(f"the spider knows no model {model!r}")
+    return set(models)
+
+
+# ---- what is known of them -------------------------------------------------------------------
+
+
+def _need_yardstick(spider: Spider) -> None:
+    if spider.yardstick is None or len(spider.yardstick.measured()) < 2:
+        raise InputError(
+            "the spider keeps no yardstick for new models (it comes from elsewhere or from an "
+            "older version, or too few of the models that it was trained with are left): train it "
+            "again, or add models cold"
+        )
+
+
+def recall_course(spider: Spider, zoo: FeatureStore) -> Course:
+    """The meta-tasks that the spider was trained on, drawn again.
+
+    Raises:
+        InputError: no yardstick, another extractor, or labels that have changed.
+    """
+    _need_yardstick(spider)
+    about = spider.description
+    extractor, width = str(about.extractor["name"]), int(about.extractor["width"])
+    if zoo.extractor not in (None, extractor):
+        raise InputError(
+            f"{zoo.folder} has extractor {zoo.extractor!r}, the spider needs {extractor!r}"
+        )
+    if zoo.width(extractor) != width:
+        raise InputError(
+            f"features of the extractor {extractor!r} must be {width} wide as in training, got "
+            f"{zoo.width(extractor)} in {zoo.folder}"
+        )
+    config, datasets = read_config(about.training["config"]), about.training["datasets"]
+    labels = {name: zoo.training_labels(name) for name in datasets}
+    meta = SAMPLERS[config.targets](labels, config.tasks, config.seed)
+    if digest_of(meta) != about.training["meta_tasks"]:
+        raise InputError(
+            f"labels of the source datasets in {zoo.folder} are not those of the training: new "
+            "models cannot be compared with the known ones there"
+        )
+    everything = np.arange(len(meta))
+    seen = tokens_of_tasks(zoo, extractor, meta, everything, config.tasks.max_classes)
+    return Course(meta, *seen)
+
+
+def measure(
+    spider: Spider,
+    zoo: FeatureStore,
+    course: Course,
+    models: Sequence[str],
+    *,
+    show_progress: bool = False,
+) -> tuple[tuple[str, ...], Yardstick, tuple[Problem, ...]]:
+    """The teachers' metrics of new models on the meta-tasks, and who could not be measured."""
+    training = spider.description.training
+    config, datasets = read_config(training["config"]), training["datasets"]
+    if config.targets == "accuracies":
+        return _measure_truth(zoo, course, models, datasets)
+    size = config.tasks.resamples
+    names, metrics, problems = teach(
+        zoo, course.meta[::size], config.teachers, models=models, show_progress=show_progress
+    )
+    every = np.repeat(metrics, size, axis=0).astype(np.float32)
+    return names, Yardstick.of(every, _truths(zoo, names, datasets), datasets), problems
+
+
+def _truths(
+    zoo: FeatureStore, models: Sequence[str], datasets: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    """Accuracies [n] by dataset, NaN where unknown: each model's, whoever else comes."""
+    table = {d: [zoo.accuracies.get((model, d), np.nan) for model in models] for d in datasets}
+    return {d: np.array(row, np.float64) for d, row in table.items()}
+
+
+def _measure_truth(
+    zoo: FeatureStore, course: Course, models: Sequence[str], datasets: Sequence[str]
+) -> tuple[tuple[str, ...], Yardstick, tuple[Problem, ...]]:
+    """The same where the true accuracies are what the spider learned."""
+    lacks = {m: [d for d in datasets if (m, d) not in zoo.accuracies] for m in models}
+    names = tuple(model for model in models if not lacks[model])
+    problems = tuple(
+        Problem(model, missing[0], "no accuracy in accuracies.csv")
+        for model, missing in lacks.items()
+        if missing
+    )
+    table = _truths(zoo, names, datasets)
+    metrics = np.array([[table[task.datasets[0]]] for task in course.meta], np.float32)
+    return names, Yardstick.of(metrics, table, datasets), problems
+
+
+# ---- their places ----------------------------------------------------------------------------
+
+
+def seat(
+    spider: Spider,
+    zoo: FeatureStore,
+    course: Course,
+    models: Sequence[str],
+    new: Yardstick,
+    *,
+    show_progress: bool = False,
+) -> Spider:
+    """The spider with models of which metrics are known."""
+    if not models:
+        return spider
+    assert spider.yardstick is not None  # recall_course has seen to it
+    training = spider.description.training
+    config, datasets = read_config(training["config"]), training["datasets"]
+    places = standing(config, spider.yardstick, new, course.meta, datasets)
+
+    known = spider.yardstick.measured()
+    exercise = _exercise(spider, config, course, known, places)
+    if spider.own is not None:
+        width = spider.own.matrix.shape[1]
+
+        def own(which: NDArray[np.int64]) -> OwnFeatures:
+            some = [models[i] for i in which]
+            asked = {"width": width, "least": len(some)}
+            return own_features(zoo, some, course.meta, course.mask, datasets, **asked)
+
+        exercise = exercise._replace(own=own)
+    among = spider.weights._replace(theta=spider.weights.theta[:, jnp.array(known)])
+    start = _start(np.asarray(among.theta), exercise)
+    tokens, scalings = fit_tokens(among, exercise, start, show_progress)
+    widths = {model: zoo.width(model) for model in models}
+    maps = OwnMaps.join(scalings, tokens.project, tokens.bias) if scalings else None
+    seated = joined(spider, models, tokens.theta, config.memory * places, new, widths, maps)
+    return told(seated, dict.fromkeys(models, FITTED))
+
+
+def _exercise(
+    spider: Spider,
+    config: TrainConfig,
+    course: Course,
+    known: Sequence[int],
+    places: NDArray[np.float32],
+) -> Exercise:
+    """Orders in which new models must find their place among the known ones: not guessed ones."""
+    assert spider.yardstick is not None  # recall_course has seen to it
+    yard, datasets = spider.yardstick.take(known), spider.description.training["datasets"]
+    orders = target_orders(config, yard.metrics, course.meta, yard.by_dataset(datasets))
+    targets = np.concatenate([z_scores(orders).astype(np.float32), places], axis=1)
+    inside = leave_datasets_out(course.meta, datasets, config).weight
+    scaled = np.asarray(apply_scaling(spider.scaling, course.tokens, course.mask))
+    prior, memory = np.zeros((len(inside), *targets.shape), np.float32), spider.memory
+    if memory is not None and memory.recall.ridge is not None:
+        unit, weight = memory.recall.ridge.unit, config.memory
+        rows = design(describe(course.tokens, course.mask, course.deviations, unit)).rows
+        remembered = np.concatenate([memory.targets[:, known], weight * places], axis=1)
+        prior = recall_rows(rows, remembered, course.meta, inside > 0, weight, models=len(known))
+    return Exercise(scaled, course.mask, targets, prior, inside, None)
+
+
+def _start(theta: NDArray[np.float32], exercise: Exercise) -> NDArray[np.float32]:
+    """[E, n, d] tokens to begin with: of the known model, of M, with the places most alike."""
+    known, places = np.split(exercise.targets, [theta.shape[1]], axis=1)
+    nearest = [int(((known - place[:, None]) ** 2).sum(0).argmin()) for place in places.T]
+    return theta[:, nearest]
+
+
+def guess_places(spider: Spider, zoo: FeatureStore, models: Sequence[str]) -> Spider:
+    """The spider with models of which nothing is known but what the manifest says."""
+    if not models:
+        return spider
+    facts = {name: zoo.model_info(name) for name in (*spider.models, *models)}
+    weights, facts_used = guess(facts, spider.models, models)
+    theta = np.einsum("nm,emd->end", weights, np.asarray(spider.weights.theta))
+    memory = None if spider.memory is None else spider.memory.targets @ weights.T
+    yard, nothing = spider.yardstick, None
+    if yard is not None:
+        shapes = ((*yard.metrics.shape[:2], len(models)), (len(yard.accuracies), len(models)))
+        nothing = Yardstick(*(np.full(shape, np.nan, np.float32) for shape in shapes))
+    seated = joined(spider, models, theta, memory, nothing, {}, None)
+    how = {m: f"{GUESSED} from {why}" for m, why in zip(models, facts_used, strict=True)}
+    return told(seated, how)

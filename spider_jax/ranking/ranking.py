@@ -1,0 +1,336 @@
+"""The result: models of a zoo, best first, and which of them the scores cannot tell apart."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+from numpy.typing import ArrayLike, NDArray
+
+from spider_jax.errors import InputError
+from spider_jax.report import tables
+from spider_jax.storage.files import read_json, versioned, write_json, write_text
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Models with their scores, best first.
+
+    Only differences between scores mean something. `resolution` is the smallest difference that
+    the ranking can tell apart: models with closer (or equal) scores may stand in either order.
+
+    Args:
+        names: M model names, best first, each once.
+        scores: finite float32 [M], never increasing; kept read-only.
+        resolution: at least 0; NaN or infinite where it is not known.
+        task: name of the task.
+        accuracies: true accuracy of the ranked models for which it is known.
+        notes: sentences for the reader.
+        skipped: models that could not be looked at, and why; they are ranked all the same.
+        looked_at: models whose own features were read.
+
+    Raises:
+        InputError: names and scores that do not fit together, or a value out of range.
+    """
+
+    names: tuple[str, ...]
+    scores: NDArray[np.float32]
+    resolution: float
+    task: str | None = None
+    accuracies: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    looked_at: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        scores = _read_scores(self.names, self.scores)
+        if (np.diff(scores) > 0).any():
+            raise InputError("scores must be best first: sort them with Ranking.from_scores")
+        scores.setflags(write=False)
+        object.__setattr__(self, "scores", scores)
+        object.__setattr__(self, "resolution", float(self.resolution))
+        if self.resolution < 0:
+            raise InputError(
+                f"resolution must be at least 0, got {self.resolution}: NaN if it is not known"
+            )
+        for name, accuracy in self.accuracies.items():
+            if not math.isfinite(accuracy):
+                raise InputError(
+                    f"accuracy of {name!r} must be finite, got {accuracy}: leave unknown ones out"
+                )
+
+    @staticmethod
+    def from_scores(
+        names: Sequence[str],
+        scores: ArrayLike,
+        *,
+        resolution: float,
+        task: str | None = None,
+        accuracies: Mapping[str, float] | None = None,
+        notes: Sequence[str] = (),
+    ) -> "Ranking":
+        """Sort models by score, the largest first; equal scores keep model order.
+
+        Args:
+            names: M model names, each once.
+            scores: real [M], aligned with names; rounded to float32 before they are sorted.
+            resolution: smallest difference of scores that counts; NaN where it is not known.
+            task: name of the task.
+            accuracies: true accuracies by model; models that are not ranked are left out.
+            notes: sentences for the reader.
+
+        Returns:
+            The ranking.
+
+        Raises:
+            InputError: names and scores that do not fit together, or a value out of range.
+
+        >>> ranking = Ranking.from_scores(["vgg", "vit"], [0.25, 0.75], resolution=0.125)
+        >>> ranking.names, ranking.scores.tolist()
+        (('vit', 'vgg'), [0.75, 0.25])
+        """
+        kept = _read_scores(names, scores)
+        order = np.argsort(-kept, kind="stable")
+        truths = accuracies or {}
+        known = {name: float(truths[name]) for name in names if name in truths}
+        ranked = tuple(names[i] for i in order)
+        return Ranking(ranked, kept[order], resolution, task, known, tuple(notes))
+
+    def rank_intervals(self) -> Int64[np.ndarray, "M 2"]:
+        """The places, from 1, among which each model cannot be told apart from its neighbours.
+
+        Of place i: the first and the last place j with |score_i - score_j| < resolution, or with an
+        equal score. The relation is symmetric, not transitive: 1 and 2, 2 and 3 may be
+        inseparable and 1 and 3 not. With an unknown resolution no model is told apart from any:
+        every interval is [1, M].
+
+        Returns:
+            int64 [M, 2]; (i, i) for a model that stands alone.
+        """
+        M = len(self.names)
+        if not math.isfinite(self.resolution):
+            return np.tile(np.array([1, M], np.int64), (M, 1))
+        losses = -self.scores.astype(np.float64)
+        near = np.searchsorted(losses, losses - self.resolution, side="right")
+        equal = np.searchsorted(losses, losses, side="left")
+        first = np.minimum(near, equal)
+        # j reaches back to i or not: counting from there keeps rounding from breaking the symmetry.
+        last = np.searchsorted(first, np.arange(M), side="right")
+        return np.stack([first + 1, last], axis=1).astype(np.int64)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Headings of `to_rows`; the last two only where models were looked at, or are known."""
+        looked = ("looked at",) if self.looked_at else ()
+        known = ("true accuracy",) if self.accuracies else ()
+        return ("rank", "cannot tell from", "model", "score", *looked, *known)
+
+    def to_rows(self, top: int | None = None) -> list[tuple[object, ...]]:
+        """One row per model, best first.
+
+        "cannot tell from" is "1-4" for places 1 to 4 (its own among them), "-" for a model that
+        stands alone, "?" where the resolution is not known. "looked at" is "yes" or "-". An unknown
+        accuracy is None.
+
+        Args:
+            top: only so many of the best; the intervals still count all models.
+
+        Returns:
+            Rows with one cell per name in `columns`.
+
+        Raises:
+            InputError: top < 1.
+        """
+        if top is not None and top < 1:
+            raise InputError(f"top must be at least 1, got {top}: leave it out for all models")
+        shown = list(zip(self.names, self.scores, self.rank_intervals().tolist(), strict=True))[
+            :top
+        ]
+        rows: list[tuple[object, ...]] = []
+        for place, (name, score, interval) in enumerate(shown, start=1):
+            looked = ("yes" if name in self.looked_at else "-",) if self.looked_at else ()
+            known = (self.accuracies.get(name),) if self.accuracies else ()
+            rows.append((place, self._neighbours(*interval), name, score, *looked, *known))
+        return rows
+
+    def to_text(self, top: int | None = None) -> str:
+        """A table for a terminal, the notes, and a last line that says what the scores mean.
+
+        Args:
+            top: only so many of the best.
+
+        Returns:
+            Lines without control characters, no newline at the end; the same ranking gives the
+            same text.
+
+        Raises:
+            InputError: top < 1.
+        """
+        return "\n".join(self._parts(tables.to_text, tables.escape_terminal, top))
+
+    def to_markdown(self, top: int | None = None) -> str:
+        """What `to_text` says, in GitHub's Markdown.
+
+        Args:
+            top: only so many of the best.
+
+        Returns:
+            Paragraphs with every name escaped, no newline at the end.
+
+        Raises:
+            InputError: top < 1.
+        """
+        return "\n\n".join(self._parts(tables.to_markdown, tables.escape_markdown, top))
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write all rows with exact names and scores as CSV, all or nothing.
+
+        Args:
+            path: the file; one that exists is replaced.
+        """
+        write_text(Path(path), tables.to_csv(self.columns, self.to_rows()))
+
+    def to_content(self) -> dict[str, Any]:
+        """What `to_json` writes, with its header."""
+        return versioned("ranking", self._content())
+
+    def _content(self) -> dict[str, Any]:
+        known = math.isfinite(self.resolution)
+        models = [
+            {
+                "rank": place,
+                "cannot_tell_from": interval,
+                "model": name,
+                "score": float(str(score)),  # the short decimal that float32 reads back exactly
+                "accuracy": self.accuracies.get(name),
+            }
+            for place, (name, score, interval) in enumerate(
+                zip(self.names, self.scores, self.rank_intervals().tolist(), strict=True), start=1
+            )
+        ]
+        return {
+            "task": self.task,
+            "resolution": self.resolution if known else None,
+            "notes": list(self.notes),
+            "skipped": list(self.skipped),
+            "looked_at": list(self.looked_at),
+            "models": models,
+        }
+
+    def to_json(self, path: str | Path) -> None:
+        """Write the ranking as JSON, all or nothing; `from_json` reads it back.
+
+        {"format": "spider_jax/ranking", "version": 1, "created_with": {...}, "task", "resolution",
+        "notes", "skipped", "looked_at", "models": [{"rank", "cannot_tell_from": [first, last],
+        "model", "score", "accuracy"}, ...]}, with null for an unknown task, resolution or accuracy.
+
+        Args:
+            path: the file; one that exists is replaced.
+        """
+        write_json(Path(path), "ranking", self._content())
+
+    @staticmethod
+    def from_json(path: str | Path) -> "Ranking":
+        """Read what `to_json` wrote; an unknown resolution comes back as NaN.
+
+        Args:
+            path: the file.
+
+        Returns:
+            The ranking; ranks and intervals are derived anew.
+
+        Raises:
+            InputError: the file is missing, no ranking, broken, or of a newer version.
+        """
+        content = read_json(Path(path), "ranking")
+        try:
+            return _from_content(content)
+        except KeyError as error:
+            raise InputError(f"{path} is not a whole ranking: {error} is missing") from None
+        except (AttributeError, TypeError, ValueError) as error:
+            raise InputError(f"{path} is not a sound ranking: {error}") from None
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    # ---- words -------------------------------------------------------------------------------
+
+    def _neighbours(self, first: int, last: int) -> str:
+        if first == last:
+            return "-"
+        return f"{first}-{last}" if math.isfinite(self.resolution) else "?"
+
+    def _parts(
+        self,
+        table: Callable[[Sequence[str], Sequence[Sequence[object]]], str],
+        escape: Callable[[str], str],
+        top: int | None,
+    ) -> list[str]:
+        rows = self.to_rows(top)
+        heading = [] if self.task is None else [f"task: {escape(self.task)}"]
+        hidden = len(self.names) - len(rows)
+        more = [f"{hidden} more not shown"] if hidden else []
+        notes = [f"note: {escape(note)}" for note in self.notes]
+        notes += [f"not looked at: {escape(why)}" for why in self.skipped]
+        return [*heading, table(self.columns, rows), *more, *notes, self._meaning()]
+
+    def _meaning(self) -> str:
+        if not math.isfinite(self.resolution):
+            limit = "their resolution is not known, so no two models are separated"
+        elif self.resolution == 0:
+            limit = "models with equal scores are not separated"
+        else:
+            limit = f"models closer than {self.resolution:.3g} (resolution) are not separated"
+        return f"Only differences between scores mean something; {limit}."
+
+
+def note_of_guesses(models: Sequence[str]) -> str:
+    """For the reader of a ranking: which of its models were never seen."""
+    more = f" and {len(models) - 5} more" if len(models) > 5 else ""
+    return f"added without features, their places are guesses: {', '.join(models[:5])}{more}"
+
+
+def _read_scores(names: Sequence[str], scores: ArrayLike) -> NDArray[np.float32]:
+    """A float32 copy of the scores, checked against the names."""
+    if len(set(names)) != len(names):
+        twice = next(name for i, name in enumerate(names) if name in names[:i])
+        raise InputError(f"names must differ, got {twice!r} twice: keep one score per model")
+    with np.errstate(over="ignore"):  # what float32 cannot hold is found below
+        kept = np.array(scores, np.float32)
+    if kept.shape != (len(names),) or len(names) == 0:
+        raise InputError(
+            f"scores must be [M] with one per name (M={len(names)} > 0), got shape {kept.shape}"
+        )
+    bad = np.flatnonzero(~np.isfinite(kept))
+    if len(bad):
+        raise InputError(
+            f"scores must be finite, got {kept[bad[0]]} for {names[bad[0]]!r} "
+            f"({len(bad)} of {len(names)}): leave such models out and say so in notes"
+        )
+    return kept
+
+
+def _from_content(content: Mapping[str, Any]) -> Ranking:
+    models = content["models"]
+    resolution = content["resolution"]
+    names = tuple(entry["model"] for entry in models)
+    skipped, looked = (
+        tuple(content.get(key, ())) for key in ("skipped", "looked_at")
+    )  # not of old
+    for text in (*names, content["task"] or "", *content["notes"], *skipped, *looked):
+        if not isinstance(text, str):
+            raise TypeError(f"model names, task and notes must be text, got {text!r}")
+    accuracies = {entry["model"]: entry["accuracy"] for entry in models}
+    return Ranking(
+        names=names,
+        scores=np.array([entry["score"] for entry in models], np.float32),
+        resolution=math.nan if resolution is None else float(resolution),
+        task=content["task"],
+        accuracies={name: float(value) for name, value in accuracies.items() if value is not None},
+        notes=tuple(content["notes"]),
+        skipped=skipped,
+        looked_at=looked,
+    )

@@ -1,0 +1,106 @@
+"""How far a validation score can be trusted: spreads measured on benchmark tasks, never tuned."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spider_jax.records.performance import Performance, masked_mean
+
+Floats = NDArray[np.float64]
+
+ENOUGH_ROWS = 200  # below that, a validation score's sampling noise hides the spread sought here
+CLIP = (0.05, 0.95)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What benchmark tasks say of priors and of validation scores.
+
+    prior: {model: mean accuracy}, what is expected without a look at the target. between: variance
+    of a model's result around its prior, tau^2, the median over tasks. early: per epoch, the
+    variance on each benchmark task of (best validation so far - final result) over models, s_e^2.
+    """
+
+    prior: dict[str, float]
+    between: float
+    early: tuple[tuple[float, ...], ...]
+
+    def early_variances(self, epoch: int) -> Floats:
+        """s_e^2 of every benchmark task after `epoch` (from 1); [0.] where no curve is known."""
+        known = [one for one in self.early[:epoch] if one]
+        return np.array(known[-1] if known else (0.0,))
+
+
+def measure_spread(past: Performance, *, enough_rows: int = ENOUGH_ROWS) -> Spread:
+    """Priors and spreads from past results; the target must not be among them.
+
+    Args:
+        past: results of the candidates; holes are left out.
+        enough_rows: tasks whose validation scores rest on fewer rows do not count for s_e, unless
+            all do, less their sampling variance; rows that are not known count as enough.
+
+    Returns:
+        A Spread; a model without results has the mean of the others' priors.
+    """
+    means = past.mean_accuracies()
+    some = float(np.nanmean(means)) if np.isfinite(means).any() else 0.0
+    prior = dict(zip(past.models, np.where(np.isfinite(means), means, some).tolist(), strict=True))
+    return Spread(prior, _between(past.accuracies), _early(past, enough_rows))
+
+
+def _between(accuracies: Floats) -> float:
+    """tau^2: each task is centred, and a model's prior for it is its mean over the other tasks."""
+    centred = accuracies - masked_mean(accuracies, 0)[None]
+    known = np.isfinite(centred)
+    sums, counts = np.where(known, centred, 0.0).sum(1), known.sum(1)
+    others = counts[:, None] - known
+    rest = (sums[:, None] - np.where(known, centred, 0.0)) / np.maximum(others, 1)
+    gaps = np.where(known & (others > 0), centred - rest, np.nan)
+    found = _variances(gaps)
+    return float(np.median(found)) if len(found) else 0.0
+
+
+def _early(past: Performance, enough_rows: int) -> tuple[tuple[float, ...], ...]:
+    rows = past.validation_rows
+    enough = (rows == 0) | (rows >= enough_rows)
+    usable = np.isfinite(past.curves).any((0, 2)) & np.isfinite(past.accuracies).any(0)
+    used = usable & enough if (usable & enough).any() else usable
+    curves, final = past.curves[:, used], past.accuracies[:, used]
+    best = best_so_far(curves)
+    gaps = [best[..., e] - final for e in range(past.curves.shape[2])]
+    few = np.where(rows[used] < enough_rows, rows[used], 0)
+    found = [_variances(gap, _sampling(best[..., e], few)).tolist() for e, gap in enumerate(gaps)]
+    return tuple(map(tuple, found))
+
+
+def _sampling(scores: Floats, rows: NDArray[np.int64]) -> Floats:
+    """Sampling variance of every task's scores [M, T]; 0 where the number of rows is 0."""
+    means = masked_mean(scores, 0)
+    pairs = zip(means.tolist(), rows.tolist(), strict=True)
+    return np.array([accuracy_variance(p, n) if n > 0 else 0.0 for p, n in pairs])
+
+
+def best_so_far(validation: Floats) -> Floats:
+    """The best score up to every epoch (last axis): what the kept checkpoint scores.
+
+    NaN after the last epoch of a shorter run stays NaN.
+    """
+    running = np.maximum.accumulate(np.nan_to_num(validation, nan=-np.inf), axis=-1)
+    return np.where(np.isfinite(validation), running, np.nan)
+
+
+def accuracy_variance(accuracy: float, rows: int) -> float:
+    """p (1 - p)/N, the sampling variance of a share of N rows; p is kept within [.05, .95]."""
+    p = float(np.clip(accuracy, *CLIP))
+    return p * (1 - p) / rows
+
+
+def _variances(gaps: Floats, noise: Floats | float = 0.0) -> Floats:
+    """Variance over models of every column with at least two known values, less known noise."""
+    known = np.isfinite(gaps)
+    count = known.sum(0)
+    mean = masked_mean(gaps, 0)
+    squares = np.where(known, (gaps - mean[None]) ** 2, 0.0).sum(0)
+    variances = squares / np.maximum(count - 1, 1) - noise
+    return np.maximum(variances, 0)[count > 1]

@@ -1,0 +1,328 @@
+"""Which models get another epoch: brute force, successive halving, trend filter, noise-aware.
+
+A policy sees validation scores of the target and what the past says, nothing else. All are frozen
+dataclasses of plain values, so that a selection's JSON holds its policy whole.
+"""
+
+from dataclasses import asdict, dataclass
+from math import erf, sqrt
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spider_jax.errors import InputError
+from spider_jax.records.noise import Spread, measure_spread
+from spider_jax.records.performance import Performance, with_nulls
+from spider_jax.records.trends import mine_trends, predict_final
+
+Floats = NDArray[np.float64]
+
+
+class Seen(NamedTuple):
+    """What a policy may know of the target.
+
+    models: the survivors, [n]. validation: [n, e] their scores, a column an epoch. variance: mean
+    sampling variance of the last column, 0 where it is not known. epochs: of a full training.
+    """
+
+    models: tuple[str, ...]
+    validation: Floats
+    variance: float
+    epochs: int
+
+
+class Drop(NamedTuple):
+    """A model that gets no further epoch, why, and how sure that is: P(the leader is better)."""
+
+    model: str
+    reason: str
+    confidence: float | None = None
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """How a fine selection spends its epochs."""
+
+    name: ClassVar[str]
+
+    def started(self, models: int, epochs: int, budget: int | None) -> int:
+        """How many of so many models, best by recall first, are trained at all."""
+        ...
+
+    def drops(self, seen: Seen) -> list[Drop]:
+        """Who leaves after this epoch, the worst first; after the last one all but the winner."""
+        ...
+
+
+@dataclass(frozen=True)
+class BruteForce:
+    """Every model is trained to the end; the best last validation wins."""
+
+    name: ClassVar[str] = "brute-force"
+
+    def started(self, models: int, epochs: int, budget: int | None) -> int:
+        """As many as the budget trains to the end."""
+        return models if budget is None else min(models, budget // epochs)
+
+    def drops(self, seen: Seen) -> list[Drop]:
+        """Nobody before the end."""
+        return _least(seen, len(seen.models) if _goes_on(seen) else 1)
+
+
+@dataclass(frozen=True)
+class SuccessiveHalving:
+    """After every epoch the worse half by current validation leaves."""
+
+    name: ClassVar[str] = "successive-halving"
+
+    def started(self, models: int, epochs: int, budget: int | None) -> int:
+        """The most whose halving the budget pays."""
+        if budget is None:
+            return models
+        return max((n for n in range(models + 1) if halving_epochs(n, epochs) <= budget), default=0)
+
+    def drops(self, seen: Seen) -> list[Drop]:
+        """All but floor(n/2)."""
+        return _least(seen, max(1, len(seen.models) // 2) if _goes_on(seen) else 1)
+
+
+@dataclass(frozen=True)
+class TrendFilter:
+    """The published filter: leave where the trend is worse than a better model's, then halve.
+
+    From worst to best validation, a model leaves if its predicted final score is below the best
+    prediction among those of better validation by more than `threshold` (or by the share
+    `relative` of it, where that is given). trends: {model: (centres [E, k], finals [E, k])}.
+    """
+
+    trends: dict[str, tuple[list[list[float | None]], list[list[float | None]]]]
+    threshold: float = 0.0
+    relative: float | None = None
+    name: ClassVar[str] = "trend-filter"
+
+    @staticmethod
+    def fit(
+        past: Performance, *, threshold: float = 0.0, relative: float | None = None, k: int = 4
+    ) -> "TrendFilter":
+        """With the trends of past curves; a model without curves is never filtered."""
+        pair = mine_trends(past.curves, past.accuracies, k=k)
+        centres, finals = map(with_nulls, pair)
+        both = zip(centres, finals, strict=True)
+        return TrendFilter(dict(zip(past.models, both, strict=True)), threshold, relative)
+
+    def started(self, models: int, epochs: int, budget: int | None) -> int:
+        """As for successive halving, which it never exceeds."""
+        return SuccessiveHalving().started(models, epochs, budget)
+
+    def drops(self, seen: Seen) -> list[Drop]:
+        """The filtered, then the lowest until floor(n/2) remain."""
+        current = seen.validation[:, -1]
+        predicted = np.array([self._predict(m, seen) for m in seen.models])
+        gone: list[Drop] = []
+        alive = np.ones(len(current), bool)
+        for i in np.argsort(current, kind="stable")[:-1]:
+            better = alive & (current > current[i]) & np.isfinite(predicted)
+            best = predicted[better].max(initial=-np.inf)
+            if np.isfinite(predicted[i]) and self._worse(predicted[i], best):
+                alive[i] = False
+                why = f"its trend ends at {predicted[i]:.3f}, a better model's at {best:.3f}"
+                gone.append(Drop(seen.models[i], why))
+        kept = np.flatnonzero(alive)
+        rest = seen._replace(
+            models=tuple(seen.models[i] for i in kept), validation=seen.validation[kept]
+        )
+        keep = max(1, len(current) // 2) if _goes_on(seen) else 1
+        return gone + _least(rest, min(keep, len(kept)))
+
+    def _worse(self, predicted: float, best: float) -> bool:
+        if self.relative is None:
+            return bool(predicted < best - self.threshold)
+        return bool(np.isfinite(best) and best > 0 and (best - predicted) / best >= self.relative)
+
+    def _predict(self, model: str, seen: Seen) -> float:
+        centres, finals = (np.array(x, np.float64) for x in self.trends.get(model, ([], [])))
+        epoch = seen.validation.shape[1] - 1
+        if epoch >= len(centres) or not np.isfinite(centres[epoch]).any():
+            return float("nan")
+        place = seen.models.index(model)
+        now = seen.validation[place, epoch:]
+        return float(predict_final(centres[epoch:][:1], finals[epoch:][:1], now)[0])
+
+
+@dataclass(frozen=True)
+class NoiseAware:
+    """Ours: the best validation so far, shrunk towards the prior by how noisy it is.
+
+    E[result | v] = (tau^2 v + sigma^2 a)/(tau^2 + sigma^2) up to what all models share,
+    sigma^2 = s_e^2 + sampling variance: a the prior, v the best score so far (the checkpoint that
+    is kept), tau^2 and s_e^2 measured on benchmark tasks (`Spread`). n models are trained for one
+    epoch, n/3 for a second, one to the end: validation says little more after that.
+    """
+
+    spread: Spread
+    share: float = 1 / 3
+    name: ClassVar[str] = "noise-aware"
+
+    @staticmethod
+    def fit(past: Performance) -> "NoiseAware":
+        """With priors and spreads of past results."""
+        return NoiseAware(measure_spread(past))
+
+    def started(self, models: int, epochs: int, budget: int | None) -> int:
+        """The most whose schedule the budget pays."""
+        if budget is None:
+            return models
+        return max((n for n in range(models + 1) if self.cost(n, epochs) <= budget), default=0)
+
+    def cost(self, models: int, epochs: int) -> int:
+        """Epochs that a start with so many models takes."""
+        return sum((models, self._kept(models), *(1,) * epochs)[:epochs]) if models else 0
+
+    def _kept(self, models: int) -> int:
+        return max(1, round(models * self.share))
+
+    def drops(self, seen: Seen) -> list[Drop]:
+        """All but a third after the first epoch, all but the leader after the second."""
+        expected = self.expected(seen)
+        order = np.argsort(-expected, kind="stable")
+        first = seen.validation.shape[1] == 1 and _goes_on(seen)
+        keep = self._kept(len(order)) if first else 1
+        leader, gone = order[0], order[keep:][::-1]
+        if len(gone) == 0:
+            return []
+        sure = self.confidence(seen, int(leader))
+        return [
+            Drop(
+                seen.models[i],
+                f"expected {expected[i]:.3f}, {seen.models[leader]} {expected[leader]:.3f}",
+                float(sure[i]),
+            )
+            for i in gone
+        ]
+
+    def expected(self, seen: Seen) -> Floats:
+        """Posterior mean of every survivor's result, [n]; sigma^2 by the median benchmark task."""
+        best, prior = self._given(seen)
+        noise = np.median(self.spread.early_variances(seen.validation.shape[1])) + seen.variance
+        weight = _weight(self.spread.between, noise)
+        return np.asarray(weight * best + (1 - weight) * (prior - prior.mean() + best.mean()))
+
+    def confidence(self, seen: Seen, leader: int) -> Floats:
+        """P(the leader's result is the better one) of every survivor, [n].
+
+        Gaussian, averaged over the benchmark tasks' own s_e^2: their noise differs by far, and
+        one number for all would be too sure.
+        """
+        best, prior = self._given(seen)
+        early = self.spread.early_variances(seen.validation.shape[1])
+        found = []
+        for noise in early + seen.variance:
+            weight = _weight(self.spread.between, noise)
+            gap = weight * (best[leader] - best) + (1 - weight) * (prior[leader] - prior)
+            spread = sqrt(2 * weight * noise)  # two posteriors of variance tau^2 sigma^2/(sum)
+            found.append([_normal(g, spread) for g in gap])
+        return np.mean(found, axis=0)
+
+    def _given(self, seen: Seen) -> tuple[Floats, Floats]:
+        prior = np.array([self.spread.prior.get(m, np.nan) for m in seen.models])
+        some = np.nanmean(prior) if np.isfinite(prior).any() else 0.0
+        return seen.validation.max(1), np.where(np.isfinite(prior), prior, some)
+
+
+def _weight(between: float, noise: float) -> float:
+    """Of the validation against the prior; all of it where neither is known."""
+    return between / (between + noise) if between > 0 else 1.0
+
+
+def _normal(gap: float, spread: float) -> float:
+    """P(x > 0), x ~ N(gap, spread^2)."""
+    if spread == 0:
+        return 0.5 * (1 + float(np.sign(gap)))
+    return 0.5 * (1 + erf(gap / (spread * sqrt(2))))
+
+
+def halving_epochs(models: int, epochs: int) -> int:
+    """Epochs that successive halving takes: n + n/2 + n/4 + ..., one at least.
+
+    >>> halving_epochs(10, 5)
+    19
+    """
+    return sum(max(1, models >> e) for e in range(epochs)) if models else 0
+
+
+def _goes_on(seen: Seen) -> bool:
+    return seen.validation.shape[1] < seen.epochs
+
+
+def _least(seen: Seen, keep: int) -> list[Drop]:
+    """All but the `keep` best by current validation, the worst first; ties keep the earlier."""
+    current = seen.validation[:, -1]
+    order = np.argsort(-current, kind="stable")
+    limit = current[order[keep - 1]]
+    return [
+        Drop(seen.models[i], f"validation {current[i]:.3f}, the last one kept {limit:.3f}")
+        for i in order[keep:][::-1]
+    ]
+
+
+def published_filter(past: Performance) -> TrendFilter:
+    """The filter with the published threshold, 0."""
+    return TrendFilter.fit(past)
+
+
+def tolerant_filter(past: Performance) -> TrendFilter:
+    """The filter with a tolerance of .02."""
+    return TrendFilter.fit(past, threshold=0.02)
+
+
+POLICIES: dict[str, Any] = {
+    "noise-aware": NoiseAware.fit,
+    "successive-halving": lambda past: SuccessiveHalving(),
+    "brute-force": lambda past: BruteForce(),
+    "trend-filter": published_filter,
+    "trend-filter-0.02": tolerant_filter,
+}
+
+
+def make_policy(name: str, past: Performance) -> Policy:
+    """A policy by its name, fitted to past results without the target.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    if name not in POLICIES:
+        raise InputError(f"unknown policy {name!r}: known are {', '.join(POLICIES)}")
+    policy: Policy = POLICIES[name](past)
+    return policy
+
+
+def policy_content(policy: Any) -> dict[str, Any]:
+    """A policy as plain values for a JSON."""
+    return {"name": policy.name} | asdict(policy)
+
+
+def read_policy(content: dict[str, Any]) -> Policy:
+    """What `policy_content` gave, as a policy again.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is no such content.
+    """
+    fields = {key: value for key, value in content.items() if key != "name"}
+    if content["name"] == NoiseAware.name:
+        spread = dict(fields["spread"])
+        early = tuple(tuple(map(float, one)) for one in spread["early"])
+        return NoiseAware(
+            Spread(dict(spread["prior"]), float(spread["between"]), early), float(fields["share"])
+        )
+    if content["name"] == TrendFilter.name:
+        trends = {model: (pair[0], pair[1]) for model, pair in fields["trends"].items()}
+        for model, pair in trends.items():
+            if np.array(pair, np.float64).ndim not in (2, 3):  # [2, E, k], no epoch: [2, 0]
+                raise ValueError(f"trends of {model!r} are no tables [E, k] of numbers")
+        relative = fields["relative"]
+        return TrendFilter(
+            trends, float(fields["threshold"]), None if relative is None else float(relative)
+        )
+    plain: dict[str, Policy] = {p.name: p for p in (BruteForce(), SuccessiveHalving())}
+    return plain[content["name"]]

@@ -1,0 +1,130 @@
+"""The folder of a selection: what it is of, its name, and going on with it."""
+
+import hashlib
+import logging
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from spider_jax.errors import InputError
+from spider_jax.heads.measures import measure_name
+from spider_jax.heads.training import HeadConfig
+from spider_jax.records.performance import Performance
+from spider_jax.selection.selector import Selector
+from spider_jax.spider.spider import Spider
+from spider_jax.storage.cache import fingerprint
+from spider_jax.storage.files import name_to_component
+from spider_jax.zoo.splits import task_split
+from spider_jax.zoo.store import FeatureStore
+
+log = logging.getLogger("spider_jax")
+
+
+@dataclass(frozen=True)
+class SelectConfig:
+    """How models are selected.
+
+    budget: epochs in all, over all models; None: every model starts. epochs: of a full training.
+    policy: name in POLICIES. recall: a metric from METRICS that alone tells of a model, "prior"
+    (past results alone), or "spider". representatives: run the metric on one model of every
+    cluster only. threshold: mean gap in accuracy within which models are of one cluster. head: of
+    the training.
+    """
+
+    budget: int | None = 16
+    epochs: int = 5
+    policy: str = "noise-aware"
+    recall: str = "logme"
+    representatives: bool = False
+    threshold: float = 0.09
+    head: HeadConfig = field(default_factory=HeadConfig)
+
+
+def default_run(
+    zoo: FeatureStore, task: str, config: SelectConfig, spider: Spider | None = None
+) -> str:
+    """A name for the run that another task, setting, split, measure, spider or content of the
+    zoo's files changes."""
+    digest = hashlib.sha256(repr(about_selection(zoo, task, config, spider)).encode())
+    for model in zoo.models_of(task):
+        name = f"{name_to_component(task)}.npy"
+        path = zoo.folder / "features" / name_to_component(model) / name
+        digest.update(repr(path.stat().st_mtime_ns).encode())
+    return digest.hexdigest()[:24]
+
+
+def about_selection(
+    zoo: FeatureStore,
+    task: str,
+    config: SelectConfig,
+    spider: Spider | None,
+    past: Performance | None = None,
+) -> dict[str, Any]:
+    """What a selection is of, as plain values: it goes on only where all are the same.
+
+    Args:
+        zoo: the zoo. task: its name. config: settings. spider: that recalls, if one does.
+        past: results of the candidates that it began with; others do not stop it.
+
+    Returns:
+        {name: value}, digests of arrays in hexadecimal.
+    """
+    return {
+        "task": task,
+        "measure": measure_name(task, zoo.kind(task), zoo.task_info(task).get("measure")),
+        "zoo": zoo.fingerprint(),
+        "split": _digest(task_split(zoo, task, seed=config.head.seed)),
+        "spider": None if spider is None else _digest(_scoring(spider)),
+        "config": asdict(config),
+    } | ({} if past is None else {"past": _digest(_known(past))})
+
+
+def _digest(content: Any) -> str:
+    """SHA-256 of the names, numbers and arrays of a tree."""
+    return fingerprint(np.atleast_1d(leaf) for leaf in jax.tree.leaves(content))
+
+
+def _scoring(spider: Spider) -> list[Any]:
+    """All that its scores depend on."""
+    memory = spider.memory
+    known = [] if memory is None else [memory.targets, memory.recall.arrays()]
+    return [spider.models, spider.scaling, spider.weights, known]
+
+
+def _known(past: Performance) -> list[Any]:
+    """What is known, task by task: the order of tasks and room that nothing fills say nothing."""
+    found = []
+    for t in np.argsort(past.tasks):
+        curves, accuracies = past.curves[:, t], past.accuracies[:, t]
+        ran = np.isfinite(curves)
+        if ran.any() or np.isfinite(accuracies).any():
+            rows = past.validation_rows[t]
+            found += [past.tasks[t], rows, accuracies, np.argwhere(ran), curves[ran]]
+    return [past.models, found]
+
+
+def resumed(state: Path, about: dict[str, Any]) -> tuple[Selector, tuple[str, ...]]:
+    """A selection that began earlier, and what the reader should know of that.
+
+    Raises:
+        InputError: it is damaged, or one of something else.
+    """
+    selector, notes = Selector.load(state), []
+    differ = [key for key, value in about.items() if selector.about.get(key) != value]
+    other = [key for key in differ if key != "past"]
+    if other:
+        raise InputError(
+            f"{state.parent} holds a selection with another {other[0]}: name another folder, or "
+            "delete this one"
+        )
+    log.info("going on with %s: %d epochs are done", state, selector.spent)
+    if selector.done:
+        notes.append(
+            f"selected earlier: nothing was trained now; delete {state.parent} to repeat it"
+        )
+    if differ:
+        notes.append("past results have changed since it began: it keeps to those of then")
+    return selector, tuple(notes)

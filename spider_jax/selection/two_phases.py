@@ -1,0 +1,265 @@
+"""Two phases on a zoo: recall by the past and a cheap proxy, then heads that are really trained."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spider_jax.errors import InputError
+from spider_jax.heads.measures import TASK_MEASURES, is_share, measure_name
+from spider_jax.heads.trainer import HeadTrainer
+from spider_jax.records.noise import measure_spread
+from spider_jax.records.performance import Performance
+from spider_jax.report.tables import escape_terminal, to_text
+from spider_jax.runtime.progress import progress
+from spider_jax.selection.policies import make_policy
+from spider_jax.selection.run import SelectConfig, about_selection, resumed
+from spider_jax.selection.selector import FAILED, NOT_STARTED, Entry, Selector
+from spider_jax.selection.zoo_recall import recall_zoo
+from spider_jax.spider.spider import Spider
+from spider_jax.zoo.splits import task_split
+from spider_jax.zoo.store import FeatureStore, Problem
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was selected, what it cost, and why every other model was not.
+
+    test: score of the winner's best checkpoint on test rows, the only test score read, and
+    test_error: its standard error. problems: models that could not be used. notes: for the reader.
+    """
+
+    task: str
+    measure: str
+    selector: Selector
+    test: float | None
+    test_error: float | None
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+    COLUMNS = (
+        "model",
+        "fate",
+        "epochs",
+        "last validation",
+        "best validation",
+        "confidence",
+        "why",
+    )
+
+    def rows(self) -> list[list[object]]:
+        """One row a model, the winner first, then the longer trained and the better."""
+        entries = list(self.selector.entries.values())
+        return [_row(entry) for entry in sorted(entries, key=_place)]
+
+    def to_text(self) -> str:
+        """For a terminal: models that were trained, what it cost, the winner's test."""
+        shown = [row for row in self.rows() if row[1] != NOT_STARTED]
+        waiting = len(self.selector.entries) - len(shown)
+        lines = [to_text(self.COLUMNS, shown)]
+        lines += [f"{waiting} more models were not started"] if waiting else []
+        said = [f"task {self.task}, measure {self.measure}", *self.statements()]
+        return "\n".join([*lines, *map(escape_terminal, said)])
+
+    def statements(self) -> list[str]:
+        """What it cost beside brute force, the winner's test score, and the notes."""
+        entries, E = self.selector.entries, self.selector.epochs
+        tried = sum(entry.fate != NOT_STARTED for entry in entries.values())
+        cost = (
+            f"{self.selector.spent} epochs spent{self._budget()}; brute force: {tried * E} on the "
+            f"{tried} models started, {len(entries) * E} on all {len(entries)}"
+        )
+        winner = self.selector.winner
+        said = "no model is left: all failed" if winner is None else f"winner: {winner}"
+        if self.test is not None:
+            said += (
+                f", test {self.measure} {self.test:.3f}, standard error {self.test_error:.3f} "
+                "(read once, after the selection)"
+            )
+        sure = any(entry.confidence is not None for entry in entries.values())
+        note = "confidence: how sure that the model named beside it is at least as good"
+        return [said, cost, *[note] * sure, *self.notes]
+
+    def _budget(self) -> str:
+        return "" if self.selector.budget is None else f" of {self.selector.budget}"
+
+    def add_to(self, past: Performance) -> Performance:
+        """`past` with the curves of this run and the test score of its winner; unchanged where the
+        measure says nothing of other tasks."""
+        if not TASK_MEASURES[self.measure].comparable:
+            return past
+        for model, entry in self.selector.entries.items():
+            test = self.test if model == self.selector.winner else None
+            if entry.validation:
+                past = past.with_result(
+                    model,
+                    self.task,
+                    accuracy=float("nan") if test is None else test,
+                    curve=entry.validation,
+                    validation_rows=int(self.selector.about["validation_rows"]),
+                )
+        return past
+
+
+def select_models(
+    zoo: FeatureStore,
+    task: str,
+    config: SelectConfig | None = None,
+    *,
+    run: Path,
+    spider: Spider | None = None,
+    past: Performance | None = None,
+    show_progress: bool = False,
+) -> Selection:
+    """Choose a model for a task by training heads on the features of the most promising ones.
+
+    Only training rows are learned from, only validation rows decide, and test rows are read once,
+    of the winner; past results on the task itself take no part. The manifest names another measure
+    than accuracy (regression: rmse) as "measure" in the task's entry.
+
+    Args:
+        zoo: features and labels. task: name.
+        config: default SelectConfig().
+        run: folder for the state; the same call goes on where it was interrupted, with the past
+            results that it began with.
+        spider: for recall="spider": one that was not trained on this task; its extractor's
+            features of the task must be there.
+        past: results on other tasks; default: the zoo's accuracies.csv.
+        show_progress: a bar on stderr.
+
+    Returns:
+        A Selection.
+
+    Raises:
+        InputError: unknown names, no usable model, or a run of another selection in the folder.
+    """
+    config = SelectConfig() if config is None else config
+    measure = measure_name(task, zoo.kind(task), zoo.task_info(task).get("measure"))
+    split = task_split(zoo, task, seed=config.head.seed)
+    past = Performance.from_accuracies(zoo.accuracies) if past is None else past
+    past, notes = usable_past(zoo, task, measure, past)
+    models, problems = _readable(zoo, task)
+    table = past.for_models(models)
+    rows = len(split.validation)
+    about = about_selection(zoo, task, config, spider, table) | {"validation_rows": rows}
+    state = run / "selection.json"
+    if state.exists():
+        selector, more = resumed(state, about)
+        notes += more
+    elif (run / "heads").exists():
+        raise InputError(f"{run} holds heads without their selection.json: name another folder")
+    else:
+        share = is_share(measure, zoo.kind(task))
+        given = {"about": about, "validation_rows": rows if share else None}
+        selector = _begun(zoo, task, config, table, split.train, spider, show_progress, given)
+        selector.save(state)
+    trainer = HeadTrainer(zoo, task, split, measure, config.head, run)
+    _run_to_end(selector, trainer, state, show_progress)
+    winner = selector.winner
+    found = None if winner is None else trainer.test(winner, config.epochs)
+    test, error = (None, None) if found is None else found
+    notes += (split.note, f"state and heads are in {run}")
+    return Selection(task, measure, selector, test, error, problems, notes)
+
+
+def _begun(
+    zoo: FeatureStore,
+    task: str,
+    config: SelectConfig,
+    table: Performance,
+    train: NDArray[np.int64],
+    spider: Spider | None,
+    show_progress: bool,
+    given: dict[str, Any],
+) -> Selector:
+    """A selection of the models of `table`, best by recall first."""
+    policy = make_policy(config.policy, table)
+    given = given | {"epochs": config.epochs, "budget": config.budget}
+    Selector(table.models, policy, **given)  # what it refuses, before the work of the recall
+    scores = recall_zoo(
+        zoo,
+        task,
+        train,
+        table,
+        config.recall,
+        spider=spider,
+        threshold=config.threshold,
+        representatives=config.representatives,
+        show_progress=show_progress,
+    )
+    order = np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")
+    return Selector([table.models[i] for i in order], policy, **given)
+
+
+def usable_past(
+    zoo: FeatureStore, task: str, measure: str, past: Performance
+) -> tuple[Performance, tuple[str, ...]]:
+    """Past results that may speak for a task: never its own, none that mean something else."""
+    others = past.without_task(task)
+    if not TASK_MEASURES[measure].comparable:
+        others = others.only_tasks(())
+        return others, (f"{measure} does not compare across tasks: past results take no part",)
+    alike = [t for t in others.tasks if _comparable(zoo, t)]
+    others = others.only_tasks(alike)
+    if not np.isfinite(others.accuracies).any():
+        return others, ("no past results on other tasks: recall and selection have no prior",)
+    if not any(measure_spread(others).early):
+        return others, (
+            "no past curves with results: an early validation score counts as a final one",
+        )
+    return others, ()
+
+
+def _comparable(zoo: FeatureStore, task: str) -> bool:
+    """Whether results on a task speak for others; a task that the zoo does not know is taken as
+    one of accuracies."""
+    measure = zoo.task_info(task).get("measure")
+    if measure is None and task in zoo.tasks:
+        measure = measure_name(task, zoo.kind(task), None)
+    return not isinstance(measure, str) or (
+        measure in TASK_MEASURES and TASK_MEASURES[measure].comparable
+    )
+
+
+def _readable(zoo: FeatureStore, task: str) -> tuple[list[str], tuple[Problem, ...]]:
+    """Models whose features on the task can be opened, and what the zoo says of the others."""
+    models = list(zoo.models_of(task))
+    problems = tuple(p for p in zoo.problems if p.task == task and p.model)
+    if not models:
+        raise InputError(f"no model of {zoo.folder} has features on {task!r}: extract them first")
+    return models, problems
+
+
+# ---- training --------------------------------------------------------------------------------
+
+
+def _run_to_end(selector: Selector, trainer: HeadTrainer, state: Path, show_progress: bool) -> None:
+    """Ask, train, tell; the state is written after every group of models."""
+    while not selector.done:
+        asked = selector.ask()
+        done = selector.entries[asked[0]].epochs
+        groups = list(trainer.groups(asked))
+        phase = f"epoch {done + 1}, {len(asked)} models"
+        for group in progress(groups, phase, show_progress, unit="width"):
+            for found in trainer.epoch(group, done):
+                if found.failure is not None:
+                    selector.fail(found.model, found.failure)
+                else:
+                    selector.tell(
+                        found.model, found.validation, standard_error=found.standard_error
+                    )
+            selector.save(state)
+
+
+def _place(entry: Entry) -> tuple[bool, int, float]:
+    return entry.fate != "won", -entry.epochs, -max(entry.validation, default=-np.inf)
+
+
+def _row(entry: Entry) -> list[object]:
+    last = entry.validation[-1] if entry.validation else None
+    best = max(entry.validation) if entry.validation else None
+    when = "in" if entry.fate == FAILED else "after"
+    why = entry.reason and f"{when} epoch {entry.epochs}: {entry.reason}"
+    return [entry.model, entry.fate, entry.epochs, last, best, entry.confidence, why or "-"]

@@ -1,0 +1,227 @@
+"""A spider on disk: spider.json says what it is, orbax holds its arrays; nothing is unpickled.
+
+spider/
+  spider.json      names, provenance, sizes: the same spider gives the same bytes
+  checksums.json   SHA-256 of every file below arrays/
+  arrays/          weights and scaling, written by orbax
+"""
+
+import contextlib
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from spider_jax.errors import InputError
+from spider_jax.onboarding.placement import Yardstick
+from spider_jax.spider.attention import Weights
+from spider_jax.spider.own_attention import OwnMaps
+from spider_jax.spider.spider import Description, Spider
+from spider_jax.spider.task_memory import Memory, Recall
+from spider_jax.spider.task_ridge import TaskRidge
+from spider_jax.storage.files import (
+    atomic_folder,
+    damaged_file,
+    digests,
+    read_json,
+    refuse_foreign_folder,
+    write_json,
+)
+from spider_jax.tasks.scaling import Scaling
+
+DESCRIPTION, CHECKSUMS, ARRAYS = "spider.json", "checksums.json", "arrays"
+
+
+def save(spider: Spider, folder: Path) -> None:
+    """Write the folder, all or nothing.
+
+    Raises:
+        InputError: see `refuse_foreign`.
+    """
+    refuse_foreign(folder)
+    diagonal = spider.scaling.matrix.ndim == 1
+    scaling = {"diagonal": diagonal, "spread": spider.scaling.spread}
+    remembered = 0 if spider.memory is None else len(spider.memory.targets)
+    ridge = spider.memory is not None and spider.memory.recall.ridge is not None
+    content = asdict(spider.description) | {"scaling": scaling, "memory": remembered}
+    content["memory_ridge"] = ridge
+    content["own"] = None if spider.own is None else _own_sizes(spider.own)
+    content["yardstick"] = None if spider.yardstick is None else _yard_sizes(spider.yardstick)
+    resolution = spider.description.resolution
+    content["resolution"] = resolution if math.isfinite(resolution) else None
+    with atomic_folder(folder) as temporary, quiet(), _checkpointer() as checkpointer:
+        write_json(temporary / DESCRIPTION, "spider", content)
+        arrays = jax.tree.map(np.asarray, _arrays(spider))  # on devices they would be everyone's
+        checkpointer.save(temporary.absolute() / ARRAYS, arrays)
+        write_json(temporary / CHECKSUMS, "checksums", {"files": digests(temporary / ARRAYS)})
+
+
+def load(folder: Path) -> Spider:
+    """Read what `save` wrote.
+
+    Raises:
+        InputError: not a spider, a newer format, or damaged arrays.
+    """
+    content = read_json(folder / DESCRIPTION, "spider")
+    try:
+        description, shapes = _description(content), _shapes(content)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{folder / DESCRIPTION} is not a whole description: {error!r}") from None
+    _check_digests(folder)
+    arrays = _restore(folder / ARRAYS, shapes)
+    scaling = Scaling(arrays["mean"], arrays["matrix"], content["scaling"]["spread"])
+    weights = {name: jnp.asarray(array) for name, array in arrays["weights"].items()}
+    memory = _memory(arrays["memory"]) if content["memory"] else None
+    own = _own(description, content["own"], arrays["own"]) if content.get("own") else None
+    yard = Yardstick(**arrays["yardstick"]) if content.get("yardstick") else None
+    return Spider(description, scaling, Weights(**weights), memory, own, yard)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Refuse to replace anything but a spider: ask before work whose result goes to `folder`.
+
+    Raises:
+        InputError: a file stands there, or a folder with something else in it.
+    """
+    ours = {DESCRIPTION, CHECKSUMS, ARRAYS}
+    refuse_foreign_folder(folder, "spider", lambda names: DESCRIPTION in names and names <= ours)
+
+
+def _arrays(spider: Spider) -> dict[str, Any]:
+    scaling = spider.scaling
+    arrays = {
+        "mean": jnp.asarray(scaling.mean),
+        "matrix": jnp.asarray(scaling.matrix),
+        "weights": spider.weights.arrays(),
+    }
+    if spider.own is not None:
+        arrays["own"] = {n: a for n, a in spider.own._asdict().items() if n != "starts"}
+    if spider.yardstick is not None:
+        arrays["yardstick"] = spider.yardstick._asdict()
+    if spider.memory is not None:
+        arrays["memory"] = {**spider.memory.recall.arrays(), "targets": spider.memory.targets}
+    return arrays
+
+
+def _memory(arrays: dict[str, Any]) -> Memory:
+    kept = Recall.of(arrays)
+    assert kept is not None  # its shapes were checked
+    return Memory(kept, arrays["targets"])
+
+
+def _own_sizes(own: OwnMaps) -> dict[str, int]:
+    """rows: of all models' maps, width: q; what of M there is, `widths` of the description says."""
+    return {"rows": int(own.starts[-1]), "width": int(own.matrix.shape[1])}
+
+
+def _yard_sizes(yard: Yardstick) -> dict[str, int]:
+    S, K, _ = yard.metrics.shape
+    return {"tasks": S, "metrics": K, "datasets": len(yard.accuracies)}
+
+
+def _own(about: Description, sizes: dict[str, int], arrays: dict[str, Any]) -> OwnMaps:
+    starts = np.cumsum([0, *(about.widths.get(model, 0) for model in about.models)])
+    if starts[-1] != sizes["rows"]:
+        raise InputError("widths of the models do not fit their own maps: copy the spider again")
+    return OwnMaps(starts, *(arrays[name] for name in OwnMaps._fields[1:]))
+
+
+def _description(content: dict[str, Any]) -> Description:
+    fields = {name: content[name] for name in Description.__dataclass_fields__}
+    resolution = fields["resolution"]
+    if not isinstance(fields["models"], list):
+        raise TypeError("models must be a list of names")
+    fields["models"] = tuple(fields["models"])
+    fields["resolution"] = math.nan if resolution is None else float(resolution)
+    return Description(**fields)
+
+
+def _shapes(content: dict[str, Any]) -> dict[str, Any]:
+    """What the arrays must be, from the description alone: a wrong file is refused by shape."""
+    E, M, d = content["members"], len(content["models"]), content["width"]
+    D, p = content["extractor"]["width"], content["token_width"]
+    components = p // 2 if content["scaling"]["spread"] else p
+    vector, square = (d,), (d, d)
+    weights = ((M, d), (p, d), vector, *(square,) * 4, *(vector,) * 6, ())
+    S = content["memory"]
+    shapes: dict[str, Any] = {
+        "mean": (D,),
+        "matrix": (components,) if content["scaling"]["diagonal"] else (D, components),
+        "weights": {
+            name: (E, *shape) for name, shape in zip(Weights._fields, weights, strict=False)
+        },
+    }
+    memory: dict[str, Any] = {"embeddings": (S, 2 * p), "targets": (S, M)}
+    if content.get("memory_ridge"):  # older files have none
+        ridge = ((D,), (2 * D,), (2 * D, S), ())
+        memory |= {f"ridge_{n}": s for n, s in zip(TaskRidge._fields, ridge, strict=True)}
+    if S:
+        shapes["memory"] = memory
+    if content.get("own"):  # older files have none
+        R, q = content["own"]["rows"], content["own"]["width"]
+        own = ((R,), (R, q), (E, M, q, d), (E, M, d))
+        shapes["own"] = dict(zip(OwnMaps._fields[1:], own, strict=True))
+    if content.get("yardstick"):  # older files have none
+        S, K, G = (content["yardstick"][name] for name in ("tasks", "metrics", "datasets"))
+        shapes["yardstick"] = {"metrics": (S, K, M), "accuracies": (G, M)}
+    return shapes
+
+
+def _check_digests(folder: Path) -> None:
+    """Raise unless every file of the arrays is the one that was written.
+
+    Asked before orbax is, which does not read all of them and tells of damage in tracebacks from
+    its threads.
+    """
+    wanted = read_json(folder / CHECKSUMS, "checksums").get("files")
+    problem = damaged_file(folder / ARRAYS, wanted)
+    if problem:
+        raise InputError(f"{problem}: copy the spider again")
+
+
+def _restore(folder: Path, shapes: dict[str, Any]) -> dict[str, Any]:
+    """The arrays as NumPy, whatever devices they were saved from."""
+    import orbax.checkpoint as ocp
+
+    shapes_of: Any = {"is_leaf": lambda node: isinstance(node, tuple)}
+    wanted = jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray, np.float32), shapes, **shapes_of)
+    try:
+        with quiet(), _checkpointer() as checkpointer:
+            arrays: dict[str, Any] = checkpointer.restore(folder.absolute(), restore_args=wanted)
+    except Exception as error:  # orbax has no one error for damage
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise InputError(f"{folder} cannot be read: {reason}") from None
+    found = jax.tree.map(np.shape, arrays)
+    if found != shapes:
+        raise InputError(f"{folder} does not fit the sizes in {DESCRIPTION}: copy the spider again")
+    return arrays
+
+
+def _checkpointer() -> Any:
+    """Of this process alone: orbax would wait until all processes write."""
+    import orbax.checkpoint as ocp
+
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
+    )
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Orbax logs every save and restore through absl at INFO and WARNING: not our user's news."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,217 @@
+"""The best models looked at with their own features: exact, without a second pass over the zoo.
+
+With its own class centres nu_1..nu_h a model's sum has h more tokens, x_j = P_m nu_j + p_m. Softmax
+merges, so of the first pass only its largest logit, its denominator and its average are needed:
+
+    top' = max(top, l_1..l_h),  w_j = exp(l_j - top'),  l_j = <P_m^T key_m, nu_j> + <key_m, p_m>,
+    total' = total exp(top - top') + sum_j w_j,
+    value' = (exp(top - top') total value + W_o W_v (P_m sum_j w_j nu_j + p_m sum_j w_j)) / total'.
+
+A model costs 2 d D_m operations to fold P_m^T key_m, 4 h D_m for its logits and their average, and
+2 d D_m + 2 d^2 for P_m and W_o W_v once, whatever the classes of the first pass and the models.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+from numpy.typing import NDArray
+
+from spider_jax.spider.folding import Checkpoint, ModelRows, RowMaps, Shared, fold_rows, padded
+from spider_jax.spider.scoring import Attention, attend, read_out, task_side
+from spider_jax.tasks.scaling import Scaling, apply_scaling
+from spider_jax.tasks.tokens import class_bucket, pad_tokens
+
+ROWS = 8  # models whose first pass is computed again in one call
+
+
+class OwnMaps(NamedTuple):
+    """P_m of all models, in two factors: raw own features -> q -> d; the models' rows end to end.
+
+    starts: int64 [M + 1], rows of model m are starts[m]..starts[m + 1]; a model without any has no
+    own tokens. mean [R], matrix [R, q]: R the sum of all widths. project [E, M, q, d], bias
+    [E, M, d]: of every member.
+    """
+
+    starts: NDArray[np.int64]
+    mean: NDArray[np.float32]
+    matrix: NDArray[np.float32]
+    project: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    def width(self, model: int) -> int:
+        """Width D_m of the model's own features; 0 where it has no own tokens."""
+        return int(self.starts[model + 1] - self.starts[model])
+
+    @staticmethod
+    def join(
+        scalings: Sequence[Scaling], project: NDArray[np.float32], bias: NDArray[np.float32]
+    ) -> "OwnMaps":
+        """From the scalings of M models and what was learned, [E, M, q, d] and [E, M, d]."""
+        starts = np.cumsum([0, *(len(scaling.mean) for scaling in scalings)])
+        mean = np.concatenate([scaling.mean for scaling in scalings])
+        matrix = np.concatenate([scaling.matrix for scaling in scalings])
+        return OwnMaps(starts, mean, matrix, project, bias)
+
+    def take(self, models: Sequence[int]) -> "OwnMaps":
+        """Of some of the models."""
+        rows = [np.arange(self.starts[m], self.starts[m + 1]) for m in models]
+        some = np.concatenate([*rows, np.zeros(0, np.int64)]).astype(np.int64)
+        starts = np.cumsum([0, *map(len, rows)])
+        own = self.project[:, list(models)], self.bias[:, list(models)]
+        return OwnMaps(starts, self.mean[some], self.matrix[some], *own)
+
+    def joined(self, more: "OwnMaps") -> "OwnMaps":
+        """With those of more models behind them."""
+        starts = np.concatenate([self.starts, self.starts[-1] + more.starts[1:]])
+        rows = [np.concatenate(pair) for pair in zip(self[1:3], more[1:3], strict=True)]
+        own = [np.concatenate(pair, axis=1) for pair in zip(self[3:], more[3:], strict=True)]
+        return OwnMaps(starts, *rows, *own)
+
+    def of(self, model: int) -> "OwnMap":
+        """The maps of one model."""
+        rows = slice(self.starts[model], self.starts[model + 1])
+        return OwnMap(
+            self.mean[rows], self.matrix[rows], self.project[:, model], self.bias[:, model]
+        )
+
+
+class OwnMap(NamedTuple):
+    """Of one model: mean [D_m], matrix [D_m, q], project [E, q, d], bias [E, d]."""
+
+    mean: NDArray[np.float32]
+    matrix: NDArray[np.float32]
+    project: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+
+def first_pass(
+    checkpoint: Checkpoint,
+    theta: NDArray[np.float32],
+    tokens: NDArray[np.float32],
+    scaling: Scaling | None = None,
+) -> tuple[ModelRows, Attention]:
+    """What some models have seen of a task in the first pass.
+
+    The first pass over the zoo keeps scores only; of the few models that are looked at again the
+    rest is computed here, 4 C d operations each.
+
+    Args:
+        checkpoint: of the spider. theta: [E, k, d] their tokens. tokens: [C, D] of the task.
+        scaling: of the tokens, as in `score_pairs`.
+
+    Returns:
+        their rows, and the attention [E, k, ...] of every member.
+    """
+    given, mask = pad_tokens([tokens])
+    scaled = given if scaling is None else apply_scaling(scaling, given, mask)
+    side = task_side(checkpoint.shared, scaled, mask, form=checkpoint.form)
+    kind = checkpoint.chunks[0].key.dtype
+    parts = []
+    for start in range(0, theta.shape[1], ROWS):
+        rows = fold_rows(checkpoint.maps, padded(theta[:, start : start + ROWS], ROWS))
+        rows = rows._replace(key=rows.key.astype(kind))
+        seen = _attend(rows, checkpoint.shared, side.partners, side.values, side.mask)
+        parts.append((rows, seen))
+    joined = jax.tree.map(lambda *a: np.concatenate(a, axis=1)[:, : theta.shape[1]], *parts)
+    found: tuple[ModelRows, Attention] = joined
+    return found
+
+
+@jax.jit
+def _attend(
+    rows: ModelRows,
+    shared: Shared,
+    partners: Float[Array, "E 1 C K"],
+    values: Float[Array, "E 1 C v"],
+    mask: Bool[Array, "1 C"],
+) -> Attention:
+    """`attend` of every member on one task."""
+    of_member = jax.vmap(attend, (0, 0, 0, 0, None))
+    return of_member(rows, shared, partners[:, 0], values[:, 0], mask[0])
+
+
+def general_score(checkpoint: Checkpoint, seen: tuple[ModelRows, Attention]) -> NDArray[np.float32]:
+    """The networks' scores [E, k] of the first pass, from what it saw."""
+    return np.asarray(_general(checkpoint.shared, seen[0].base, seen[1].value))
+
+
+@jax.jit
+def _general(
+    shared: Shared, base: Float[Array, "E k d"], value: Float[Array, "E k d"]
+) -> Float[Array, "E k"]:
+    return jax.vmap(read_out)(shared, base + value)
+
+
+def score_again(
+    checkpoint: Checkpoint,
+    theta: NDArray[np.float32],
+    seen: tuple[ModelRows, Attention],
+    own: OwnMap,
+    centres: NDArray[np.float32],
+    model: int,
+) -> NDArray[np.float32]:
+    """Score of one model with its own class centres, by the network of every member.
+
+    Args:
+        checkpoint: of the spider. theta: [E, k, d] as given to `first_pass`. seen: what that found.
+        own: of the model. centres: [h, D_m] raw. model: its place among the k.
+
+    Returns:
+        float32 [E]; padding of h and D_m leaves it as it is.
+    """
+    h, D = class_bucket(len(centres)), class_bucket(len(own.mean))
+    more = D - len(own.mean)
+    wide = own._replace(
+        mean=np.pad(own.mean, (0, more)), matrix=np.pad(own.matrix, ((0, more), (0, 0)))
+    )
+    nu = np.pad(centres, ((0, h - len(centres)), (0, more)))
+    base, attention = seen[0].base[:, model], jax.tree.map(lambda a: a[:, model], seen[1])
+    real = np.arange(h) < len(centres)
+    found = _score(
+        checkpoint.maps, checkpoint.shared, theta[:, model], base, attention, wide, nu, real
+    )
+    return np.asarray(found)
+
+
+@jax.jit
+def _score(
+    maps: RowMaps,
+    shared: Shared,
+    theta: Float[Array, "E d"],
+    base: Float[Array, "E d"],
+    seen: Attention,
+    own: OwnMap,
+    centres: Float[Array, "h D"],
+    real: Bool[Array, " h"],
+) -> Float[Array, " E"]:
+    def of_member(
+        maps: RowMaps,
+        shared: Shared,
+        theta: Any,
+        base: Any,
+        seen: Any,
+        project: Any,
+        bias: Any,
+    ) -> Array:
+        key = _dot(theta, maps.self_logit)
+        met = _dot(own.matrix, _dot(project, key))
+        offset = _dot(bias, key) - _dot(own.mean, met) - _dot(theta, maps.self_shift)
+        logits = jnp.where(real, _dot(centres, met) + offset, -jnp.inf)
+        top = jnp.maximum(seen.top, logits.max())
+        weights = jnp.exp(logits - top)
+        before, added = seen.total * jnp.exp(seen.top - top), weights.sum()
+        average = _dot(_dot(weights, centres) - added * own.mean, own.matrix)
+        value = _dot(_dot(average, project) + added * bias, maps.self_value)
+        merged = (before * seen.value + value) / (before + added)
+        return read_out(shared, (base + merged)[None])[0]
+
+    found: Array = jax.vmap(of_member)(maps, shared, theta, base, seen, own.project, own.bias)
+    return found
+
+
+def _dot(a: Any, b: Any) -> Array:
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)

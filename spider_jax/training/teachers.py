@@ -1,0 +1,258 @@
+"""Teachers: training-free metrics of every model on every meta-task, in batches.
+
+Features are centred within each task, and standardised unless the zoo's already are (doing it
+again would undo a projection). One decomposition then serves all metrics.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from spider_jax.errors import InputError
+from spider_jax.metrics import METRICS
+from spider_jax.metrics.methods.h_score import h_score_core
+from spider_jax.metrics.methods.knn import knn_core
+from spider_jax.metrics.methods.logme import logme_core
+from spider_jax.metrics.methods.ridge import ridge_core
+from spider_jax.metrics.shared.statistics import Side, Statistics
+from spider_jax.runtime.blas import one_blas_thread
+from spider_jax.runtime.buckets import CLASS_BUCKET, ROW_BUCKET, Core, bucket, compiled
+from spider_jax.runtime.progress import progress
+from spider_jax.storage.cache import ScoreCache, default_folder, entry, fingerprint
+from spider_jax.tasks.moments import datasets_of, gather, rows_of_files
+from spider_jax.tasks.tokens import MetaTask
+from spider_jax.zoo.store import FeatureStore, Problem
+
+log = logging.getLogger("spider_jax")
+
+
+class Sheet(NamedTuple):
+    """What the teachers read of one model on one task, centred, padded; stacked for a batch."""
+
+    s: Any
+    x: Any
+    U: Any
+    rows_gram: Any
+    side: Any
+    targets: Any
+    rows: Any
+    n: Any
+    width: Any
+    quartic: Any
+
+
+TEACHERS: dict[str, Callable[[Sheet], jax.Array]] = {
+    "logme": lambda a: logme_core(a.s, a.x, a.targets.sum(0), a.n),
+    "knn": lambda a: knn_core(a.rows_gram, a.targets, a.rows, a.n),
+    "h_score_shrunk": lambda a: h_score_core(
+        a.side.gram, a.side.left, a.side.right, a.targets.sum(0), a.n, a.width, a.quartic
+    ),
+    "ridge": lambda a: ridge_core(a.s, a.U, a.targets, a.rows, a.n),
+}
+BATCH, BATCH_BYTES = 16, 1 << 28
+WORKERS = min(8, os.cpu_count() or 1)
+LABELS = 1  # raised when a sheet changes, so that no cached label outlives it
+
+
+def teach(
+    zoo: FeatureStore,
+    tasks: Sequence[MetaTask],
+    metrics: Sequence[str],
+    *,
+    models: Sequence[str] | None = None,
+    only: NDArray[np.int64] | None = None,
+    cache: str | Path | bool = True,
+    show_progress: bool = False,
+) -> tuple[tuple[str, ...], NDArray[np.float64], tuple[Problem, ...]]:
+    """Metrics of all models on all meta-tasks.
+
+    Args:
+        zoo: features of the tasks' datasets; a batch's rows at a time are read.
+        tasks: T meta-tasks.
+        metrics: K names in TEACHERS.
+        models: names of those to score; None for all of the zoo.
+        only: positions of the tasks to score, [t]; None for all. Models are left out as if it were
+            all, so that processes which share the tasks out keep the same models.
+        cache: a folder for labels, True for the user's own, False for none. A label is found again
+            by the content of features and tasks, so an interrupted run does what is missing.
+        show_progress: a bar on stderr.
+
+    Returns:
+        names of the M models that could be read on every dataset, their metrics [T, K, M] (or
+        [t, K, M]), and the models that were left out, with the reason.
+
+    Raises:
+        InputError: an unknown metric, or too few models that can be read: two, one where named.
+    """
+    unknown = [name for name in metrics if name not in TEACHERS]
+    if unknown:
+        raise InputError(f"unknown teacher {unknown[0]!r}: known are {', '.join(TEACHERS)}")
+    lesson = _lesson(zoo, tasks, only, metrics, cache)
+    found: dict[str, NDArray[np.float64]] = {}
+    problems: list[Problem] = []
+
+    asked = zoo.models if models is None else models
+    for model in progress(asked, "teachers", show_progress):
+        try:
+            found[model] = _taught(zoo, model, lesson)
+        except InputError as error:
+            problems.append(Problem(model, None, str(error)))
+            log.warning("left out of training: %s", problems[-1])
+    if not found or (models is None and len(found) < 2):  # one model alone has no order
+        raise InputError(
+            f"fewer than two models of {zoo.folder} can be read on {list(lesson.datasets)}"
+            if models is None
+            else f"none of {list(models)} can be read: {problems[0]}"
+        )
+    return tuple(found), np.stack(list(found.values()), axis=-1), tuple(problems)
+
+
+# ---- one model, from the cache where it knows ---------------------------------------------------
+
+
+class _Lesson(NamedTuple):
+    """What every model is taught: tasks, rows counted in the files, and where labels are kept."""
+
+    datasets: Sequence[str]
+    tasks: Sequence[MetaTask]
+    metrics: tuple[str, ...]
+    folder: Path | None
+    fingerprint: str
+
+
+def _lesson(
+    zoo: FeatureStore,
+    tasks: Sequence[MetaTask],
+    only: NDArray[np.int64] | None,
+    metrics: Sequence[str],
+    cache: str | Path | bool,
+) -> _Lesson:
+    names = datasets_of(tasks)
+    asked = rows_of_files(zoo, tasks if only is None else [tasks[i] for i in only])
+    folder = default_folder("labels") if cache is True else Path(cache) if cache else None
+    parts = (part for task in asked for part in _content(task, names))
+    content = "" if folder is None else fingerprint(parts)
+    return _Lesson(names, asked, tuple(metrics), folder, content)
+
+
+def _content(task: MetaTask, names: Sequence[str]) -> tuple[NDArray[np.integer], ...]:
+    """What a task is, by the places of its datasets among `names`: names are not content."""
+    source = np.array([names.index(name) for name in task.datasets])[task.source]
+    return source, task.rows, task.labels
+
+
+def _taught(zoo: FeatureStore, model: str, lesson: _Lesson) -> NDArray[np.float64]:
+    """[T, K] metrics of one model; those that the cache lacks are computed and kept."""
+    features = {name: zoo.features(model, name) for name in lesson.datasets}
+    T, standardize = len(lesson.tasks), not zoo.standardized
+    kept = ScoreCache(lesson.folder, _key(features, lesson, standardize))
+    entries = {n: entry(n, METRICS[n].version, {"labels": LABELS}) for n in lesson.metrics}
+    cached = {name: kept.get(key, T) for name, key in entries.items()}
+    found = {name: values for name, values in cached.items() if values is not None}
+    missing = tuple(name for name in lesson.metrics if name not in found)
+    if missing:
+        computed = _teach_model(features, lesson.tasks, missing, standardize=standardize)
+        new = dict(zip(missing, computed.T, strict=True))
+        kept.put_all({entries[name]: values for name, values in new.items()})
+        found |= new
+    return np.stack([found[name] for name in lesson.metrics], axis=-1)
+
+
+def _key(features: Mapping[str, NDArray[Any]], lesson: _Lesson, standardize: bool) -> str:
+    if lesson.folder is None:
+        return ""
+    content = json.dumps([fingerprint(features.values()), lesson.fingerprint, standardize])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+# ---- batches -----------------------------------------------------------------------------------
+
+
+def _teach_model(
+    features: Mapping[str, NDArray[Any]],
+    tasks: Sequence[MetaTask],
+    metrics: tuple[str, ...],
+    *,
+    standardize: bool,
+) -> NDArray[np.float64]:
+    """[T, K] metrics of one model; tasks are padded to one shape and run in batches."""
+    if not tasks:
+        return np.zeros((0, len(metrics)))
+    N = bucket(max(len(task.rows) for task in tasks), ROW_BUCKET)
+    C = bucket(max(int(task.labels.max()) + 1 for task in tasks), CLASS_BUCKET)
+    width = next(iter(features.values())).shape[1]
+    sizes = N, C, bucket(min(N, width), ROW_BUCKET)
+
+    size = int(np.clip(BATCH_BYTES // (32 * N * N), 1, BATCH))  # four squares of N a task
+
+    def sheet(task: MetaTask) -> Sheet:
+        return _sheet(gather(task, features), task.labels, sizes, standardize=standardize)
+
+    out: list[Any] = []
+    with one_blas_thread(), ThreadPoolExecutor(WORKERS) as pool:
+        for start in range(0, len(tasks), size):
+            sheets = list(pool.map(sheet, tasks[start : start + size]))
+            sheets += sheets[:1] * (size - len(sheets))  # a short last batch repeats a task
+            out[-1:] = [np.asarray(scores) for scores in out[-1:]]  # one batch at a time waits
+            out.append(_dispatch(sheets, metrics))
+    return np.concatenate([np.asarray(scores) for scores in out])[: len(tasks)]
+
+
+def _dispatch(sheets: Sequence[Sheet], metrics: tuple[str, ...]) -> jax.Array:
+    """[size, K], perhaps not there yet: the host decomposes the next batch meanwhile."""
+    with jax.enable_x64(True):
+        stacked = jax.tree.map(lambda *a: np.stack(a), *sheets)
+        scores: jax.Array = compiled(_all_of(metrics), batch=True)(stacked)
+    return scores
+
+
+def _sheet(
+    features: NDArray[np.float32],
+    labels: NDArray[np.integer],
+    sizes: tuple[int, int, int],
+    *,
+    standardize: bool,
+) -> Sheet:
+    """Statistics of one task, zeros up to N rows, C classes and k directions."""
+    N, C, k = sizes
+    given = Statistics(features, labels.astype(np.int64), standardize=standardize)
+    s, U = given.left_vectors()
+    gram, left, right = given.centred
+    return Sheet(
+        s=_fill(s, k),
+        x=_fill(given.centred_spectrum.x, k, C),
+        U=_fill(U, N, k),
+        rows_gram=_fill((U * s) @ U.T if given.tall else gram, N, N),
+        side=Side(_fill(gram, k, k), _fill(left, k, C), _fill(right, k, C)),
+        targets=_fill(given.targets(), N, C),
+        rows=np.arange(N) < given.n,
+        n=np.float64(given.n),
+        width=np.float64(given.width),
+        quartic=np.float64(given.moments.quartic),
+    )
+
+
+def _fill(array: NDArray[np.float64], *shape: int) -> NDArray[np.float64]:
+    """`array` in the corner of zeros of a shape."""
+    whole = np.zeros(shape)
+    whole[tuple(slice(n) for n in array.shape)] = array
+    return whole
+
+
+@lru_cache(maxsize=16)
+def _all_of(metrics: tuple[str, ...]) -> Core:
+    def core(sheet: Sheet) -> jax.Array:
+        return jnp.stack([TEACHERS[name](sheet) for name in metrics])
+
+    return core

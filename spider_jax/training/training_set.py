@@ -1,0 +1,249 @@
+"""What a spider learns from: meta-tasks of the source datasets, their tokens and target orders."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spider_jax.errors import InputError
+from spider_jax.ranking.aggregate import AGGREGATES
+from spider_jax.tasks.moments import moments_of_tasks
+from spider_jax.tasks.tokens import MetaTask, TaskConfig, class_bucket, sample_tasks, whole_tasks
+from spider_jax.training.config import TrainConfig
+from spider_jax.training.teachers import teach
+from spider_jax.zoo.store import FeatureStore, Problem
+
+log = logging.getLogger("spider_jax")
+
+Sampler = Callable[[dict[str, NDArray[np.int32]], TaskConfig, int], list[MetaTask]]
+SAMPLERS: Mapping[str, Sampler] = {"teachers": sample_tasks, "accuracies": whole_tasks}
+
+
+class TrainingSet(NamedTuple):
+    """Meta-tasks with everything training needs.
+
+    models: names [M]. meta: T tasks; with TaskConfig.resamples = r, groups of r variants that have
+    one target. tokens [T, C, D], mask [T, C]: raw class centres. deviations [T, 2, D]: see
+    `task_deviations`. metrics [T, K, M]: what the teachers say, or the true accuracies (K = 1).
+    accuracies [M]: of datasets for which they are known, NaN for a model without. targets [T, M]:
+    made of these two. problems: models that were left out.
+    """
+
+    models: tuple[str, ...]
+    meta: list[MetaTask]
+    tokens: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    deviations: NDArray[np.float32]
+    metrics: NDArray[np.float32]
+    accuracies: Mapping[str, NDArray[np.float64]]
+    targets: NDArray[np.float32]
+    problems: tuple[Problem, ...]
+
+
+def source_datasets(zoo: FeatureStore) -> tuple[str, ...]:
+    """The zoo's classification tasks that its manifest does not hold out."""
+    return tuple(
+        task
+        for task in zoo.tasks
+        if zoo.kind(task) == "classification" and not zoo.task_info(task).get("held_out")
+    )
+
+
+def training_set(
+    zoo: FeatureStore,
+    config: TrainConfig,
+    datasets: Sequence[str],
+    *,
+    only: NDArray[np.int64] | None = None,
+    cache: str | Path | bool = True,
+    show_progress: bool = False,
+) -> TrainingSet:
+    """Sample meta-tasks and let the teachers order the models on them (the expensive part).
+
+    With config.targets "accuracies" the meta-tasks are the source datasets, all classes of one
+    each, and the order is that of the true accuracies.
+
+    Args:
+        zoo: with a general extractor. datasets: names of the sources.
+        config: see TrainConfig.
+        only: positions of the meta-tasks that this process computes, [t]; None for all. Tokens and
+            metrics of the others are 0, and there are no targets yet; models, meta, mask and
+            problems are the same in every process that reads the same files.
+        cache: a folder for the teachers' values, True for the user's own, False for none.
+        show_progress: a bar on stderr.
+
+    Returns:
+        The training set.
+
+    Raises:
+        InputError: no extractor in the zoo, an unknown dataset, fewer than two usable models, or
+            accuracies asked for that the zoo lacks.
+    """
+    refuse_untrainable(zoo, datasets)
+    assert zoo.extractor is not None
+    labels = {dataset: zoo.training_labels(dataset) for dataset in datasets}
+    meta = SAMPLERS[config.targets](labels, config.tasks, config.seed)
+    mine = np.arange(len(meta)) if only is None else only
+    seen = tokens_of_tasks(zoo, zoo.extractor, meta, mine, config.tasks.max_classes)
+    if config.targets == "accuracies":
+        models, found, problems = _true_metrics(zoo, [meta[i] for i in mine], datasets)
+    else:
+        models, found, problems = _taught_metrics(
+            zoo, config, meta, mine, cache=cache, show_progress=show_progress
+        )
+    metrics = np.zeros((len(meta), *found.shape[1:]), np.float32)
+    metrics[mine] = found
+    known = known_accuracies(zoo, models, datasets)
+    none = np.zeros((0, len(models)), np.float32)
+    given = TrainingSet(models, meta, *seen, metrics, known, none, problems)
+    return with_targets(given, config) if only is None else given
+
+
+def refuse_untrainable(zoo: FeatureStore, datasets: Sequence[str]) -> None:
+    """Raise InputError where the zoo names no general extractor, or there is no source dataset."""
+    if zoo.extractor is None:
+        raise InputError(
+            f'{zoo.folder} names no general extractor: set "extractor" in manifest.json'
+        )
+    if not datasets:
+        raise InputError(
+            f"tasks of {zoo.folder} to train on: at least one dataset is needed, got none"
+        )
+
+
+def with_targets(given: TrainingSet, config: TrainConfig) -> TrainingSet:
+    """The training set with the orders that its metrics and accuracies make."""
+    orders = target_orders(config, given.metrics, given.meta, given.accuracies)
+    return given._replace(targets=orders)
+
+
+def tokens_of_tasks(
+    zoo: FeatureStore,
+    extractor: str,
+    meta: Sequence[MetaTask],
+    mine: NDArray[np.int64],
+    classes: int,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
+    """Class centres [T, C, D] of some tasks, C at least `classes`; the mask of all; deviations."""
+    sizes = np.array([int(task.labels.max()) + 1 for task in meta])
+    C = classes if sizes.max() <= classes else class_bucket(int(sizes.max()))
+    mask = np.arange(C)[None] < sizes[:, None]
+    tokens = np.zeros((len(meta), C, zoo.width(extractor)), np.float32)
+    deviations = np.zeros((len(meta), 2, zoo.width(extractor)), np.float32)
+    moments = moments_of_tasks(zoo, extractor, [meta[i] for i in mine])
+    deviations[mine] = moments.deviations
+    for i, found in zip(mine, moments.centres, strict=True):
+        tokens[i, : len(found)] = found
+    return tokens, mask, deviations
+
+
+def target_orders(
+    config: TrainConfig,
+    metrics: NDArray[np.floating],
+    meta: Sequence[MetaTask],
+    accuracies: Mapping[str, NDArray[np.floating]],
+) -> NDArray[np.float32]:
+    """Targets: the teachers' metrics in one score, corrected where the truth is known.
+
+    Teachers err alike on tasks of one dataset, so
+
+        y_t <- z(y_t + a sum_d share_td (z(accuracies of d) - z(mean y of the tasks of d alone))),
+
+    y z-scored over the models, share the part of a task's rows that come from d, a the
+    configuration's `calibration`, 0 leaves y as it is. A model without an accuracy is not corrected
+    for d. True accuracies as targets are taken as they are.
+
+    Args:
+        metrics: [T, K, M] of T tasks `meta`. accuracies: [M] by dataset, NaN where unknown.
+
+    Returns:
+        float32 [T, M].
+    """
+    if config.targets == "accuracies":
+        return np.asarray(metrics[:, 0], np.float32)
+    taught = AGGREGATES[config.aggregate](metrics)
+    if config.calibration == 0:
+        return taught.astype(np.float32)
+    targets = z_scores(taught)
+    shift = np.zeros(targets.shape)
+    for name, truth in accuracies.items():
+        alone = [i for i, task in enumerate(meta) if task.datasets == (name,)]
+        known = np.isfinite(truth)
+        if alone and known.any():
+            gap = np.zeros(len(truth))
+            gap[known] = z_scores(truth[known]) - z_scores(targets[alone].mean(0)[known])
+            shift += _shares(meta, name)[:, None] * gap
+    return z_scores(targets + config.calibration * shift).astype(np.float32)
+
+
+def known_accuracies(
+    zoo: FeatureStore, models: Sequence[str], datasets: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    """Accuracies [M] of the datasets for which the zoo knows those of at least half the models."""
+    table = {d: np.array([zoo.accuracies.get((m, d), np.nan) for m in models]) for d in datasets}
+    return {d: row for d, row in table.items() if 2 * np.isfinite(row).sum() >= len(models)}
+
+
+def _shares(meta: Sequence[MetaTask], name: str) -> NDArray[np.float64]:
+    """[T] part of every task's rows that come from a dataset."""
+    of = [t.source == t.datasets.index(name) if name in t.datasets else np.zeros(1) for t in meta]
+    return np.array([here.mean() for here in of])
+
+
+def z_scores(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Less their mean, over their deviation, along the last axis; constant ones become 0."""
+    values = np.asarray(values, np.float64)
+    sd = values.std(-1, keepdims=True)
+    return (values - values.mean(-1, keepdims=True)) / np.where(sd > 0, sd, 1.0)
+
+
+Taught = tuple[tuple[str, ...], NDArray[np.float64], tuple[Problem, ...]]
+
+
+def _taught_metrics(
+    zoo: FeatureStore,
+    config: TrainConfig,
+    meta: Sequence[MetaTask],
+    mine: NDArray[np.int64],
+    *,
+    cache: str | Path | bool,
+    show_progress: bool,
+) -> Taught:
+    """Models [M], metrics [t, K, M] and problems: variants have what their first is taught."""
+    groups, place = np.unique(mine // config.tasks.resamples, return_inverse=True)
+    models, metrics, problems = teach(
+        zoo,
+        meta[:: config.tasks.resamples],
+        config.teachers,
+        only=groups,
+        cache=cache,
+        show_progress=show_progress,
+    )
+    return models, metrics[place], problems
+
+
+def _true_metrics(zoo: FeatureStore, meta: Sequence[MetaTask], datasets: Sequence[str]) -> Taught:
+    """Models [M], metrics [t, 1, M] and problems: accuracies of the one dataset of every task."""
+    if not zoo.accuracies:
+        raise InputError(
+            f'targets = "accuracies" needs accuracies.csv with rows in {zoo.folder}, it has none'
+        )
+    missing = {m: [d for d in datasets if (m, d) not in zoo.accuracies] for m in zoo.models}
+    models = tuple(model for model, lacks in missing.items() if not lacks)
+    problems = tuple(
+        Problem(model, lacks[0], "no accuracy in accuracies.csv")
+        for model, lacks in missing.items()
+        if lacks
+    )
+    for problem in problems:
+        log.warning("left out of training: %s", problem)
+    if len(models) < 2:
+        raise InputError(
+            f"fewer than two models of {zoo.folder} have an accuracy on all of {list(datasets)}"
+        )
+    table = {d: [zoo.accuracies[model, d] for model in models] for d in datasets}
+    orders = [table[task.datasets[0]] for task in meta]
+    return models, np.array(orders, np.float64).reshape(-1, 1, len(models)), problems

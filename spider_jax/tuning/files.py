@@ -1,0 +1,109 @@
+"""A tuned student on features, on disk: tuned.json and params.npz, never unpickled."""
+
+import io
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spider_jax.errors import InputError
+from spider_jax.heads.training import Targets
+from spider_jax.storage.files import atomic_folder, read_json, refuse_foreign_folder, write_json
+from spider_jax.tuning.students import Params, Student, adapted, features_on
+
+DESCRIPTION, PARAMS = "tuned.json", "params.npz"
+UNREADABLE = (OSError, KeyError, ValueError, zipfile.BadZipFile, EOFError)
+
+
+class TunedStudent(NamedTuple):
+    """A student of `feature_student` with its head; `about` says of what model and task it is."""
+
+    student: Student
+    head: Params
+    targets: Targets
+    about: dict[str, Any]
+
+    def predict(self, features: Any) -> NDArray[Any]:
+        """[N] classes (0..C-1 in sorted order of the labels), [N, K] labels or numbers.
+
+        Args:
+            features: [N, D] of the model that the student stands on, also a memmap.
+
+        Raises:
+            InputError: another width.
+        """
+        D = len(self.student.frozen["mean"])
+        if features.ndim != 2 or features.shape[1] != D:
+            raise InputError(f"features must be [N, {D}], got {features.shape}")
+        rows = np.arange(len(features))
+        given = features_on(self.student, self.student.params, features, rows)
+        return self.targets.predictions(given @ self.head["W"] + self.head["b"])
+
+    def save(self, folder: Path) -> None:
+        """Write it, all or nothing; a tuned student that stands there is replaced.
+
+        Raises:
+            InputError: something else stands there.
+        """
+        refuse_foreign(folder)
+        groups = {
+            "student": self.student.params,
+            "frozen": self.student.frozen,
+            "head": self.head,
+            "targets": {"shift": self.targets.shift, "unit": self.targets.unit},
+        }
+        arrays: dict[str, Any] = {
+            f"{group}/{name}": np.asarray(value)
+            for group, values in groups.items()
+            for name, value in values.items()
+        }
+        written = io.BytesIO()
+        np.savez(written, **arrays)
+        with atomic_folder(folder) as fresh:
+            (fresh / PARAMS).write_bytes(written.getvalue())
+            write_json(
+                fresh / DESCRIPTION, "tuned-student", {"kind": self.targets.kind, **self.about}
+            )
+
+    @staticmethod
+    def load(folder: Path) -> "TunedStudent":
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: it is missing, damaged, or of a newer version.
+        """
+        content = read_json(Path(folder) / DESCRIPTION, "tuned-student")
+        path = Path(folder) / PARAMS
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
+                arrays = {name: held[name] for name in held.files}
+            parts = {p: _under(arrays, f"{p}/") for p in ("student", "frozen", "head", "targets")}
+            shift, unit = parts["targets"]["shift"], parts["targets"]["unit"]
+            kind = str(content["kind"])
+        except UNREADABLE as error:
+            raise InputError(
+                f"{path} is no whole student: {' '.join(str(error).split())}"
+            ) from None
+        targets = Targets(kind, np.zeros((0, len(shift)), np.float32), shift, unit)
+        student = Student(adapted, parts["student"], parts["frozen"])
+        header = ("format", "version", "created_with", "kind")
+        about = {name: value for name, value in content.items() if name not in header}
+        return TunedStudent(student, parts["head"], targets, about)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Refuse a folder that holds something else: ask before work.
+
+    Raises:
+        InputError: a file, or a folder with other files in it.
+    """
+    ours = {DESCRIPTION, PARAMS}
+    refuse_foreign_folder(
+        folder, "tuned student", lambda names: DESCRIPTION in names and names <= ours
+    )
+
+
+def _under(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}

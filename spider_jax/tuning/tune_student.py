@@ -1,0 +1,171 @@
+"""From a ranking to a tuned student: the best teachers teach the model that will be deployed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from spider_jax.errors import InputError
+from spider_jax.report.tables import escape_terminal, to_text
+from spider_jax.runtime.progress import row_bar
+from spider_jax.tuning.config import Choice, TuneConfig, choices
+from spider_jax.tuning.files import TunedStudent
+from spider_jax.tuning.loss import METHODS, Params
+from spider_jax.tuning.problem import Problem
+from spider_jax.tuning.steps import Rules
+from spider_jax.tuning.trainer import Outcome, outputs_of_runs, score, train_method
+from spider_jax.zoo.store import Problem as ZooProblem
+
+
+class Tuned(NamedTuple):
+    """One method. choice: best mean validation over seeds, the lower loss among equals.
+
+    validation, test: [S] of its seeds; test None where there are no test rows. params: of its seed
+    with the best validation, {"student", "head", ...}.
+    """
+
+    method: str
+    choice: Choice
+    validation: tuple[float, ...]
+    test: tuple[float, ...] | None
+    params: Params
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What was tuned, how well, and for the reader how.
+
+    results: in the order asked for. notes: statements. problems: models that could not be used.
+    student: the best method's, on features of a zoo; None for other students.
+    """
+
+    measure: str
+    results: tuple[Tuned, ...]
+    notes: tuple[str, ...] = ()
+    problems: tuple[ZooProblem, ...] = ()
+    student: TunedStudent | None = None
+
+    COLUMNS = ("method", "learning rate", "lambda", "temperature", "validation", "test", "spread")
+
+    @property
+    def best(self) -> Tuned:
+        """The best mean validation, the first among equals."""
+        return max(self.results, key=lambda one: float(np.mean(one.validation)))
+
+    def rows(self) -> list[list[object]]:
+        """One row a method: means over seeds, and the deviation of the test score over them."""
+        return [_row(one) for one in self.results]
+
+    def to_text(self) -> str:
+        """For a terminal."""
+        lines = [to_text(self.COLUMNS, self.rows())]
+        return "\n".join([*lines, *map(escape_terminal, self.statements())])
+
+    def statements(self) -> list[str]:
+        """What the table does not say."""
+        seeds = len(self.results[0].validation)
+        read = "" if self.results[0].test is None else ", test rows were read once, after that"
+        how = f"{self.measure}, mean of {seeds} seeds; all chosen on validation rows{read}"
+        return [how, f"best on validation: {self.best.method}", *self.notes]
+
+
+def tune(
+    problem: Problem,
+    methods: Sequence[str] = ("b-tuning",),
+    config: TuneConfig | None = None,
+    *,
+    run: Path | None = None,
+    show_progress: bool = False,
+) -> Tuning:
+    """Tune a student by one or more methods.
+
+    b-tuning: task loss + lambda MSE(f_s(x) M_s^T, sum_k pi_k f_k(x) M_k^T), M the LogME posterior
+    means on the training rows, pi = softmax(LogME / temperature); see METHODS for the others.
+    Learning rate, lambda and temperature are chosen on validation rows; test rows are read once, of
+    the runs chosen.
+
+    Args:
+        problem: of `make_problem`. methods: names in METHODS. config: default TuneConfig().
+        run: folder for checkpoints; the same call goes on where it was interrupted, to the same
+            bits.
+        show_progress: a bar on stderr.
+
+    Returns:
+        A Tuning.
+
+    Raises:
+        InputError: an unknown method, one that needs teachers without any, a folder of another
+            tuning, or no run that stayed finite.
+
+    References:
+        You et al., "Ranking and Tuning Pre-trained Models", JMLR 23(209), 2022.
+    """
+    config = TuneConfig() if config is None else config
+    _check_methods(methods, problem)
+    runs = sum(len(choices(method, config)) for method in methods) * config.seeds
+    total = runs * config.epochs * len(problem.split.train)
+    found = []
+    with row_bar(total, "tuning", show_progress) as bar:
+        for method in methods:
+            outcome = train_method(problem, method, config, run, bar)
+            found.append(_chosen(problem, method, outcome, config))
+    return Tuning(problem.measure, tuple(found))
+
+
+def _check_methods(methods: Sequence[str], problem: Problem) -> None:
+    for method in methods:
+        if method not in METHODS:
+            raise InputError(f"methods must be some of {', '.join(METHODS)}, got {method!r}")
+        if METHODS[method].guide and problem.teachers is None:
+            raise InputError(f"{method} needs teachers: name some")
+    if not methods or len(set(methods)) < len(methods):
+        raise InputError(f"methods must be at least one, each once, got {list(methods)}")
+
+
+def _chosen(problem: Problem, method: str, outcome: Outcome, config: TuneConfig) -> Tuned:
+    """The hyper-parameters of best validation, and their seeds on the test rows."""
+    groups: dict[Choice, list[int]] = {}
+    for i, choice in enumerate(outcome.choices):
+        groups.setdefault(choice, []).append(i)
+    merits = {
+        choice: (outcome.validation[at].mean(), -outcome.loss[at].mean())
+        for choice, at in groups.items()
+        if np.isfinite(outcome.validation[at]).all() and np.isfinite(outcome.loss[at]).all()
+    }
+    if not merits:
+        raise InputError(f"no run of {method} stayed finite: lower the learning rates")
+    choice = max(merits, key=lambda one: merits[one])
+    at = groups[choice]
+    params = jax.tree.map(lambda leaf: leaf[np.array(at)], outcome.params)
+    validation = tuple(map(float, outcome.validation[at]))
+    best = int(np.argmax(validation))
+    kept = jax.tree.map(lambda leaf: leaf[best], params)
+    return Tuned(method, choice, validation, _test(problem, method, params, config), kept)
+
+
+def _test(
+    problem: Problem, method: str, params: Params, config: TuneConfig
+) -> tuple[float, ...] | None:
+    rows = problem.split.test
+    if len(rows) == 0:
+        return None
+    kind, apply = problem.targets.kind, problem.student.apply
+    rules = Rules(apply, (), method, kind, config.momentum, config.weight_decay, config.head_rate)
+    return tuple(score(problem, one, rows) for one in outputs_of_runs(problem, rules, params, rows))
+
+
+def _row(one: Tuned) -> list[object]:
+    test = [None, None] if one.test is None else [np.mean(one.test), np.std(one.test)]
+    rate, weight, heat = one.choice
+    shown = f"{weight:g}" if METHODS[one.method].penalty else None
+    return [
+        one.method,
+        f"{rate:g}",
+        shown,
+        None if heat is None else f"{heat:g}",
+        float(np.mean(one.validation)),
+        *(None if value is None else float(value) for value in test),
+    ]

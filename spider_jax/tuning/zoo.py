@@ -1,0 +1,163 @@
+"""Students and teachers that are models of a zoo: the best-ranked ones teach the one deployed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spider_jax.errors import InputError
+from spider_jax.heads.measures import measure_name
+from spider_jax.heads.training import make_targets
+from spider_jax.metrics.methods.logme import logme
+from spider_jax.runtime.progress import progress
+from spider_jax.spider.spider import Spider
+from spider_jax.tasks.tokens import task_deviations, task_tokens
+from spider_jax.tuning.config import TuneConfig
+from spider_jax.tuning.files import TunedStudent
+from spider_jax.tuning.loss import teacher_weights
+from spider_jax.tuning.problem import Problem, make_problem
+from spider_jax.tuning.students import feature_student
+from spider_jax.tuning.teachers import Teacher, fit_teachers
+from spider_jax.tuning.tune_student import Tuned, Tuning, tune
+from spider_jax.zoo.splits import TaskSplit, task_split
+from spider_jax.zoo.store import FeatureStore
+from spider_jax.zoo.store import Problem as ZooProblem
+
+AUTO = "auto:"
+
+
+def tune_zoo(
+    zoo: FeatureStore,
+    task: str,
+    student: str,
+    *,
+    teachers: Sequence[str] = ("auto:3",),
+    spider: Spider | None = None,
+    methods: Sequence[str] = ("b-tuning", "fine-tuning"),
+    config: TuneConfig | None = None,
+    hidden: int = 64,
+    run: Path | None = None,
+    show_progress: bool = False,
+) -> Tuning:
+    """Tune a network on top of one model's features, taught by the best-ranked models of the zoo.
+
+    Args:
+        zoo: features and labels. task: name. student: name of the model it stands on.
+        teachers: names, or "auto:K" for the K best by LogME on the training rows, by `spider` if it
+            is given. The student's own model may be among them, as in the paper; a note says so.
+        methods, config, run, show_progress: as `tune`. hidden: see `feature_student`.
+
+    Returns:
+        A Tuning with the tuned student.
+
+    Raises:
+        InputError: unknown names, or as `tune`.
+    """
+    config = TuneConfig() if config is None else config
+    split = task_split(zoo, task, seed=config.seed)
+    names, problems = choose_teachers(zoo, task, split, teachers, spider, show_progress)
+    problem = zoo_problem(zoo, task, student, names, split, hidden=hidden, seed=config.seed)
+    found = tune(problem, methods, config, run=run, show_progress=show_progress)
+    best = found.best
+    about = {
+        "model": student,
+        "task": task,
+        "method": best.method,
+        "choice": best.choice._asdict(),
+        "teachers": list(names),
+        "measure": found.measure,
+        "validation": best.validation,
+        "test": best.test,
+    }
+    tuned = problem.student._replace(params=best.params.get("student", problem.student.params))
+    kept = TunedStudent(tuned, best.params["head"], problem.targets, about)
+    notes = (*_teacher_notes(problem, student, config, best), split.note)
+    return Tuning(found.measure, found.results, notes, problems, kept)
+
+
+def choose_teachers(
+    zoo: FeatureStore,
+    task: str,
+    split: TaskSplit,
+    wanted: Sequence[str],
+    spider: Spider | None = None,
+    show_progress: bool = False,
+) -> tuple[tuple[str, ...], tuple[ZooProblem, ...]]:
+    """Names of the teachers, best first where they are chosen here, and models left out.
+
+    Raises:
+        InputError: "auto:K" with a K that is no number >= 1 or beside names, or no usable model.
+    """
+    if not any(name.startswith(AUTO) for name in wanted):
+        return tuple(wanted), ()
+    count = wanted[0].removeprefix(AUTO)
+    if len(wanted) > 1 or not count.isdecimal() or int(count) < 1:
+        raise InputError(f"teachers must be names, or auto:K with K >= 1, got {list(wanted)}")
+    scores, left = _ranked(zoo, task, split, spider, show_progress)
+    left += [p for p in zoo.problems if p.task == task and p.model]
+    names = sorted(scores, key=lambda name: -scores[name])[: int(count)]  # stable
+    if not names:
+        raise InputError(f"no model of {zoo.folder} can teach {task!r}: name teachers")
+    return tuple(names), tuple(left)
+
+
+def _ranked(
+    zoo: FeatureStore, task: str, split: TaskSplit, spider: Spider | None, show_progress: bool
+) -> tuple[dict[str, float], list[ZooProblem]]:
+    """Scores of the models with features on the task, and why others have none."""
+    train, models = split.train, zoo.models_of(task)
+    labels, scores, left = zoo.labels(task)[train], dict[str, float](), list[ZooProblem]()
+    if spider is not None:
+        extractor = str(spider.description.extractor["name"])
+        features = np.asarray(zoo.features(extractor, task)[train], np.float32)
+        tokens, deviations = task_tokens(features, labels), task_deviations(features, labels)
+        ranking = spider.rank(tokens, deviations=deviations, task=task)
+        known = dict(zip(ranking.names, map(float, ranking.scores), strict=True))
+        left = [ZooProblem(m, task, "not in the spider") for m in models if m not in known]
+        return {m: known[m] for m in models if m in known}, left
+    for model in progress(models, "LogME", show_progress):
+        try:
+            scores[model] = logme(zoo.features(model, task)[train], labels)
+        except InputError as error:
+            left.append(ZooProblem(model, task, str(error)))
+    return scores, left
+
+
+def zoo_problem(
+    zoo: FeatureStore,
+    task: str,
+    student: str,
+    teachers: Sequence[str],
+    split: TaskSplit,
+    *,
+    hidden: int = 64,
+    seed: int = 0,
+) -> Problem:
+    """The Problem of a student and teachers that are models of a zoo (no teachers: [])."""
+    labels, kind = zoo.labels(task), zoo.kind(task)
+    targets = make_targets(kind, labels, split.train)
+    truth = labels if kind != "regression" else labels.reshape(len(labels), -1)
+    measure = measure_name(task, kind, zoo.task_info(task).get("measure"))
+    features: Any = zoo.features(student, task)
+    given = [Teacher(name, zoo.features(name, task)) for name in teachers]
+    fitted = fit_teachers(given, None, targets.values, split.train) if given else None
+    network = feature_student(features, split.train, hidden=hidden, seed=seed)
+    return make_problem(network, features[None], targets, truth, split, measure, fitted)
+
+
+def _teacher_notes(
+    problem: Problem, student: str, config: TuneConfig, best: Tuned
+) -> tuple[str, ...]:
+    teachers = problem.teachers
+    if teachers is None:
+        return ()
+    heat = best.choice.temperature or config.temperatures[0]
+    pi = teacher_weights(teachers.scores, heat, standardise=config.standardised)
+    how = "standardised" if config.standardised else "raw"
+    shown = ", ".join(
+        f"{n} {p:.2f} (LogME {s:.3f})"
+        for n, p, s in zip(teachers.names, pi, teachers.scores, strict=True)
+    )
+    own = f"; {student} is its own teacher too" if student in teachers.names else ""
+    return (f"teachers, weights by {how} LogME at temperature {heat:g}: {shown}{own}",)

@@ -1,0 +1,139 @@
+"""What a zoo holds, what is missing, unfinished or broken, and what a ranking would cost."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from spider_jax.errors import InputError
+from spider_jax.report.tables import to_text
+from spider_jax.runtime.progress import progress
+from spider_jax.zoo.store import FeatureStore, Problem
+from spider_jax.zoo.unfinished import unfinished
+
+TASK_COLUMNS = ("task", "kind", "rows", "classes", "models", "accuracies")
+COST_COLUMNS = ("MB to rank", "MB to score", "passes missing")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Rows per model and per task, the models without features on a task, the problems found."""
+
+    columns: tuple[str, ...]
+    rows: list[list[object]]
+    task_columns: tuple[str, ...]
+    task_rows: list[list[object]]
+    missing: Mapping[str, list[str]]
+    extractor: str | None
+    unfinished: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+    def to_text(self) -> str:
+        """For a terminal."""
+        parts = [
+            to_text(self.columns, self.rows),
+            to_text(self.task_columns, self.task_rows),
+            "\n".join([f"general extractor: {self._extractor()}", *self.costs()]),
+            "\n".join([*(f"unfinished: {export}" for export in self.unfinished), *self._give_up()]),
+        ]
+        return "\n\n".join(filter(None, parts))
+
+    def _give_up(self) -> list[str]:
+        if not self.unfinished:
+            return []
+        return [
+            "the same extract goes on with them; to give one up, delete it in the zoo's .extract/"
+        ]
+
+    def _extractor(self) -> str:
+        return self.extractor or "none named in the manifest"
+
+    def costs(self) -> tuple[str, str]:
+        """What it takes to rank the models for a task."""
+        passes = sum(int(str(row[-1])) for row in self.task_rows)
+        return (
+            f"to rank a new task of N rows: N forward passes ({self._extractor()}) with a spider, "
+            f"N x {len(self.rows)} with metrics",
+            f"to score every model on every task: {passes} forward passes are missing",
+        )
+
+    def task_entries(self) -> list[dict[str, object]]:
+        """For a JSON: the rows of the tasks by column, and what is missing on each."""
+        entries = [dict(zip(self.task_columns, row, strict=True)) for row in self.task_rows]
+        return [entry | {"missing": self.missing[str(entry["task"])]} for entry in entries]
+
+
+def inspect_zoo(
+    zoo: FeatureStore, *, check: bool = False, show_progress: bool = False
+) -> Inspection:
+    """List a zoo's models and tasks.
+
+    Args:
+        zoo: the zoo.
+        check: also read every feature and probability file once; labels and splits always are.
+        show_progress: a bar on stderr.
+
+    Returns:
+        An Inspection; its problems are the zoo's and, with `check`, those of the values.
+    """
+    problems = list(zoo.problems)
+    rows: list[list[object]] = []
+    for model in progress(zoo.models, "inspecting", show_progress):
+        on = [task for task in zoo.tasks if model in zoo.models_of(task)]
+        if check:
+            problems += _broken_values(zoo, model, on)
+        missing = [task for task in zoo.tasks if task not in on]
+        size = sum(zoo.nbytes(model, task) for task in on) / 1e6
+        rows.append([model, zoo.width(model), len(on), size, ", ".join(missing) or "-"])
+    accuracies: Mapping[tuple[str, str], float] = {}
+    try:
+        accuracies = zoo.accuracies
+    except InputError as error:  # one bad line of it hides no task
+        problems.append(Problem(None, None, str(error)))
+    task_rows: list[list[object]] = []
+    for task in zoo.tasks:
+        try:
+            task_rows.append(_task_row(zoo, task, accuracies))
+        except InputError as error:
+            problems.append(Problem(None, task, str(error)))
+    return Inspection(
+        ("model", "width", "tasks", "MB", "missing on"),
+        rows,
+        (*TASK_COLUMNS, *COST_COLUMNS),
+        task_rows,
+        {task: sorted(set(zoo.models) - set(zoo.models_of(task))) for task in zoo.tasks},
+        zoo.extractor,
+        tuple(
+            f"{m} on {t}, {done} of {all_} blocks" for m, t, done, all_ in unfinished(zoo.folder)
+        ),
+        tuple(problems),
+    )
+
+
+def _task_row(
+    zoo: FeatureStore, task: str, accuracies: Mapping[tuple[str, str], float]
+) -> list[object]:
+    zoo.training_labels(task)  # raises for a split or for classes that cannot be used
+    kind, labels = zoo.kind(task), zoo.labels(task)
+    classes = int(labels.max()) + 1 if kind == "classification" else None
+    known = sum((model, task) in accuracies for model in zoo.models)
+    models = zoo.models_of(task)
+    return [task, kind, len(labels), classes, len(models), known, *_costs(zoo, task, len(labels))]
+
+
+def _costs(zoo: FeatureStore, task: str, rows: int) -> list[object]:
+    """MB read by a spider (None without the extractor's features) and by metrics; passes to run."""
+    models = zoo.models_of(task)
+    rank = zoo.nbytes(str(zoo.extractor), task) / 1e6 if zoo.extractor in models else None
+    score = sum(zoo.nbytes(model, task) for model in models) / 1e6
+    return [rank, score, rows * (len(zoo.models) - len(models))]
+
+
+def _broken_values(zoo: FeatureStore, model: str, tasks: list[str]) -> list[Problem]:
+    found = []
+    for task in tasks:
+        try:
+            zoo.features(model, task)
+            if zoo.has_probabilities(model, task):
+                zoo.probabilities(model, task)
+        except InputError as error:
+            found.append(Problem(model, task, str(error)))
+    return found

@@ -1,0 +1,258 @@
+"""Training-free metrics of every model of a zoo on one task; a broken model does not stop it."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spider_jax.errors import InputError
+from spider_jax.metrics import DEFAULT_METRICS, METRICS, NOT_IN_A_ZOO, Metric
+from spider_jax.metrics.shared.inputs import Float64, check_targets
+from spider_jax.metrics.shared.statistics import Statistics
+from spider_jax.ranking.aggregate import mean_z
+from spider_jax.report.tables import to_text
+from spider_jax.runtime.progress import progress
+from spider_jax.storage.cache import ScoreCache, default_folder, entry, fingerprint
+from spider_jax.zoo.store import FeatureStore, Problem
+
+log = logging.getLogger("spider_jax")
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Metrics of the models on a task.
+
+    models: names [M]. metrics: names [K]. values: float64 [M, K], NaN where a model lacks what the
+    metric needs. problems: what was skipped, and why. left_out: metrics without any value, and
+    why. seconds: [K] per metric; the first that asks for shared statistics pays for them.
+    computed: how many values were not in the cache.
+    """
+
+    task: str
+    models: tuple[str, ...]
+    metrics: tuple[str, ...]
+    values: NDArray[np.float64]
+    problems: tuple[Problem, ...]
+    left_out: tuple[tuple[str, str], ...]
+    seconds: NDArray[np.float64]
+    computed: int
+
+    def listing(
+        self, accuracies: Mapping[tuple[str, str], float]
+    ) -> tuple[tuple[str, ...], list[list[object]], str]:
+        """Columns, rows (best by the mean z-score of the metrics first) and text of the table."""
+        order = np.argsort(-np.nan_to_num(mean_z(self.values.T), nan=-np.inf), kind="stable")
+        truth = any((model, self.task) in accuracies for model in self.models)
+        columns = ("model", *self.metrics, *(("true accuracy",) if truth else ()))
+        rows: list[list[object]] = []
+        for i in order:
+            model = self.models[i]
+            scores = [float(v) if np.isfinite(v) else None for v in self.values[i]]
+            rows.append([model, *scores, *([accuracies.get((model, self.task))] if truth else [])])
+        empty = {name for name, _ in self.left_out}
+        shown = [i for i, column in enumerate(columns) if column not in empty]
+        text = to_text([columns[i] for i in shown], [[row[i] for i in shown] for row in rows]) + (
+            f"\ntask {self.task}: best first by the mean z-score of the metrics; "
+            "larger is better in every column"
+        )
+        return columns, rows, text + "".join(f"\nleft out: {n}: {why}" for n, why in self.left_out)
+
+    def column(self, metric: str) -> NDArray[np.float64]:
+        """Values of one metric, [M]."""
+        return self.values[:, self.metrics.index(metric)]
+
+
+def score_zoo(
+    zoo: FeatureStore,
+    task: str,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    *,
+    models: Sequence[str] | None = None,
+    cache: str | Path | bool = True,
+    show_progress: bool = False,
+) -> ScoreTable:
+    """Score every model of the zoo on a task with training-free metrics.
+
+    One pass over a model's features serves all metrics that need only their sums; features are
+    read as memmaps, in blocks where there are more rows than columns.
+
+    Args:
+        zoo: features and labels; only training rows are read.
+        task: name of a task. On regression and multi-label tasks only LogME has a meaning; the
+            other metrics are left out.
+        metrics: names in METRICS. One that needs source probabilities is NaN for models without.
+        models: names of those to score; default: all that have features on the task.
+        cache: a folder for scores, True for the user's own, False for none. A score is found again
+            by the content of features and labels, so an interrupted run does what is missing.
+        show_progress: a bar on stderr.
+
+    Returns:
+        A ScoreTable; models that cannot be read, and metrics that cannot be had of a model, are
+        listed in its problems.
+
+    Raises:
+        InputError: unknown task or metric, labels that cannot be used, or (unless models are named)
+            no model that can.
+    """
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown:
+        why = f": {NOT_IN_A_ZOO[unknown[0]]}" if unknown[0] in NOT_IN_A_ZOO else ""
+        raise InputError(
+            f"unknown metric {unknown[0]!r}{why or ': known are ' + ', '.join(METRICS)}"
+        )
+    kind = zoo.kind(task)
+    usable = [name for name in metrics if kind in METRICS[name].kinds]
+    if not usable:
+        raise InputError(f"task {task!r} is {kind}: none of {', '.join(metrics)} can score it")
+    folder = default_folder() if cache is True else None if cache is False else Path(cache)
+    run = _Run(zoo, task, usable, folder, whole=models is None)
+    there = zoo.models_of(task)
+    asked = there if models is None else [model for model in models if model in there]
+    for model in progress(asked, "scoring", show_progress):
+        run.score(model)
+    return run.table(metrics, kind)
+
+
+class _Run:
+    """Scores of one task as they come."""
+
+    def __init__(
+        self,
+        zoo: FeatureStore,
+        task: str,
+        metrics: Sequence[str],
+        folder: Path | None,
+        *,
+        whole: bool,
+    ) -> None:
+        self.whole = whole
+        self.zoo, self.task, self.metrics, self.folder = zoo, task, metrics, folder
+        self.rows = zoo.training_rows(task)
+        self.labels = check_targets(zoo.training_labels(task), len(self.rows))
+        self.problems = [p for p in zoo.problems if p.task == task and p.model]
+        self.parts: dict[str, dict[str, Float64]] = {}
+        self.seconds = dict.fromkeys(metrics, 0.0)
+        self.computed = 0
+
+    def score(self, model: str) -> None:
+        """All metrics of one model; what goes wrong with it is a problem of its own."""
+        found: dict[str, Float64] = {}
+        try:
+            for needs in ("features", "probabilities"):
+                names = [name for name in self.metrics if METRICS[name].needs == needs]
+                if names and (needs == "features" or self.zoo.has_probabilities(model, self.task)):
+                    found |= self._of_file(model, needs, names)
+        except InputError as error:
+            self._problem(model, str(error))
+        else:
+            self.parts[model] = found
+
+    def _of_file(self, model: str, needs: str, names: Sequence[str]) -> dict[str, Float64]:
+        """Metrics that read the same file, from the cache or computed on shared statistics."""
+        read = self.zoo.features if needs == "features" else self.zoo.probabilities
+        matrix = read(model, self.task)
+        used = None if len(self.rows) == len(matrix) else self.rows
+        key = ""
+        if self.folder is not None:
+            key = fingerprint([matrix, self.rows, self.labels])
+        cache = ScoreCache(self.folder, key)
+        given = _Given(matrix, self.labels, used)
+        found = {}
+        for name in names:
+            start = perf_counter()
+            options = {"standardize": False} if self._as_they_are(METRICS[name]) else {}
+            where = entry(name, METRICS[name].version, options)
+            parts = cache.get(where)
+            if parts is None:
+                try:
+                    parts = given.score(METRICS[name], options)
+                except InputError as error:
+                    self._problem(model, f"{name}: {error}")
+                    continue
+                self.computed += 1
+                cache.put(where, parts)
+            found[name] = parts
+            self.seconds[name] += perf_counter() - start
+        return found
+
+    def _as_they_are(self, metric: Metric) -> bool:
+        return metric.standardize and self.zoo.standardized
+
+    def _problem(self, model: str, why: str) -> None:
+        self.problems.append(Problem(model, self.task, why))
+        log.info("skipped %s", self.problems[-1])  # the caller lists the problems
+
+    def table(self, metrics: Sequence[str], kind: str) -> ScoreTable:
+        """What was found, and what was not and why."""
+        if self.whole and not any(self.parts.values()):
+            why = f": {self.problems[0]}" if self.problems else ", it has no features"
+            raise InputError(f"no model of {self.zoo.folder} can be scored on {self.task!r}{why}")
+        values = np.full((len(self.parts), len(metrics)), np.nan)
+        for i, name in enumerate(metrics):
+            values[:, i] = self._column(name)
+        left_out = [
+            (n, self._why(n, kind))
+            for n, v in zip(metrics, values.T, strict=True)
+            if not np.isfinite(v).any()
+        ]
+        seconds = np.array([self.seconds.get(name, 0.0) for name in metrics])
+        return ScoreTable(
+            self.task,
+            tuple(self.parts),
+            tuple(metrics),
+            values,
+            tuple(self.problems),
+            (*left_out, *NOT_IN_A_ZOO.items()),
+            seconds,
+            self.computed,
+        )
+
+    def _column(self, name: str) -> Float64:
+        """Scores [M] of one metric, combined over the zoo where a model has only parts."""
+        found = [model[name] for model in self.parts.values() if name in model]
+        if not found:
+            return np.full(len(self.parts), np.nan)
+        nothing = np.full(len(found[0]), np.nan)
+        parts = np.stack([model.get(name, nothing) for model in self.parts.values()])
+        combine = METRICS[name].combine
+        return parts[:, 0] if combine is None else combine(parts)
+
+    def _why(self, name: str, kind: str) -> str:
+        metric = METRICS[name]
+        if kind not in metric.kinds:
+            return f"it has no meaning on a {kind} task"
+        if metric.needs == "probabilities":
+            return "no model has source probabilities on this task"
+        return "no model could be scored, see what was skipped"
+
+
+class _Given:
+    """One file of one model: statistics shared by its metrics, raw and standardised."""
+
+    def __init__(self, matrix: Any, labels: Any, rows: NDArray[np.int64] | None) -> None:
+        self.matrix, self.labels, self.rows = matrix, labels, rows
+        self.statistics: dict[bool, Statistics] = {}
+
+    def score(self, metric: Metric, options: dict[str, Any]) -> Float64:
+        """The parts of a metric's value, [P]."""
+        if metric.shared is None:
+            used = self.matrix if self.rows is None else self.matrix[self.rows]
+            by_name = {"probabilities": used, "labels": self.labels}
+            value = (
+                metric.score(**by_name)
+                if metric.needs == "probabilities"
+                else metric.score(used, self.labels, **options)
+            )
+        else:
+            standardize = metric.standardize and options.get("standardize", True)
+            if standardize not in self.statistics:
+                self.statistics[standardize] = Statistics(
+                    self.matrix, self.labels, rows=self.rows, standardize=standardize
+                )
+            value = metric.shared(self.statistics[standardize])
+        return np.atleast_1d(np.asarray(value, np.float64))

@@ -1,0 +1,59 @@
+"""Which rows of a task train, validate and test: the zoo's own split, or one made here."""
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spider_jax.errors import InputError
+from spider_jax.metrics.methods.linear_probe import stratified_folds
+from spider_jax.zoo.store import FeatureStore
+
+log = logging.getLogger("spider_jax")
+
+Rows = NDArray[np.int64]
+FOLDS = 5  # three train, one validates, one tests
+
+
+class TaskSplit(NamedTuple):
+    """Row numbers, ascending; test may be empty. note: where they come from."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+    note: str
+
+
+def task_split(zoo: FeatureStore, task: str, *, seed: int = 0) -> TaskSplit:
+    """Rows 0 (train), 1 (validation), 2 (test) of splits/<task>.npy, else a split made here.
+
+    Without such a file the rows are dealt 60/20/20, stratified by class where there are classes.
+
+    Args:
+        zoo: the zoo. task: its name. seed: of a split made here.
+
+    Returns:
+        A TaskSplit.
+
+    Raises:
+        InputError: no training or no validation row.
+    """
+    split = zoo.split(task)
+    if split is None:
+        labels = zoo.labels(task)
+        rng = np.random.default_rng(seed)
+        classes = labels if zoo.kind(task) == "classification" else np.zeros(len(labels))
+        fold = stratified_folds(classes.astype(np.int64), FOLDS, rng)
+        split = np.where(fold < FOLDS - 2, 0, fold - (FOLDS - 3)).astype(np.int8)
+        note = f"{task} has no splits file: rows dealt 60/20/20, stratified, seed {seed}"
+        log.info(note)
+    else:
+        note = f"rows as splits/ of {task} says"
+    train, validation, test = (np.flatnonzero(split == part) for part in range(3))
+    for part, rows in (("0 (train)", train), ("1 (validation)", validation)):
+        if len(rows) == 0:
+            raise InputError(f"splits of {task!r} must have rows {part}: none is there")
+    if len(test) == 0:
+        note += "; no test row, so no test score"
+    return TaskSplit(train, validation, test, note)

@@ -1,0 +1,194 @@
+"""An unfinished export: blocks of rows on disk, each whole or absent, joined when all are there.
+
+    zoo/.extract/<model>/<task>/
+      plan.json          rows, widths, batch, block: the same for every process that takes part
+      block-00000000.npy float32 [block, D + Z]: features and probabilities of its rows
+
+A FeatureStore does not see it. Blocks and batches do not depend on who computes them, so an export
+that was interrupted or dealt over machines ends in the same bytes.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spider_jax.errors import InputError
+from spider_jax.extract.optional import one_line
+from spider_jax.storage.files import (
+    atomic_file,
+    component_to_name,
+    name_to_component,
+    read_json,
+    write_json,
+)
+from spider_jax.storage.npy import read_header
+from spider_jax.zoo.matrix_file import matrix_path, write_matrix
+
+FOLDER = ".extract"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all processes of an export share.
+
+    rows: N. width: D. classes: Z of the source head, 0 without one. batch: rows encoded together;
+    block: rows of a file, a multiple of batch. settled: the layer that was chosen for the task,
+    None where it does not depend on it. identity: of weights, preprocessing and data.
+    """
+
+    rows: int
+    width: int
+    classes: int
+    batch: int
+    block: int
+    settled: int | None
+    identity: Mapping[str, Any]
+
+    @property
+    def blocks(self) -> range:
+        """Numbers of the blocks."""
+        return range(-(-self.rows // self.block))
+
+    def span(self, block: int) -> tuple[int, int]:
+        """First row of a block, and the one after its last."""
+        return block * self.block, min(self.rows, (block + 1) * self.block)
+
+
+def work_folder(zoo: Path, model: str, task: str) -> Path:
+    """Where the blocks of an export lie."""
+    return zoo / FOLDER / name_to_component(model) / name_to_component(task)
+
+
+def agreed(folder: Path, plan: Plan) -> Plan:
+    """The plan on disk, or `plan` put there; the caller holds the zoo's lock.
+
+    Raises:
+        InputError: the one on disk is of other weights, data or widths.
+    """
+    path = folder / "plan.json"
+    if not path.exists():
+        write_json(path, "extraction", asdict(plan))
+        return plan
+    found = read_plan(path)
+    for key in ("identity", "rows", "width", "classes"):
+        if getattr(found, key) != getattr(plan, key):
+            raise InputError(
+                f"{folder} holds an unfinished export with another {key}: "
+                "finish that one, or remove the folder"
+            )
+    return found
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan of an unfinished export.
+
+    Raises:
+        InputError: a file that is none.
+    """
+    content = read_json(path, "extraction")
+    sound = all(
+        type(content.get(key)) is int and content[key] >= least
+        for key, least in (("rows", 1), ("width", 1), ("classes", 0), ("batch", 1), ("block", 1))
+    )
+    settled, identity = content.get("settled"), content.get("identity")
+    if not sound or not isinstance(settled, int | None) or not isinstance(identity, dict):
+        raise InputError(f"{path} is no plan of an export: remove its folder")
+    return Plan(**{key: content[key] for key in Plan.__dataclass_fields__})
+
+
+def block_path(folder: Path, block: int) -> Path:
+    """File of a block."""
+    return folder / f"block-{block:08d}.npy"
+
+
+def missing_blocks(folder: Path, plan: Plan) -> list[int]:
+    """Numbers of the blocks that are not on disk yet."""
+    return [block for block in plan.blocks if not block_path(folder, block).exists()]
+
+
+def write_block(folder: Path, plan: Plan, block: int, rows: NDArray[np.float32]) -> None:
+    """Write a block [b, D + Z], all or nothing.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    path, (start, stop) = block_path(folder, block), plan.span(block)
+    header = {"descr": rows.dtype.str, "fortran_order": False, "shape": rows.shape}
+    try:
+        with atomic_file(path) as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            file.write(np.ascontiguousarray(rows).data)
+    except OSError as error:
+        raise InputError(
+            f"{path} (rows {start} to {stop - 1}) cannot be written: {one_line(error)}"
+        ) from None
+
+
+def _read(folder: Path, plan: Plan, columns: slice) -> Iterator[NDArray[np.float32]]:
+    for block in plan.blocks:
+        path, (start, stop) = block_path(folder, block), plan.span(block)
+        wanted = (stop - start, plan.width + plan.classes)
+        if read_header(path).shape != wanted:
+            raise InputError(f"{path} must be {wanted}: remove it and run the export again")
+        yield np.load(path, mmap_mode="r", allow_pickle=False)[:, columns]
+
+
+def joined(zoo: Path, model: str, task: str, plan: Plan, dtype: str) -> list[tuple[Path, Path]]:
+    """Join all blocks to whole matrices beside them.
+
+    Returns:
+        (what was written, where it belongs in the zoo) for `publish`: probabilities, where the plan
+        has them, go before the features, which stand for a whole export.
+
+    Raises:
+        InputError: a block that is damaged, or a file that cannot be written.
+    """
+    what, D = f"{model!r} on {task!r}", plan.width
+    parts = {"features": (slice(0, D), D)}
+    if plan.classes:
+        parts = {"probabilities": (slice(D, D + plan.classes), plan.classes), **parts}
+    folder, moves = work_folder(zoo, model, task), []
+    for part, (columns, width) in parts.items():
+        whole, target = folder / f"{part}.npy", matrix_path(zoo / part, model, task)
+        blocks = partial(_read, folder, plan, columns)
+        write_matrix(whole, (plan.rows, width), dtype, blocks, f"{part} of {what}")
+        moves.append((whole, target))
+    return moves
+
+
+def publish(moves: Sequence[tuple[Path, Path]]) -> None:
+    """Rename whole files into the zoo, in order."""
+    for whole, target in moves:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(whole, target)
+
+
+def discard(zoo: Path, model: str, task: str) -> None:
+    """Remove the blocks of an export, and the folders above them that are empty then."""
+    folder = work_folder(zoo, model, task)
+    shutil.rmtree(folder, ignore_errors=True)
+    for above in (folder.parent, zoo / FOLDER):
+        with contextlib.suppress(OSError):  # others are at work there
+            above.rmdir()
+
+
+def unfinished(zoo: Path) -> list[tuple[str, str, int, int]]:
+    """(model, task, blocks on disk, blocks in all) of every export that is not joined yet."""
+    found = []
+    for path in sorted((zoo / FOLDER).glob("*/*/plan.json")):
+        try:
+            plan = read_plan(path)
+            model, task = (component_to_name(p.name) for p in (path.parent.parent, path.parent))
+        except InputError:
+            continue
+        done = len(plan.blocks) - len(missing_blocks(path.parent, plan))
+        found.append((model, task, done, len(plan.blocks)))
+    return found

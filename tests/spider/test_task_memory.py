@@ -1,0 +1,252 @@
+"""The memory of training tasks: what is recalled, and that scores, files and index carry it."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.linear_model import Ridge
+
+from spider_jax.index.zoo_index import ZooIndex
+from spider_jax.spider.spider import Spider
+from spider_jax.spider.task_memory import Memory, Notes, Recall, memorize, recall, recall_own
+from spider_jax.spider.task_ridge import TaskRidge, describe
+from spider_jax.tasks.scaling import apply_scaling
+from spider_jax.tasks.tokens import MetaTask
+from support.toy_index import toy_spider, toy_tokens
+
+S, C, WIDTH, M = 6, 4, 3, 5
+
+
+def remembered_tasks(seed=0):
+    """Tokens [S, C, WIDTH] with rubbish where a task has no class, mask, targets [S, M]."""
+    rng = np.random.default_rng(seed)
+    mask = np.arange(C)[None] < rng.integers(2, C + 1, S)[:, None]
+    tokens = np.where(mask[..., None], rng.normal(size=(S, C, WIDTH)), 1e6)
+    return tokens.astype(np.float32), mask, rng.normal(size=(S, M)).astype(np.float32)
+
+
+def expected_weights(embeddings, tokens):
+    """exp(-(D - min D) / (0.3 sd D)), normalised, for one task without padding."""
+    asked = np.concatenate([tokens.mean(0), tokens.std(0)])
+    distance = np.array([((asked - known) ** 2).sum() for known in embeddings.astype(np.float64)])
+    weights = np.exp(-(distance - distance.min()) / (0.3 * distance.std()))
+    return weights / weights.sum()
+
+
+def notes(seed=0, weight=1.0):
+    """Training tasks whose raw tokens are twice the scaled ones."""
+    tokens, mask, targets = remembered_tasks(seed)
+    rng = np.random.default_rng(seed + 100)
+    deviations = rng.uniform(0.2, 2, (S, 2, WIDTH)).astype(np.float32)
+    unit = np.array([0.5, 1.0, 3.0], np.float32)
+    return Notes(tokens, 2 * tokens, mask, deviations, unit, targets, weight)
+
+
+def meta_of(*sources):
+    nothing = np.zeros(0, np.int32)
+    return [MetaTask(names, nothing, nothing.astype(np.int64), nothing) for names in sources]
+
+
+META = meta_of(("a",), ("a", "b"), ("b",), ("c",), ("c", "d"), ("e",))
+
+
+def test_with_centres_alone_a_task_recalls_by_distance_to_mean_and_deviation_of_its_tokens():
+    memory, new = memorize(notes(), META), notes(1)
+    found = recall(memory.recall, new.scaled, new.mask, new.tokens)
+    for t in range(S):
+        real = new.scaled[t][new.mask[t]].astype(np.float64)
+        expected = expected_weights(memory.recall.embeddings, real)
+        np.testing.assert_allclose(found[t], expected, atol=1e-6)
+
+
+def test_a_task_of_padding_recalls_nothing():
+    memory, new = memorize(notes(), META), notes(1)
+    new.mask[2] = False
+    found = recall(memory.recall, new.scaled, new.mask, new.tokens)
+    np.testing.assert_allclose(found.sum(1), [1, 1, 0, 1, 1, 1], atol=1e-6)
+    found = recall(memory.recall, new.scaled, new.mask, new.tokens, new.deviations)
+    assert [bool(row.any()) for row in found] == [True, True, False, True, True, True]
+
+
+def test_targets_are_kept_with_mean_0_and_the_weight_as_deviation():
+    targets = memorize(notes(weight=2.5), META).targets
+    np.testing.assert_allclose(targets.mean(1), 0, atol=1e-6)
+    np.testing.assert_allclose(targets.std(1), 2.5, rtol=1e-5)
+
+
+def described(given):
+    """[S, 2 WIDTH] by the definition, one task and one feature at a time."""
+    out = np.zeros((S, 2 * WIDTH))
+    for t in range(S):
+        real = given.tokens[t][given.mask[t]].astype(np.float64)
+        for c, unit in enumerate(given.unit.astype(np.float64)):
+            total, within = given.deviations[t, :, c] / unit
+            out[t, c] = np.log(total + 0.1)
+            out[t, WIDTH + c] = np.log((real[:, c].std() / unit + 0.1) / (within + 0.1))
+        out[t, WIDTH:] -= out[t, WIDTH:].mean()
+    return out
+
+
+def ridge_of(X, Y, asked):
+    """scikit-learn's ridge with intercept, its penalty in units of the mean eigenvalue."""
+    centred = X - X.mean(0)
+    model = Ridge(alpha=(centred**2).sum() / len(X))
+    return model.fit(X, Y).predict(asked)
+
+
+def halves(X, given):
+    """Each half divided by its deviation over the training tasks."""
+    sizes = [np.sqrt(part.var(0).sum()) for part in np.split(given, 2, axis=1)]
+    return X / np.repeat(sizes, WIDTH)
+
+
+def test_with_deviations_a_task_recalls_by_ridge_regression():
+    given, new = notes(weight=2.0), notes(1)
+    memory, X = memorize(given, META), described(given)
+    found = recall(memory.recall, new.scaled, new.mask, new.tokens, new.deviations)
+    expected = ridge_of(halves(X, X), memory.targets.astype(float), halves(described(new), X))
+    assert memory.recall.ridge is not None
+    gain = float(memory.recall.ridge.gain)
+    np.testing.assert_allclose(found @ memory.targets, gain * expected, atol=2e-5)
+
+
+def own_predictions(given, inside, targets):
+    """What ridge on the allowed tasks says of each training task."""
+    X, out = halves(described(given), described(given)), np.zeros((S, M))
+    for t, task in enumerate(META):
+        names = set(task.datasets)
+        allowed = [s for s in range(S) if inside[s] and not names & set(META[s].datasets)]
+        out[t] = ridge_of(X[allowed], targets[allowed], X[t : t + 1])[0]
+    return out
+
+
+def test_a_training_task_recalls_none_that_shares_a_dataset():
+    given = notes(weight=2.0)
+    inside = np.array([[True, True, True, True, True, False], [True] * S])
+    targets = memorize(given, META).targets.astype(float)
+    found = recall_own(given, META, inside)
+    for e in range(2):
+        expected = own_predictions(given, inside[e], targets)
+        gain = 2.0 / expected[inside[e]].std(1).mean()
+        np.testing.assert_allclose(found[e], gain * expected, atol=2e-5)
+
+
+def test_the_gain_is_that_of_new_tasks():
+    given = notes(weight=2.0)
+    memory = memorize(given, META)
+    expected = own_predictions(given, np.ones(S, bool), memory.targets.astype(float))
+    assert memory.recall.ridge is not None
+    assert float(memory.recall.ridge.gain) == pytest.approx(2.0 / expected.std(1).mean(), rel=1e-5)
+
+
+def test_nothing_to_recall_says_nothing():
+    found = recall_own(notes(), meta_of(*[("a",)] * S), np.ones((1, S), bool))
+    np.testing.assert_array_equal(found, np.zeros((1, S, M), np.float32))
+
+
+# ---- a spider that remembers ------------------------------------------------------------------
+
+
+def remembering(models: int, form: str = "many", members: int = 2) -> Spider:
+    spider = toy_spider(models, members=members)
+    width = 2 * spider.description.token_width
+    rng = np.random.default_rng(0)
+    D = spider.description.extractor["width"]
+
+    def drawn(*shape: int) -> NDArray[np.float32]:
+        return rng.normal(size=shape).astype(np.float32)
+
+    ridge = TaskRidge(1 + drawn(D) ** 2, drawn(2 * D), 0.1 * drawn(2 * D, S), np.float32(1.5))
+    memory = Memory(Recall(drawn(S, width), ridge), drawn(S, models))
+    about = dataclasses.replace(spider.description, form=form)
+    return dataclasses.replace(spider, description=about, memory=memory)
+
+
+def scaled(spider: Spider, tokens: np.ndarray) -> np.ndarray:
+    mask = np.ones((1, len(tokens)), bool)
+    return np.asarray(apply_scaling(spider.scaling, tokens[None], mask))[0]
+
+
+@pytest.mark.parametrize("form", ["many", "few"])
+def test_scores_are_the_networks_and_what_is_recalled(form):
+    spider = remembering(9, form)
+    assert spider.memory is not None
+    tasks = [toy_tokens(classes) for classes in (3, 12, 5)]
+    alone = dataclasses.replace(spider, memory=None).scores(tasks)
+    for tokens, network, found in zip(tasks, alone, spider.scores(tasks), strict=True):
+        weights = expected_weights(
+            spider.memory.recall.embeddings, scaled(spider, tokens).astype(float)
+        )
+        expected = network + weights @ spider.memory.targets
+        np.testing.assert_allclose(found, expected, atol=2e-6 * max(1, np.ptp(expected)))
+
+
+def toy_deviations(spider: Spider, tasks: int) -> list[NDArray[np.float32]]:
+    rng = np.random.default_rng(7)
+    D = spider.description.extractor["width"]
+    return [rng.uniform(0.1, 2, (2, D)).astype(np.float32) for _ in range(tasks)]
+
+
+@pytest.mark.parametrize("form", ["many", "few"])
+def test_with_deviations_scores_recall_by_the_ridge(form):
+    spider = remembering(9, form)
+    assert spider.memory is not None
+    assert spider.memory.recall.ridge is not None
+    ridge, tasks = spider.memory.recall.ridge, [toy_tokens(classes) for classes in (3, 12, 5)]
+    deviations = toy_deviations(spider, 3)
+    alone = dataclasses.replace(spider, memory=None).scores(tasks)
+    found = spider.scores(tasks, deviations)
+    for tokens, spread, network, scores in zip(tasks, deviations, alone, found, strict=True):
+        real = np.ones((1, len(tokens)), bool)
+        asked = describe(tokens[None], real, spread[None], ridge.unit)[0] - ridge.centre
+        weights = 1.5 * (asked @ ridge.coefficients + 1 / S)
+        expected = network + weights @ spider.memory.targets
+        np.testing.assert_allclose(scores, expected, atol=2e-6 * max(1, np.ptp(expected)))
+        assert spider.rank(tokens, deviations=spread).notes == ()
+        assert "class centres alone" in spider.rank(tokens).notes[0]
+
+
+@pytest.mark.parametrize("wrong", ["width", "count", "nan", "negative"])
+def test_deviations_that_do_not_fit_are_refused(wrong, refused):
+    spider = remembering(9)
+    given = toy_deviations(spider, 2)
+    if wrong == "width":
+        given[1] = given[1][:, 1:]
+    elif wrong == "count":
+        given = given[:1]
+    else:
+        given[1][0, 0] = np.nan if wrong == "nan" else -1
+    with refused("deviations must be task_deviations of"):
+        spider.scores([toy_tokens(3), toy_tokens(4)], given)
+
+
+@pytest.mark.parametrize("ridge", [True, False])
+def test_it_is_saved_and_loaded(tmp_path: Path, ridge: bool):
+    spider = remembering(9)
+    assert spider.memory is not None
+    if not ridge:  # as spiders were before there was one
+        kept = spider.memory.recall._replace(ridge=None)
+        spider = dataclasses.replace(spider, memory=spider.memory._replace(recall=kept))
+    spider.save(tmp_path / "spider")
+    tasks, deviations = [toy_tokens(4)], toy_deviations(spider, 1)
+    again = Spider.load(tmp_path / "spider")
+    np.testing.assert_array_equal(again.scores(tasks), spider.scores(tasks))
+    found = again.scores(tasks, deviations)
+    np.testing.assert_array_equal(found, spider.scores(tasks, deviations))
+    assert (found != again.scores(tasks)).any() == ridge
+
+
+def test_an_index_carries_it(tmp_path: Path):
+    spider = remembering(9)
+    index = ZooIndex.build(spider, tmp_path / "index")
+    tasks = [toy_tokens(classes) for classes in (3, 12, 5)]
+    for deviations in (None, toy_deviations(spider, 3)):
+        found = index.top_k_tasks(tasks, 9, deviations=deviations)
+        for ranking, scores in zip(found, spider.scores(tasks, deviations), strict=True):
+            order = np.argsort(-scores, kind="stable")
+            assert ranking.names == tuple(spider.models[i] for i in order)
+            spread = max(1.0, float(np.ptp(scores)))
+            np.testing.assert_allclose(ranking.scores, scores[order], atol=1e-6 * spread)
+    assert index.verify() == ()

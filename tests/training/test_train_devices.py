@@ -1,0 +1,106 @@
+"""Training on 1, 2 and 4 devices, by mesh and by pmap, of one process and of two: one result."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from programs import train_devices
+from programs.train_devices import CONFIG, FORMS, LONGER, LOOKING, PROCESSES, RESUMED, flat, trained
+from support.processes import free_port, on_four_devices
+
+Found = dict[str, NDArray[np.float64]]
+
+
+def run(folder: Path, *others: tuple[object, ...]) -> Found:
+    """What the first of processes with these arguments finds."""
+    outs = [folder / f"{i}.npz" for i in range(len(others))]
+    arguments = [(out, *more) for out, more in zip(outs, others, strict=True)]
+    on_four_devices(train_devices.__file__, folder, *arguments)
+    with np.load(outs[0], allow_pickle=False) as found:
+        return dict(found)
+
+
+@pytest.fixture(scope="module")
+def alone() -> NDArray[np.float64]:
+    """Weights after 20 steps of SGD on one device."""
+    return flat(trained("1 device"))
+
+
+@pytest.fixture(scope="module")
+def looking() -> NDArray[np.float64]:
+    """The same where models are looked at."""
+    return flat(trained("looking, 1 device"))
+
+
+@pytest.fixture(scope="module")
+def longer() -> NDArray[np.float64]:
+    """After 30 steps."""
+    return flat(trained("1 device", LONGER))
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    return run(tmp_path_factory.mktemp("devices"), ())
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    port = free_port()
+    return run(tmp_path_factory.mktemp("processes"), (port, 0), (port, 1))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_devices_do_not_change_the_weights(
+    together: Found, alone: NDArray[np.float64], looking: NDArray[np.float64], form: str
+) -> None:
+    expected = looking if form in LOOKING else alone
+    assert np.ptp(expected) > 1
+    np.testing.assert_allclose(together[form], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", RESUMED)
+def test_a_training_goes_on_with_other_devices(
+    together: Found, longer: NDArray[np.float64], form: str
+) -> None:
+    """10 steps of SGD on one device, 20 in another form."""
+    np.testing.assert_allclose(together[f"resumed on {form}"], longer, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", PROCESSES)
+def test_processes_do_not_change_the_weights(
+    processes: Found, alone: NDArray[np.float64], looking: NDArray[np.float64], form: str
+) -> None:
+    expected = looking if form in LOOKING else alone
+    np.testing.assert_allclose(processes[form], expected, rtol=0, atol=1e-6)
+
+
+def test_a_look_does_change_the_weights(alone: NDArray[np.float64]) -> None:
+    """Also those that all models share; and the projections of own tokens have moved."""
+    with_looks = trained("looking, 1 device")
+    none = trained("looking, 1 device", replace(CONFIG, learning_rate=1e-30)).weights
+    general = with_looks.weights._replace(own_project=None, own_bias=None)
+    assert np.abs(flat(with_looks._replace(weights=general)) - alone).max() > 1e-3
+    for name in ("own_project", "own_bias"):
+        moved = getattr(with_looks.weights, name) - getattr(none, name)
+        assert (np.abs(moved).max((0, *range(2, moved.ndim))) > 1e-4).all()
+
+
+def test_the_steps_do_change_the_weights(alone: NDArray[np.float64]) -> None:
+    fewer = flat(trained("1 device", replace(CONFIG, epochs=CONFIG.epochs - 1)))
+    assert np.abs(fewer - alone).max() > 1e-3
+
+
+def test_devices_that_do_not_divide_are_refused(
+    refused: Callable[..., AbstractContextManager[None]],
+) -> None:
+    FORMS["3 shards of 1"] = ({"model_shards": 3}, 1)
+    FORMS["pmap of shards"] = ({"model_shards": 2, "parallel": "pmap"}, 1)
+    with refused("model_shards must divide the number of devices (1)", 3):
+        trained("3 shards of 1")
+    with refused('"pmap"', '"mesh"'):
+        trained("pmap of shards")

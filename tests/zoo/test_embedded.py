@@ -1,0 +1,196 @@
+"""The zoo inside the package: sound, small, licensed, and what its script makes of the original."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import spider_jax
+from spider_jax.zoo.store import FeatureStore
+
+FOLDER = Path(spider_jax.__file__).parent / "zoo" / "embedded_data"
+SCRIPT = Path(__file__).parents[2] / "bench" / "zoos" / "make_embedded.py"
+SMALL_MODEL = "human_iris"
+
+
+@pytest.fixture(scope="module")
+def zoo() -> FeatureStore:
+    return FeatureStore(FOLDER)
+
+
+@pytest.fixture(scope="module")
+def maker() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_embedded_zoo", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [str(SCRIPT.parent), *sys.path])  # as when it is run
+        spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def original() -> FeatureStore:
+    if "SPIDER_JAX_DATA" not in os.environ:
+        pytest.skip("SPIDER_JAX_DATA is not set: the comparison with the original zoo is left out")
+    return FeatureStore(Path(os.environ["SPIDER_JAX_DATA"]) / "real_zoo")
+
+
+def held_out(zoo: FeatureStore) -> set[str]:
+    return {task for task in zoo.tasks if zoo.task_info(task).get("held_out")}
+
+
+# ---- the zoo itself --------------------------------------------------------------------------
+
+
+def test_opens_without_problems(zoo: FeatureStore) -> None:
+    assert zoo.problems == []
+    assert zoo.extractor in zoo.models
+    assert len(zoo.models) >= 12
+    assert len(zoo.tasks) >= 10
+    assert len(held_out(zoo)) >= 2
+    assert all(zoo.models_of(task) == zoo.models for task in zoo.tasks)
+
+
+def test_holds_only_small_numbers_and_text() -> None:
+    files = [path for path in FOLDER.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 12_000_000
+    assert {path.suffix for path in files} == {".npy", ".json", ".csv", ".md"}
+
+
+def test_manifest_describes_every_model_and_task(zoo: FeatureStore) -> None:
+    assert set(zoo.manifest["models"]) == set(zoo.models)
+    assert set(zoo.manifest["tasks"]) == set(zoo.tasks)
+    assert zoo.manifest["note"]
+    for model in zoo.models:
+        info = zoo.model_info(model)
+        assert all(info[key] for key in ("package", "version", "family", "trained_for"))
+        assert zoo.width(model) == info["width"] <= info["original_width"]
+    for task in zoo.tasks:
+        info = zoo.task_info(task)
+        assert info["kind"] == "classification"
+        assert info["source"]
+        assert len(zoo.labels(task)) == info["samples"]
+        assert set(zoo.labels(task)) == set(range(len(info["classes"])))
+
+
+def test_everything_is_licensed_and_listed(zoo: FeatureStore) -> None:
+    page = (FOLDER / "PROVENANCE.md").read_text(encoding="utf-8")
+    named = [("models", zoo.model_info(m), m) for m in zoo.models]
+    named += [("tasks", zoo.task_info(t), t) for t in zoo.tasks]
+    for section, info, name in named:
+        assert info["licence"].strip(), (section, name)
+        assert name in page
+        assert info["licence"] in page
+
+
+def test_features_are_finite_float16(zoo: FeatureStore) -> None:
+    for model in zoo.models:
+        for task in zoo.tasks:
+            features = zoo.features(model, task)
+            assert features.dtype == np.float16
+            assert np.isfinite(features).all()
+
+
+def test_accuracies_are_known_for_all_pairs(zoo: FeatureStore) -> None:
+    pairs = {(model, task) for model in zoo.models for task in zoo.tasks}
+    assert set(zoo.accuracies) == pairs
+    assert all(0 <= accuracy <= 1 for accuracy in zoo.accuracies.values())
+
+
+def test_held_out_tasks_share_no_domain_with_source_tasks(zoo: FeatureStore) -> None:
+    apart = held_out(zoo)
+    domains = {task: zoo.task_info(task)["domain"] for task in zoo.tasks}
+    assert all(domains.values())
+    assert not {domains[t] for t in apart} & {domains[t] for t in domains.keys() - apart}
+
+
+# ---- how it is made --------------------------------------------------------------------------
+
+
+def test_rows_are_stratified_and_in_order(maker: ModuleType) -> None:
+    labels = np.random.default_rng(5).permutation(np.repeat([0, 1, 2], [100, 60, 40]))
+    rows = maker.choose_rows(labels, 101)  # shares 50.5, 30.3, 20.2: class 0 gets the odd row
+    assert np.bincount(labels[rows]).tolist() == [51, 30, 20]
+    assert (np.diff(rows) > 0).all()
+    assert maker.choose_rows(labels, 200).tolist() == list(range(200))
+    assert maker.choose_rows(labels, 500).tolist() == list(range(200))
+
+
+def test_projection_keeps_the_leading_variances(maker: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50, 6)) @ rng.normal(size=(6, 6)) + 3
+    x = np.c_[x, np.full(50, 7.0), x[:, 0] * 2 + 1]  # one constant feature, one copied
+    z = (x - x.mean(0))[:, [0, 1, 2, 3, 4, 5, 7]]
+    expected = np.linalg.svd(z / z.std(0), compute_uv=False)[:3] ** 2 / 50
+    projected = maker.fit_projection(x, 3)(x).astype(np.float64)
+    assert maker.fit_projection(x, 8)(x).shape == (50, 6)
+    np.testing.assert_allclose(projected.var(0), expected / expected.mean(), rtol=1e-2)
+    np.testing.assert_allclose(np.corrcoef(projected.T), np.eye(3), atol=1e-2)
+
+
+def test_held_out_rows_do_not_shape_the_projection(maker: ModuleType, tmp_path: Path) -> None:
+    rng, made = np.random.default_rng(0), []
+    source = rng.normal(size=(30, 5)).astype(np.float32)
+    rows = {"plain": np.arange(20), maker.HELD_OUT[0]: np.arange(30)}
+    for scale in (1, 100):
+        folder = tmp_path / str(scale)
+        for task, features in (("plain", source), (maker.HELD_OUT[0], source[::-1] * scale)):
+            FeatureStore.write_labels(folder, task, np.arange(30) % 3)
+            FeatureStore.write_features(folder, "m", task, features)
+        made.append(maker.compact_features(FeatureStore(folder), "m", rows))
+    assert made[0]["plain"].tobytes() == made[1]["plain"].tobytes()
+    assert made[0][maker.HELD_OUT[0]].tobytes() != made[1][maker.HELD_OUT[0]].tobytes()
+
+
+def test_leave_one_out_is_the_same_as_refitting(maker: ModuleType) -> None:
+    rng = np.random.default_rng(1)
+    labels = np.arange(24) % 3
+    raw = rng.normal(size=(24, 7)) + labels[:, None] * 0.4
+    x = (raw - raw.mean(0)) / raw.std(0)
+    ridge = maker.RIDGE * (x**2).sum() / 24
+    correct = 0
+    for i in range(24):
+        rest = np.arange(24) != i
+        y = np.eye(3)[labels[rest]]
+        design = np.c_[x[rest], np.ones(23)]  # the intercept is not penalised
+        penalty = np.diag([ridge] * 7 + [0.0])
+        beta = np.linalg.solve(design.T @ design + penalty, design.T @ y)
+        correct += int((np.r_[x[i], 1.0] @ beta).argmax() == labels[i])
+    assert 0 < correct < 24
+    assert maker.loo_accuracy(raw, labels) == correct / 24
+
+
+# ---- against the original --------------------------------------------------------------------
+
+
+def test_labels_are_chosen_rows_of_the_original(
+    zoo: FeatureStore, original: FeatureStore, maker: ModuleType
+) -> None:
+    assert zoo.tasks == original.tasks
+    for task in zoo.tasks:
+        full, kept = original.labels(task), zoo.labels(task)
+        share = len(kept) / len(full)
+        assert np.array_equal(kept, full[maker.choose_rows(full)])
+        assert zoo.task_info(task)["classes"] == original.task_info(task)["classes"]
+        assert (np.abs(np.bincount(kept) - share * np.bincount(full)) < 1).all()
+
+
+def test_accuracies_are_those_of_the_original(zoo: FeatureStore, original: FeatureStore) -> None:
+    lines = (original.folder / "accuracies.csv").read_text(encoding="utf-8").splitlines()
+    copied = (FOLDER / "accuracies.csv").read_text(encoding="utf-8").splitlines()
+    assert copied == [line for line in lines if line.split(",")[0] in {"model", *zoo.models}]
+
+
+def test_rerun_gives_the_same_bytes(
+    zoo: FeatureStore, original: FeatureStore, maker: ModuleType
+) -> None:
+    rows = {task: maker.choose_rows(original.labels(task)) for task in original.tasks}
+    again = maker.compact_features(original, SMALL_MODEL, rows)
+    for task in zoo.tasks:
+        assert again[task].tobytes() == zoo.features(SMALL_MODEL, task).tobytes()
