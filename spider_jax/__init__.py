@@ -6,14 +6,22 @@
 """
 
 from spider_jax.errors import InputError
-from spider_jax.extract import TargetTask, task_from
+from spider_jax.extract.target_task import TargetTask, task_from
 from spider_jax.index.zoo_index import ZooIndex
-from spider_jax.metrics import METRICS, h_score_shrunk, knn, leep, linear_probe, logme, nce, ridge
+from spider_jax.metrics.methods.h_score import h_score_shrunk
+from spider_jax.metrics.methods.knn import knn
+from spider_jax.metrics.methods.leep import leep
+from spider_jax.metrics.methods.linear_probe import linear_probe
+from spider_jax.metrics.methods.logme import logme
+from spider_jax.metrics.methods.nce import nce
+from spider_jax.metrics.methods.ridge import ridge
+from spider_jax.metrics.table import METRICS
 from spider_jax.ranking.losses import plackett_luce_loss
 from spider_jax.ranking.measures import weighted_tau
 from spider_jax.ranking.ranking import Ranking
 from spider_jax.spider.spider import Spider
-from spider_jax.tasks.tokens import TaskConfig, task_deviations, task_tokens
+from spider_jax.tasks.sampling import TaskConfig
+from spider_jax.tasks.tokens import task_deviations, task_tokens
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.train_spider import train
 from spider_jax.zoo.scores import score_zoo

@@ -2,15 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
 
 import numpy as np
 
-from spider_jax.evaluation.comparison import (
-    Comparison,
+from spider_jax.evaluation.baselines import (
     Method,
     baselines,
     kernel_method,
@@ -20,15 +18,16 @@ from spider_jax.evaluation.comparison import (
     target_tokens,
     truth_of,
 )
+from spider_jax.evaluation.comparison import Comparison
 from spider_jax.ranking.ranking import Ranking
 from spider_jax.report.tables import to_markdown, to_text
 from spider_jax.spider.spider import Spider
 from spider_jax.storage.files import atomic_folder, name_to_component, write_text
-from spider_jax.tasks.tokens import TaskConfig
+from spider_jax.tasks.sampling import TaskConfig
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.train_spider import fit
 from spider_jax.training.training_set import source_datasets, training_set
-from spider_jax.zoo.store import FeatureStore
+from spider_jax.zoo.embedded import embedded_zoo
 
 # The embedded features are standardised and rotated already.
 CONFIG = TrainConfig(tasks=TaskConfig(count=300), scaling="raw", spread=False, epochs=10)
@@ -74,12 +73,6 @@ class Demo:
                 ranking.to_csv(rankings / f"{name}.csv")
                 ranking.to_json(rankings / f"{name}.json")
         write_text(folder / "summary.md", self.to_markdown())
-
-
-def embedded_zoo() -> FeatureStore:
-    """The zoo that ships with the package: 21 real vision models on 14 real tasks, compressed."""
-    with as_file(files("spider_jax") / "zoo" / "embedded_data") as folder:
-        return FeatureStore(folder)
 
 
 def run_demo(*, show_progress: bool = False) -> Demo:

@@ -6,3 +6,10 @@ class InputError(ValueError):
 
     The command line prints the line and exits 2; the library raises it before anything is written.
     """
+
+
+def one_line(error: BaseException) -> str:
+    """An exception of someone else's code in one line of at most 300 characters."""
+    text = " ".join(str(error).split())
+    name = type(error).__name__
+    return (f"{name}: {text}" if text else name)[:300]

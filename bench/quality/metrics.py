@@ -19,7 +19,8 @@ import numpy as np
 import tyro
 
 from bench.quality.real_zoo import probes
-from spider_jax.evaluation.comparison import Comparison, Method, baselines, metric_methods, truth_of
+from spider_jax.evaluation.baselines import Method, baselines, metric_methods, truth_of
+from spider_jax.evaluation.comparison import Comparison
 from spider_jax.metrics import METRICS
 from spider_jax.ranking.measures import weighted_tau
 from spider_jax.storage.files import write_json, write_text

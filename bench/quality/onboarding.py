@@ -19,12 +19,13 @@ import numpy as np
 import tyro
 
 from bench.quality.real_zoo import FOLDS, commit, only, taught
-from spider_jax.evaluation.comparison import target_deviations, target_tokens
-from spider_jax.onboarding.add_models import Course, seat
-from spider_jax.onboarding.placement import Yardstick
+from spider_jax.evaluation.baselines import target_deviations, target_tokens
+from spider_jax.onboarding.add_models import seat
+from spider_jax.onboarding.training_tasks import Course
 from spider_jax.ranking.measures import bootstrap_interval, weighted_tau
 from spider_jax.report.tables import to_markdown
 from spider_jax.spider.spider import Spider
+from spider_jax.spider.state import Yardstick
 from spider_jax.storage.files import write_json, write_text
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.train_spider import fit

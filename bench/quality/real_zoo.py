@@ -21,8 +21,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from spider_jax.evaluation.comparison import (
-    Comparison,
+from spider_jax.evaluation.baselines import (
     Method,
     baselines,
     kernel_method,
@@ -32,13 +31,15 @@ from spider_jax.evaluation.comparison import (
     target_tokens,
     truth_of,
 )
+from spider_jax.evaluation.comparison import Comparison
 from spider_jax.metrics import linear_probe
 from spider_jax.ranking.measures import weighted_tau
 from spider_jax.storage.files import write_json, write_text
-from spider_jax.tasks.tokens import MetaTask, sample_tasks
+from spider_jax.tasks.sampling import MetaTask, sample_tasks
 from spider_jax.training.config import TrainConfig
+from spider_jax.training.targets import known_accuracies
 from spider_jax.training.train_spider import fit
-from spider_jax.training.training_set import TrainingSet, known_accuracies, training_set
+from spider_jax.training.training_set import TrainingSet, training_set
 from spider_jax.zoo.store import FeatureStore
 
 FOLDS = (

@@ -20,7 +20,7 @@ import tyro
 from numpy.typing import NDArray
 
 from bench.quality.real_zoo import FOLDS, commit, only, taught
-from spider_jax.evaluation.comparison import (
+from spider_jax.evaluation.baselines import (
     baselines,
     metric_methods,
     target_deviations,

@@ -20,7 +20,7 @@ import tyro
 from numpy.typing import NDArray
 
 from bench.quality.real_zoo import FOLDS, only, taught
-from spider_jax.evaluation.comparison import (
+from spider_jax.evaluation.baselines import (
     kernel_method,
     ridge_method,
     target_deviations,

@@ -22,8 +22,8 @@ import numpy as np
 from flax import linen
 from numpy.typing import NDArray
 
-from spider_jax.heads.training import make_targets
-from spider_jax.metrics.methods.linear_probe import stratified_folds
+from spider_jax.heads.targets import make_targets
+from spider_jax.metrics.shared.folds import stratified_folds
 from spider_jax.storage.cache import default_folder
 from spider_jax.tuning.config import TuneConfig
 from spider_jax.tuning.problem import Problem, make_problem

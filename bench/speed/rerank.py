@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from bench.quality.real_zoo import commit
 from spider_jax.report.tables import to_markdown
-from spider_jax.spider.attention import Weights
 from spider_jax.spider.folding import Checkpoint, fold_checkpoint
-from spider_jax.spider.own_attention import OwnMap, first_pass, score_again
+from spider_jax.spider.own_attention import first_pass, score_again
+from spider_jax.spider.own_maps import OwnMap
+from spider_jax.spider.weights import Weights
 from spider_jax.storage.files import write_json, write_text
 
 MODELS, LOOKED, CLASSES = (1_000, 10_000, 100_000), (1, 2, 4, 8, 16, 32, 64), (10, 100, 400)

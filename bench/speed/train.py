@@ -43,8 +43,9 @@ from bench.speed.train_forms import (
 )
 from bench.speed.train_processes import DEVICES, answer, begin, two_processes
 from spider_jax.report.tables import to_markdown
-from spider_jax.spider.attention import Weights
-from spider_jax.training.loop import Lesson, whole
+from spider_jax.spider.weights import Weights
+from spider_jax.training.arrays import Lesson
+from spider_jax.training.loop import whole
 
 TOLERANCE = 1e-4
 LONG_RATE = 2.0**20

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from spider_jax.spider.attention import Weights
 from spider_jax.spider.from_torch import read_state
+from spider_jax.spider.weights import Weights
+from spider_jax.training.arrays import Lesson, deal, rates
 from spider_jax.training.config import TrainConfig
-from spider_jax.training.loop import Lesson, deal, rates
 from spider_jax.training.parallel import runner
-from spider_jax.training.step import Members, State, direction
+from spider_jax.training.state import Members, State
+from spider_jax.training.step import direction
 
 EXTRACTOR, CLASSES = 1280, 100
 LEARNING_RATE = 2.5e-4

@@ -44,7 +44,7 @@ def extract(
         shard: i/n: do the i-th of n parts; whoever ends last joins them.
     """
     show = messages.start()
-    from spider_jax.extract import extract as run
+    from spider_jax.extract.extract_features import extract as run
 
     found = run(
         model,
@@ -90,7 +90,7 @@ def ranking_of_data(
     Raises:
         InputError: no extractor is named, or another one.
     """
-    from spider_jax.extract import task_from
+    from spider_jax.extract.target_task import task_from
     from spider_jax.spider.spider import Spider
 
     loaded = Spider.load(spider)

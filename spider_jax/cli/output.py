@@ -81,3 +81,9 @@ def keep_stdout() -> None:
     sys.stdout.flush()
     sys.stdout = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding)
     os.dup2(2, 1)
+
+
+def _skipped(problems: Sequence[object]) -> int:
+    for problem in problems:
+        print(f"spider-jax: skipped: {problem}", file=sys.stderr)
+    return SKIPPED if problems else DONE

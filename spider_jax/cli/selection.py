@@ -44,7 +44,7 @@ def select(
     """
     show = messages.start()
     from spider_jax.heads.training import HeadConfig
-    from spider_jax.metrics import METRICS
+    from spider_jax.metrics.table import METRICS
     from spider_jax.records.performance import Performance
     from spider_jax.selection.run import SelectConfig, default_run
     from spider_jax.selection.two_phases import select_models

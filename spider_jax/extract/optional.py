@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from spider_jax.errors import InputError
+from spider_jax.errors import InputError, one_line
 
 
 def need(module: str, package: str, why: str) -> Any:
@@ -21,10 +21,3 @@ def need(module: str, package: str, why: str) -> Any:
         raise InputError(f"{why} needs {package}: pip install {package}") from None
     except Exception as error:  # compiled parts that do not load
         raise InputError(f"{why}: {package} cannot be imported: {one_line(error)}") from None
-
-
-def one_line(error: BaseException) -> str:
-    """An exception of someone else's code in one line of at most 300 characters."""
-    text = " ".join(str(error).split())
-    name = type(error).__name__
-    return (f"{name}: {text}" if text else name)[:300]

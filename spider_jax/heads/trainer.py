@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
+from spider_jax.heads.blocks import BLOCK_BYTES
 from spider_jax.heads.files import head_path, load_head, save_head
 from spider_jax.heads.measures import TASK_MEASURES, is_share, standard_error
+from spider_jax.heads.targets import make_targets
 from spider_jax.heads.training import (
-    BLOCK_BYTES,
     HeadConfig,
     HeadState,
     Params,
     init_head,
-    make_targets,
     outputs_on,
     train_epoch,
 )

@@ -1,7 +1,6 @@
 """Heads on frozen features: all models of one width trained at once under vmap, an epoch a call."""
 
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -14,10 +13,10 @@ from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
+from spider_jax.heads.blocks import blocks, column_scaling
+from spider_jax.heads.targets import Targets
 
 HIGHEST = jax.lax.Precision.HIGHEST
-BLOCK_BYTES = 1 << 24  # of one model's rows in memory
-TINY = 1e-30  # a deviation by which float32 can still be divided
 Params = dict[str, Any]
 
 
@@ -55,37 +54,6 @@ class HeadState(NamedTuple):
     standard_error: tuple[float, ...] = ()
 
 
-class Targets(NamedTuple):
-    """What heads are trained to give: Y [N, K] for the loss of this kind of task, and how outputs
-    become predictions (`shift` and `unit` put standardised numbers back)."""
-
-    kind: str
-    values: NDArray[np.float32]
-    shift: NDArray[np.float32]
-    unit: NDArray[np.float32]
-
-    def predictions(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
-        """[n] classes, [n, K] labels, or [n, K] numbers, of outputs [n, K]."""
-        if self.kind == "classification":
-            return outputs.argmax(1)
-        return outputs > 0 if self.kind == "multi-label" else outputs * self.unit + self.shift
-
-
-def make_targets(kind: str, labels: NDArray[Any], train: NDArray[np.int64]) -> Targets:
-    """One-hot classes, 0/1 labels, or numbers standardised by the training rows."""
-    if kind == "classification":
-        values = np.eye(int(labels.max()) + 1, dtype=np.float32)[labels]
-    else:
-        values = labels.reshape(len(labels), -1).astype(np.float32)
-    shift, unit = np.zeros((2, values.shape[1]), np.float32)
-    unit += 1
-    if kind == "regression":
-        shift, deviation = values[train].mean(0), values[train].std(0)
-        unit = np.where(deviation > 0, deviation, 1).astype(np.float32)
-        values = (values - shift) / unit
-    return Targets(kind, values, shift, unit)
-
-
 # ---- one head --------------------------------------------------------------------------------
 
 
@@ -108,30 +76,6 @@ def init_head(
 def optimizer(config: HeadConfig) -> optax.GradientTransformation:
     """AdamW."""
     return optax.adamw(config.learning_rate, weight_decay=config.weight_decay)
-
-
-def column_scaling(
-    features: Any, train: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and deviation [D] of some rows, 1 for a constant column; one pass over blocks."""
-    total = np.zeros((2, features.shape[1]))
-    first: Any = np.asarray(features[train[0]], np.float64)  # keeps the squares small
-    for rows in blocks(train, features.shape[1]):
-        block = np.asarray(features[rows], np.float64) - first
-        total += block.sum(0), (block**2).sum(0)
-    mean, square = total / len(train)
-    deviation = np.sqrt(np.maximum(square - mean**2, 0))
-    mean = mean + first
-    # a constant column stays 0; how small a deviation may be is a matter of the column's own size
-    scale = np.where(deviation > np.maximum(1e-6 * np.abs(mean), TINY), deviation, 1)
-    return mean.astype(np.float32), scale.astype(np.float32)
-
-
-def blocks(rows: NDArray[np.int64], width: int, multiple: int = 1) -> Iterator[NDArray[np.int64]]:
-    """Runs of rows whose features fill a block of memory, in each a multiple of so many."""
-    step = multiple * max(1, BLOCK_BYTES // (4 * width * multiple))
-    for start in range(0, len(rows), step):
-        yield rows[start : start + step]
 
 
 def outputs_of(params: Params, X: Float[Array, "n D"]) -> Float[Array, "n K"]:

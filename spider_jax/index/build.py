@@ -24,7 +24,7 @@ from spider_jax.spider.folding import (
     fold_shared,
 )
 from spider_jax.spider.spider import Spider
-from spider_jax.storage.files import read_json, refuse_foreign_folder, write_json
+from spider_jax.storage.files import checked_names, read_json, refuse_foreign_folder, write_json
 
 
 def make_folder(folder: Path) -> None:
@@ -116,17 +116,6 @@ def _shared_fingerprint(spider: Spider) -> str:
     for array in (scaling.mean, scaling.matrix, *shared.arrays().values(), *memory):
         digest.update(repr(np.shape(array)).encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
-
-
-def checked_names(models: Sequence[str]) -> Sequence[str]:
-    """Model names as they are.
-
-    Raises:
-        InputError: one string, which would be taken for a list of letters.
-    """
-    if isinstance(models, str):
-        raise InputError(f"models must be a list of names, got the string {models!r}")
-    return models
 
 
 def models_to_append(

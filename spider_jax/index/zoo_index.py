@@ -12,13 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spider_jax.errors import InputError
 from spider_jax.index import files
-from spider_jax.index.build import (
-    append_blocks,
-    build_index,
-    checked_names,
-    make_folder,
-    models_to_append,
-)
+from spider_jax.index.build import append_blocks, build_index, make_folder, models_to_append
 from spider_jax.index.files import Block, IndexDescription
 from spider_jax.index.search import TaskBlock, stream_top_k
 from spider_jax.ranking.ranking import Ranking, note_of_guesses
@@ -27,8 +21,10 @@ from spider_jax.spider.folding import Shared, check_precision
 from spider_jax.spider.scoring import remembered
 from spider_jax.spider.spider import Spider
 from spider_jax.spider.task_memory import Recall
+from spider_jax.storage.files import checked_names
+from spider_jax.tasks.padding import class_buckets, pad_tokens
 from spider_jax.tasks.scaling import Scaling, apply_scaling
-from spider_jax.tasks.tokens import check_tokens, checked_deviations, class_buckets, pad_tokens
+from spider_jax.tasks.tokens import check_tokens, checked_deviations
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,84 +1,22 @@
 """Training-free transferability metrics: one table, one signature, larger is always better."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
-from spider_jax.metrics.methods.gbc import gbc, gbc_of
-from spider_jax.metrics.methods.h_score import (
-    h_score,
-    h_score_of,
-    h_score_shrunk,
-    h_score_shrunk_of,
-)
-from spider_jax.metrics.methods.knn import knn, knn_of
+from spider_jax.metrics.methods.gbc import gbc
+from spider_jax.metrics.methods.h_score import h_score, h_score_shrunk
+from spider_jax.metrics.methods.knn import knn
 from spider_jax.metrics.methods.leep import leep
-from spider_jax.metrics.methods.lfc import lfc, lfc_of
+from spider_jax.metrics.methods.lfc import lfc
 from spider_jax.metrics.methods.linear_probe import linear_probe
-from spider_jax.metrics.methods.logme import LogMEFit, fit_logme, logme, logme_of
-from spider_jax.metrics.methods.n_leep import n_leep, n_leep_of
+from spider_jax.metrics.methods.logme import LogMEFit, fit_logme, logme
+from spider_jax.metrics.methods.n_leep import n_leep
 from spider_jax.metrics.methods.nce import nce
-from spider_jax.metrics.methods.ncti import combine_ncti, ncti_parts, ncti_parts_of
+from spider_jax.metrics.methods.ncti import combine_ncti, ncti_parts
 from spider_jax.metrics.methods.otce import otce
-from spider_jax.metrics.methods.pactran_dirichlet import pactran_dirichlet
-from spider_jax.metrics.methods.pactran_gamma import pactran_gamma
-from spider_jax.metrics.methods.pactran_gauss import pactran_gauss, pactran_gauss_of
-from spider_jax.metrics.methods.parc import parc, parc_of
-from spider_jax.metrics.methods.ridge import ridge, ridge_of
-from spider_jax.metrics.methods.sfda import sfda, sfda_of
-from spider_jax.metrics.methods.transrate import transrate, transrate_of
-
-CLASSES = ("classification",)
-ANY_LABELS = ("classification", "regression", "multi-label")
-
-
-class Metric(NamedTuple):
-    """A metric, what it reads, and how a zoo's scores are made of it.
-
-    score: `score(features, labels)` where needs is "features", else
-        `score(probabilities=..., labels=...)`.
-    shared: the same from `Statistics`, so that one pass over the features serves many metrics.
-    probe: an accuracy of a classifier on the same features: a ceiling of the comparison, not a
-        competitor in it.
-    standardize: the option of that name is on unless told; off where features are standardised.
-    kinds: of the tasks that it can score.
-    combine: where a model alone has only parts [P], what makes scores [M] of the zoo's [M, P].
-    version: raised when the number changes, so that no cached score outlives it.
-    """
-
-    score: Callable[..., Any]
-    needs: str
-    shared: Callable[..., Any] | None = None
-    probe: bool = False
-    standardize: bool = False
-    kinds: tuple[str, ...] = CLASSES
-    combine: Callable[..., Any] | None = None
-    version: int = 1
-
-
-METRICS: dict[str, Metric] = {
-    "logme": Metric(logme, "features", logme_of, kinds=ANY_LABELS),
-    "knn": Metric(knn, "features", knn_of),
-    "h_score": Metric(h_score, "features", h_score_of),
-    "h_score_shrunk": Metric(h_score_shrunk, "features", h_score_shrunk_of),
-    "n_leep": Metric(n_leep, "features", n_leep_of),
-    "parc": Metric(parc, "features", parc_of),
-    "gbc": Metric(gbc, "features", gbc_of),
-    "transrate": Metric(transrate, "features", transrate_of),
-    "sfda": Metric(sfda, "features", sfda_of),
-    "lfc": Metric(lfc, "features", lfc_of),
-    "pactran_gauss": Metric(pactran_gauss, "features", pactran_gauss_of, version=3),
-    "ncti": Metric(ncti_parts, "features", ncti_parts_of, combine=combine_ncti),
-    "nce": Metric(nce, "probabilities"),
-    "leep": Metric(leep, "probabilities"),
-    "pactran_dirichlet": Metric(pactran_dirichlet, "probabilities"),
-    "pactran_gamma": Metric(pactran_gamma, "probabilities"),
-    "ridge": Metric(ridge, "features", ridge_of, probe=True, standardize=True),
-    "linear_probe": Metric(linear_probe, "features", probe=True),
-}
-# One eigendecomposition, one Cholesky factor, one product of all rows: what is worth its cost.
-DEFAULT_METRICS = ("logme", "knn", "h_score_shrunk", "nce", "leep")
-# Functions of this package that no zoo on disk can feed.
-NOT_IN_A_ZOO = {"otce": "it needs the source's own features and labels: call it as a function"}
+from spider_jax.metrics.methods.pactran import pactran_dirichlet, pactran_gamma, pactran_gauss
+from spider_jax.metrics.methods.parc import parc
+from spider_jax.metrics.methods.ridge import ridge
+from spider_jax.metrics.methods.sfda import sfda
+from spider_jax.metrics.methods.transrate import transrate
+from spider_jax.metrics.table import DEFAULT_METRICS, METRICS, Metric
 
 __all__ = [
     "DEFAULT_METRICS",

@@ -5,8 +5,7 @@ the known models there (`yardstick`). That is its column in the memory; its toke
 spider that looks at models, its projection P) is fitted to these orders, all else frozen.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -14,25 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.index.build import checked_names
 from spider_jax.onboarding.cold_start import guess
 from spider_jax.onboarding.edit import joined, told
 from spider_jax.onboarding.fit_tokens import Exercise, fit_tokens
-from spider_jax.onboarding.placement import Yardstick, standing
-from spider_jax.spider.own_attention import OwnMaps
+from spider_jax.onboarding.placement import standing
+from spider_jax.onboarding.training_tasks import Course, _need_yardstick, recall_course
+from spider_jax.ranking.aggregate import z_scores
+from spider_jax.spider.own_maps import OwnMaps
 from spider_jax.spider.spider import Spider
+from spider_jax.spider.state import Yardstick
 from spider_jax.spider.task_memory import recall_rows
 from spider_jax.spider.task_ridge import describe, design
-from spider_jax.storage.files import name_to_component
-from spider_jax.storage.toml_page import read_config
-from spider_jax.tasks.moments import digest_of
+from spider_jax.storage.files import checked_names
 from spider_jax.tasks.scaling import apply_scaling
-from spider_jax.tasks.tokens import MetaTask
-from spider_jax.training.config import TrainConfig
+from spider_jax.training.config import TrainConfig, read_config
+from spider_jax.training.holdout import leave_datasets_out
 from spider_jax.training.own_features import OwnFeatures, own_features
+from spider_jax.training.targets import target_orders
 from spider_jax.training.teachers import teach
-from spider_jax.training.train_spider import leave_datasets_out
-from spider_jax.training.training_set import SAMPLERS, target_orders, tokens_of_tasks, z_scores
 from spider_jax.zoo.store import FeatureStore, Problem
 
 FITTED, GUESSED = "fitted to its metrics", "guessed"
@@ -44,15 +42,6 @@ class Added(NamedTuple):
     spider: Spider
     models: tuple[str, ...]
     problems: tuple[Problem, ...]
-
-
-class Course(NamedTuple):
-    """The meta-tasks of a training, again: what the extractor shows of them."""
-
-    meta: list[MetaTask]
-    tokens: NDArray[np.float32]
-    mask: NDArray[np.bool_]
-    deviations: NDArray[np.float32]
 
 
 def add(
@@ -106,52 +95,6 @@ def add(
     return Added(result, found, tuple(problems))
 
 
-def remove(spider: Spider, models: Sequence[str]) -> Spider:
-    """The spider without some models.
-
-    Raises:
-        InputError: a model that it does not know, or fewer than two left.
-    """
-    gone = _known(spider, models)
-    kept = [i for i, name in enumerate(spider.models) if name not in gone]
-    if len(kept) < 2:
-        raise InputError(f"at least two models must stay, {len(kept)} would: remove fewer")
-    about = spider.description
-    names = tuple(about.models[i] for i in kept)
-    added = {m: how for m, how in about.training.get("added", {}).items() if m not in gone}
-    training = dict(about.training) | {"added": added}
-    widths = {name: width for name, width in about.widths.items() if name not in gone}
-    memory, own, yard = spider.memory, spider.own, spider.yardstick
-    return replace(
-        spider,
-        description=replace(about, models=names, widths=widths, training=training),
-        weights=spider.weights._replace(theta=spider.weights.theta[:, jnp.array(kept)]),
-        memory=None if memory is None else memory._replace(targets=memory.targets[:, kept]),
-        own=None if own is None else own.take(kept),
-        yardstick=None if yard is None else yard.take(kept),
-    )
-
-
-def rename(spider: Spider, names: Mapping[str, str]) -> Spider:
-    """The spider with other names for some models, {old: new}.
-
-    Raises:
-        InputError: an old name that it does not know, or a new one that is taken or no name.
-    """
-    _known(spider, tuple(names))
-    for name in names.values():
-        name_to_component(name)  # refuses what no model of a zoo is called
-    about = spider.description
-    new = tuple(names.get(name, name) for name in about.models)
-    if len(set(new)) < len(new):
-        twice = next(name for i, name in enumerate(new) if name in new[:i])
-        raise InputError(f"two models would be named {twice!r}: choose another name")
-    widths = {names.get(name, name): width for name, width in about.widths.items()}
-    added = {names.get(n, n): how for n, how in about.training.get("added", {}).items()}
-    training = dict(about.training) | {"added": added}
-    return replace(spider, description=replace(about, models=new, widths=widths, training=training))
-
-
 # ---- who is added ----------------------------------------------------------------------------
 
 
@@ -201,56 +144,7 @@ def _readable(
     return able, problems
 
 
-def _known(spider: Spider, models: Sequence[str]) -> set[str]:
-    """The models, all of which the spider knows."""
-    there = set(spider.models)
-    for model in checked_names(models):
-        if model not in there:
-            raise InputError(f"the spider knows no model {model!r}")
-    return set(models)
-
-
 # ---- what is known of them -------------------------------------------------------------------
-
-
-def _need_yardstick(spider: Spider) -> None:
-    if spider.yardstick is None or len(spider.yardstick.measured()) < 2:
-        raise InputError(
-            "the spider keeps no yardstick for new models (it comes from elsewhere or from an "
-            "older version, or too few of the models that it was trained with are left): train it "
-            "again, or add models cold"
-        )
-
-
-def recall_course(spider: Spider, zoo: FeatureStore) -> Course:
-    """The meta-tasks that the spider was trained on, drawn again.
-
-    Raises:
-        InputError: no yardstick, another extractor, or labels that have changed.
-    """
-    _need_yardstick(spider)
-    about = spider.description
-    extractor, width = str(about.extractor["name"]), int(about.extractor["width"])
-    if zoo.extractor not in (None, extractor):
-        raise InputError(
-            f"{zoo.folder} has extractor {zoo.extractor!r}, the spider needs {extractor!r}"
-        )
-    if zoo.width(extractor) != width:
-        raise InputError(
-            f"features of the extractor {extractor!r} must be {width} wide as in training, got "
-            f"{zoo.width(extractor)} in {zoo.folder}"
-        )
-    config, datasets = read_config(about.training["config"]), about.training["datasets"]
-    labels = {name: zoo.training_labels(name) for name in datasets}
-    meta = SAMPLERS[config.targets](labels, config.tasks, config.seed)
-    if digest_of(meta) != about.training["meta_tasks"]:
-        raise InputError(
-            f"labels of the source datasets in {zoo.folder} are not those of the training: new "
-            "models cannot be compared with the known ones there"
-        )
-    everything = np.arange(len(meta))
-    seen = tokens_of_tasks(zoo, extractor, meta, everything, config.tasks.max_classes)
-    return Course(meta, *seen)
 
 
 def measure(

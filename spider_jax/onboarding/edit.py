@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from spider_jax.onboarding.placement import Yardstick
-from spider_jax.spider.attention import Weights
-from spider_jax.spider.own_attention import OwnMaps
+from spider_jax.errors import InputError
+from spider_jax.spider.own_maps import OwnMaps
 from spider_jax.spider.spider import Spider
+from spider_jax.spider.state import Yardstick
+from spider_jax.spider.weights import Weights
+from spider_jax.storage.files import checked_names, name_to_component
 
 
 def joined(
@@ -64,3 +66,58 @@ def told(spider: Spider, how: Mapping[str, str]) -> Spider:
     training = dict(spider.description.training)
     training["added"] = {**training.get("added", {}), **how}
     return replace(spider, description=replace(spider.description, training=training))
+
+
+def remove(spider: Spider, models: Sequence[str]) -> Spider:
+    """The spider without some models.
+
+    Raises:
+        InputError: a model that it does not know, or fewer than two left.
+    """
+    gone = _known(spider, models)
+    kept = [i for i, name in enumerate(spider.models) if name not in gone]
+    if len(kept) < 2:
+        raise InputError(f"at least two models must stay, {len(kept)} would: remove fewer")
+    about = spider.description
+    names = tuple(about.models[i] for i in kept)
+    added = {m: how for m, how in about.training.get("added", {}).items() if m not in gone}
+    training = dict(about.training) | {"added": added}
+    widths = {name: width for name, width in about.widths.items() if name not in gone}
+    memory, own, yard = spider.memory, spider.own, spider.yardstick
+    return replace(
+        spider,
+        description=replace(about, models=names, widths=widths, training=training),
+        weights=spider.weights._replace(theta=spider.weights.theta[:, jnp.array(kept)]),
+        memory=None if memory is None else memory._replace(targets=memory.targets[:, kept]),
+        own=None if own is None else own.take(kept),
+        yardstick=None if yard is None else yard.take(kept),
+    )
+
+
+def rename(spider: Spider, names: Mapping[str, str]) -> Spider:
+    """The spider with other names for some models, {old: new}.
+
+    Raises:
+        InputError: an old name that it does not know, or a new one that is taken or no name.
+    """
+    _known(spider, tuple(names))
+    for name in names.values():
+        name_to_component(name)  # refuses what no model of a zoo is called
+    about = spider.description
+    new = tuple(names.get(name, name) for name in about.models)
+    if len(set(new)) < len(new):
+        twice = next(name for i, name in enumerate(new) if name in new[:i])
+        raise InputError(f"two models would be named {twice!r}: choose another name")
+    widths = {names.get(name, name): width for name, width in about.widths.items()}
+    added = {names.get(n, n): how for n, how in about.training.get("added", {}).items()}
+    training = dict(about.training) | {"added": added}
+    return replace(spider, description=replace(about, models=new, widths=widths, training=training))
+
+
+def _known(spider: Spider, models: Sequence[str]) -> set[str]:
+    """The models, all of which the spider knows."""
+    there = set(spider.models)
+    for model in checked_names(models):
+        if model not in there:
+            raise InputError(f"the spider knows no model {model!r}")
+    return set(models)

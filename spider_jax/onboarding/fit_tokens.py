@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from spider_jax.ranking.losses import plackett_luce_loss
 from spider_jax.runtime.progress import row_bar
-from spider_jax.spider.attention import OwnTokens, Weights, score_tasks, score_with_own
+from spider_jax.spider.attention import score_tasks, score_with_own
+from spider_jax.spider.weights import OwnTokens, Weights
 from spider_jax.tasks.scaling import Scaling
 from spider_jax.training.own_features import OwnFeatures
 

@@ -154,3 +154,10 @@ def _mean_of_known(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDA
     mean = np.full(total.shape, np.nan)
     np.divide(total, count, out=mean, where=count > 0)
     return mean
+
+
+def z_scores(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Less their mean, over their deviation, along the last axis; constant ones become 0."""
+    values = np.asarray(values, np.float64)
+    sd = values.std(-1, keepdims=True)
+    return (values - values.mean(-1, keepdims=True)) / np.where(sd > 0, sd, 1.0)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.metrics import METRICS
+from spider_jax.metrics.table import METRICS
 from spider_jax.records.clusters import cluster_models, model_distances
 from spider_jax.records.performance import Performance
 from spider_jax.runtime.progress import progress

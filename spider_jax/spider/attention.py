@@ -12,54 +12,19 @@ x_j = P_m nu_j + p_m. `scoring` and `rerank` hold the same sums for ranking, fol
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from spider_jax.spider.weights import OwnTokens, Weights
+
 HIGHEST = jax.lax.Precision.HIGHEST
 LAYER_NORM_EPSILON = 1e-5
 PAIR_ELEMENTS = 1 << 19  # tasks x models x d of one chunk: 2 MB of float32 an array, in cache
-PER_MODEL = ("theta", "own_project", "own_bias")  # of Weights: rows of models, the rest is shared
 
 Map = Callable[[Array], Array]
 Regularize = Callable[[Float[Array, "T m d"], Int[Array, "..."]], Float[Array, "T m d"]]
-
-
-class Weights(NamedTuple):
-    """Parameters of the spider. x @ matrix everywhere; [in, out].
-
-    own_project, own_bias: of every model's own class centres; None where there are none.
-    """
-
-    theta: Float[Array, "M d"]
-    project: Float[Array, "D d"]
-    project_bias: Float[Array, " d"]
-    query: Float[Array, "d d"]
-    key: Float[Array, "d d"]
-    value: Float[Array, "d d"]
-    output: Float[Array, "d d"]
-    output_bias: Float[Array, " d"]
-    norm_scale: Float[Array, " d"]
-    norm_bias: Float[Array, " d"]
-    head_norm_scale: Float[Array, " d"]
-    head_norm_bias: Float[Array, " d"]
-    head: Float[Array, " d"]
-    head_bias: Float[Array, ""]
-    own_project: Float[Array, "M p d"] | None = None
-    own_bias: Float[Array, "M d"] | None = None
-
-    def arrays(self) -> dict[str, Array]:
-        """The parameters that there are, by name."""
-        return {name: array for name, array in self._asdict().items() if array is not None}
-
-
-class OwnTokens(NamedTuple):
-    """Models' own class centres on tasks: tokens [T, k, C, p] scaled, of the models [T, k]."""
-
-    tokens: Float[Array, "T k C p"]
-    models: Int[Array, "T k"]
 
 
 def score_tasks(

@@ -6,10 +6,7 @@ spider/
   arrays/          weights and scaling, written by orbax
 """
 
-import contextlib
-import logging
 import math
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from spider_jax.errors import InputError
-from spider_jax.onboarding.placement import Yardstick
-from spider_jax.spider.attention import Weights
-from spider_jax.spider.own_attention import OwnMaps
-from spider_jax.spider.spider import Description, Spider
+from spider_jax.spider.own_maps import OwnMaps
+from spider_jax.spider.spider import Spider
+from spider_jax.spider.state import Description, Yardstick
 from spider_jax.spider.task_memory import Memory, Recall
 from spider_jax.spider.task_ridge import TaskRidge
+from spider_jax.spider.weights import Weights
 from spider_jax.storage.files import (
     atomic_folder,
     damaged_file,
@@ -33,6 +30,7 @@ from spider_jax.storage.files import (
     refuse_foreign_folder,
     write_json,
 )
+from spider_jax.storage.orbax import _checkpointer, quiet
 from spider_jax.tasks.scaling import Scaling
 
 DESCRIPTION, CHECKSUMS, ARRAYS = "spider.json", "checksums.json", "arrays"
@@ -201,27 +199,3 @@ def _restore(folder: Path, shapes: dict[str, Any]) -> dict[str, Any]:
     if found != shapes:
         raise InputError(f"{folder} does not fit the sizes in {DESCRIPTION}: copy the spider again")
     return arrays
-
-
-def _checkpointer() -> Any:
-    """Of this process alone: orbax would wait until all processes write."""
-    import orbax.checkpoint as ocp
-
-    me = jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(
-        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
-    )
-    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
-    return ocp.Checkpointer(handler, multiprocessing_options=alone)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Orbax logs every save and restore through absl at INFO and WARNING: not our user's news."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
 from spider_jax.runtime.threads import one_core
-from spider_jax.spider.attention import Weights
 from spider_jax.spider.task_memory import Memory, Recall
+from spider_jax.spider.weights import Weights
 
 # Rows of a chunk at most: small zoos are padded to it, large ones pay a call for each.
 CHUNK = {"many": 512, "few": 24}

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.spider.attention import Weights
-from spider_jax.spider.own_attention import OwnMaps
+from spider_jax.spider.own_maps import OwnMaps
+from spider_jax.spider.weights import Weights
 
 log = logging.getLogger("spider_jax")
 

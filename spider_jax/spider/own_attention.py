@@ -11,8 +11,7 @@ A model costs 2 d D_m operations to fold P_m^T key_m, 4 h D_m for its logits and
 2 d D_m + 2 d^2 for P_m and W_o W_v once, whatever the classes of the first pass and the models.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,71 +20,12 @@ from jaxtyping import Array, Bool, Float
 from numpy.typing import NDArray
 
 from spider_jax.spider.folding import Checkpoint, ModelRows, RowMaps, Shared, fold_rows, padded
+from spider_jax.spider.own_maps import OwnMap
 from spider_jax.spider.scoring import Attention, attend, read_out, task_side
+from spider_jax.tasks.padding import class_bucket, pad_tokens
 from spider_jax.tasks.scaling import Scaling, apply_scaling
-from spider_jax.tasks.tokens import class_bucket, pad_tokens
 
 ROWS = 8  # models whose first pass is computed again in one call
-
-
-class OwnMaps(NamedTuple):
-    """P_m of all models, in two factors: raw own features -> q -> d; the models' rows end to end.
-
-    starts: int64 [M + 1], rows of model m are starts[m]..starts[m + 1]; a model without any has no
-    own tokens. mean [R], matrix [R, q]: R the sum of all widths. project [E, M, q, d], bias
-    [E, M, d]: of every member.
-    """
-
-    starts: NDArray[np.int64]
-    mean: NDArray[np.float32]
-    matrix: NDArray[np.float32]
-    project: NDArray[np.float32]
-    bias: NDArray[np.float32]
-
-    def width(self, model: int) -> int:
-        """Width D_m of the model's own features; 0 where it has no own tokens."""
-        return int(self.starts[model + 1] - self.starts[model])
-
-    @staticmethod
-    def join(
-        scalings: Sequence[Scaling], project: NDArray[np.float32], bias: NDArray[np.float32]
-    ) -> "OwnMaps":
-        """From the scalings of M models and what was learned, [E, M, q, d] and [E, M, d]."""
-        starts = np.cumsum([0, *(len(scaling.mean) for scaling in scalings)])
-        mean = np.concatenate([scaling.mean for scaling in scalings])
-        matrix = np.concatenate([scaling.matrix for scaling in scalings])
-        return OwnMaps(starts, mean, matrix, project, bias)
-
-    def take(self, models: Sequence[int]) -> "OwnMaps":
-        """Of some of the models."""
-        rows = [np.arange(self.starts[m], self.starts[m + 1]) for m in models]
-        some = np.concatenate([*rows, np.zeros(0, np.int64)]).astype(np.int64)
-        starts = np.cumsum([0, *map(len, rows)])
-        own = self.project[:, list(models)], self.bias[:, list(models)]
-        return OwnMaps(starts, self.mean[some], self.matrix[some], *own)
-
-    def joined(self, more: "OwnMaps") -> "OwnMaps":
-        """With those of more models behind them."""
-        starts = np.concatenate([self.starts, self.starts[-1] + more.starts[1:]])
-        rows = [np.concatenate(pair) for pair in zip(self[1:3], more[1:3], strict=True)]
-        own = [np.concatenate(pair, axis=1) for pair in zip(self[3:], more[3:], strict=True)]
-        return OwnMaps(starts, *rows, *own)
-
-    def of(self, model: int) -> "OwnMap":
-        """The maps of one model."""
-        rows = slice(self.starts[model], self.starts[model + 1])
-        return OwnMap(
-            self.mean[rows], self.matrix[rows], self.project[:, model], self.bias[:, model]
-        )
-
-
-class OwnMap(NamedTuple):
-    """Of one model: mean [D_m], matrix [D_m, q], project [E, q, d], bias [E, d]."""
-
-    mean: NDArray[np.float32]
-    matrix: NDArray[np.float32]
-    project: NDArray[np.float32]
-    bias: NDArray[np.float32]
 
 
 def first_pass(

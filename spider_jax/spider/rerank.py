@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.metrics import METRICS
+from spider_jax.metrics.table import METRICS
 from spider_jax.ranking.aggregate import mean_z
 from spider_jax.ranking.ranking import Ranking
 from spider_jax.spider.own_attention import first_pass, general_score, score_again

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -10,112 +10,22 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jaxtyping import Array
 from numpy.typing import ArrayLike, NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.onboarding.placement import Yardstick
 from spider_jax.ranking.ranking import Ranking, note_of_guesses
-from spider_jax.spider.attention import LAYER_NORM_EPSILON, Weights
 from spider_jax.spider.folding import Checkpoint, check_form, check_precision, fold_checkpoint
-from spider_jax.spider.own_attention import OwnMaps
+from spider_jax.spider.own_maps import OwnMaps
 from spider_jax.spider.scoring import score_pairs
+from spider_jax.spider.state import Description, Yardstick
 from spider_jax.spider.task_memory import Memory
+from spider_jax.spider.weights import Weights
+from spider_jax.tasks.padding import class_buckets, pad_tokens
 from spider_jax.tasks.scaling import Scaling
-from spider_jax.tasks.tokens import (
-    check_tokens,
-    checked_deviations,
-    class_buckets,
-    pad_tokens,
-    zoo_deviations,
-    zoo_tokens,
-)
+from spider_jax.tasks.tokens import check_tokens, checked_deviations, zoo_deviations, zoo_tokens
 from spider_jax.zoo.store import FeatureStore
 
-ATTENTION_OUTPUT_SCALE = 0.3
 CENTRES_ONLY = "ranked from class centres alone: give task_deviations for a better order"
-
-
-class SpiderNet(nnx.Module):
-    """Parameters of one spider: a token theta_m per model and the weights that all models share.
-
-    As published but for the start of W_o, a third of Xavier-normal [measured]: training begins near
-    an order that ignores the task and learns first what tasks agree on.
-
-    Args:
-        models: M. token_width: width of a scaled task token. width: d. rngs: of the start.
-        own_width: width of scaled tokens of a model's own features, 0 for none.
-    """
-
-    def __init__(
-        self, models: int, token_width: int, width: int, rngs: nnx.Rngs, own_width: int = 0
-    ) -> None:
-        square = nnx.initializers.normal((1 / width) ** 0.5)
-        start = nnx.initializers.normal(ATTENTION_OUTPUT_SCALE * (1 / width) ** 0.5)
-        self.theta = nnx.Param(jax.random.normal(rngs.params(), (models, width)))
-        self.project = nnx.Linear(token_width, width, rngs=rngs)
-        self.query = nnx.Linear(width, width, use_bias=False, kernel_init=square, rngs=rngs)
-        self.key = nnx.Linear(width, width, use_bias=False, kernel_init=square, rngs=rngs)
-        self.value = nnx.Linear(width, width, use_bias=False, kernel_init=square, rngs=rngs)
-        self.output = nnx.Linear(width, width, kernel_init=start, rngs=rngs)
-        self.norm = nnx.LayerNorm(width, epsilon=LAYER_NORM_EPSILON, rngs=rngs)
-        self.head_norm = nnx.LayerNorm(width, epsilon=LAYER_NORM_EPSILON, rngs=rngs)
-        self.head = nnx.Linear(width, 1, rngs=rngs)
-        self.own_project, self.own_bias = nnx.data(None), nnx.data(None)
-        if own_width:
-            own = jax.random.normal(rngs.params(), (models, own_width, width))
-            self.own_project = nnx.Param(own * (1 / own_width) ** 0.5)
-            self.own_bias = nnx.Param(jnp.zeros((models, width)))
-
-    def weights(self) -> Weights:
-        """The parameters under the names of the algebra."""
-        return Weights(
-            theta=self.theta[...],
-            project=self.project.kernel[...],
-            project_bias=_of(self.project.bias),
-            query=self.query.kernel[...],
-            key=self.key.kernel[...],
-            value=self.value.kernel[...],
-            output=self.output.kernel[...],
-            output_bias=_of(self.output.bias),
-            norm_scale=_of(self.norm.scale),
-            norm_bias=_of(self.norm.bias),
-            head_norm_scale=_of(self.head_norm.scale),
-            head_norm_bias=_of(self.head_norm.bias),
-            head=self.head.kernel[...][:, 0],
-            head_bias=_of(self.head.bias)[0],
-            own_project=None if self.own_project is None else _of(self.own_project),
-            own_bias=None if self.own_bias is None else _of(self.own_bias),
-        )
-
-
-def _of(parameter: nnx.Param[Array] | None) -> Array:
-    assert parameter is not None  # every layer above that is read so has this parameter
-    return parameter[...]
-
-
-@dataclass(frozen=True)
-class Description:
-    """Everything of a spider but its numbers: what stands in its JSON.
-
-    models: names [M], the order of the tokens. widths: feature width by model. extractor: name and
-    width. width: d. members: spiders in the ensemble. resolution: score difference from which the
-    order of two models held for 4 of 5 pairs on held-out source tasks. precision, form: of its
-    scores, see `folding`; they stay with it. training: what it was trained on and how, as plain
-    JSON values.
-    """
-
-    models: tuple[str, ...]
-    widths: Mapping[str, int]
-    extractor: Mapping[str, Any]
-    width: int
-    members: int
-    token_width: int
-    resolution: float
-    precision: str = "float32"
-    form: str = "many"
-    training: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

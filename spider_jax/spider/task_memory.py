@@ -19,7 +19,7 @@ from spider_jax.spider.task_ridge import (
     fit_task_ridge,
     predict_held_out,
 )
-from spider_jax.tasks.tokens import MetaTask
+from spider_jax.tasks.sampling import MetaTask
 
 
 class Recall(NamedTuple):

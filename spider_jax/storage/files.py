@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
@@ -237,3 +237,14 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
             "upgrade spider_jax"
         )
     return content
+
+
+def checked_names(models: Sequence[str]) -> Sequence[str]:
+    """Model names as they are.
+
+    Raises:
+        InputError: one string, which would be taken for a list of letters.
+    """
+    if isinstance(models, str):
+        raise InputError(f"models must be a list of names, got the string {models!r}")
+    return models

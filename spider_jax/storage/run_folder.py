@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.spider.checkpoint import quiet
 from spider_jax.storage.files import (
     damaged_file,
     digests,
@@ -34,6 +33,7 @@ from spider_jax.storage.files import (
     write_json,
     write_text,
 )
+from spider_jax.storage.orbax import quiet
 
 log = logging.getLogger("spider_jax")
 

@@ -2,58 +2,12 @@
 
 import dataclasses
 import difflib
-import json
 import math
-import tomllib
 import typing
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from spider_jax.errors import InputError
-from spider_jax.tasks.tokens import TaskConfig
-from spider_jax.training.config import TrainConfig
-
-
-def load_config(path: str | Path) -> TrainConfig:
-    """Read a TrainConfig from a TOML file; keys that are not given keep their default.
-
-    Args:
-        path: the file; its table [tasks] holds the fields of TaskConfig.
-
-    Returns:
-        The configuration.
-
-    Raises:
-        InputError: no TOML file, an unknown key (the nearest is named), a value of another type or
-            out of range.
-    """
-    try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}") from None
-    tasks = content.pop("tasks", {})
-    if not isinstance(tasks, dict):
-        raise InputError(f"{path}: tasks must be a table, [tasks]")
-    fields = _fields(TrainConfig, content, str(path))
-    fields_of_tasks = _fields(TaskConfig, tasks, f"{path} [tasks]")
-    try:
-        return TrainConfig(**fields, tasks=TaskConfig(**fields_of_tasks))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-
-
-def read_config(content: Mapping[str, Any]) -> TrainConfig:
-    """The configuration in a spider's JSON; what it does not hold is the default.
-
-    Raises:
-        InputError: a value that cannot be.
-    """
-    plain = json.loads(json.dumps(content))
-    tasks = TaskConfig(**_fields(TaskConfig, plain.pop("tasks", {}), "spider.json, tasks"))
-    return TrainConfig(**_fields(TrainConfig, plain, "spider.json"), tasks=tasks)
 
 
 def _fields(kind: type, content: Mapping[str, Any], where: str) -> dict[str, Any]:

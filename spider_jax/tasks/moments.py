@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spider_jax.tasks.tokens import MetaTask
+from spider_jax.tasks.sampling import MetaTask
 from spider_jax.zoo.store import FeatureStore
 
 BLOCK_NUMBERS = 1 << 22  # of a block of rows: 32 MB in float64

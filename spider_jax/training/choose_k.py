@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.ranking.aggregate import mean_z
-from spider_jax.spider.attention import OwnTokens, Weights, score_tasks, score_with_own
+from spider_jax.spider.attention import score_tasks, score_with_own
 from spider_jax.spider.rerank import ATTENTION, EVIDENCE, in_front
-from spider_jax.training.loop import Learned, Lesson
+from spider_jax.spider.weights import OwnTokens, Weights
+from spider_jax.training.arrays import Lesson
+from spider_jax.training.loop import Learned
 
 MOST = 10
 Look = Callable[[NDArray[np.float64], NDArray[np.int64], tuple[int, int]], NDArray[np.float64]]

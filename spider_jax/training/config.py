@@ -1,13 +1,19 @@
 """How a spider is trained: every setting, its default and its range."""
 
+import json
 import math
+import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from spider_jax.errors import InputError
 from spider_jax.ranking.aggregate import AGGREGATES
 from spider_jax.ranking.losses import LOSSES
+from spider_jax.storage.toml_page import _fields
+from spider_jax.tasks.sampling import TaskConfig
 from spider_jax.tasks.scaling import KINDS
-from spider_jax.tasks.tokens import TaskConfig
 from spider_jax.training.teachers import TEACHERS
 
 AT_LEAST_1 = (
@@ -121,3 +127,44 @@ class TrainConfig:
         unknown = [name for name in self.teachers if name not in TEACHERS]
         if unknown or not self.teachers:
             raise InputError(f"teachers must be some of {tuple(TEACHERS)}, got {self.teachers}")
+
+
+def load_config(path: str | Path) -> TrainConfig:
+    """Read a TrainConfig from a TOML file; keys that are not given keep their default.
+
+    Args:
+        path: the file; its table [tasks] holds the fields of TaskConfig.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        InputError: no TOML file, an unknown key (the nearest is named), a value of another type or
+            out of range.
+    """
+    try:
+        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from None
+    tasks = content.pop("tasks", {})
+    if not isinstance(tasks, dict):
+        raise InputError(f"{path}: tasks must be a table, [tasks]")
+    fields = _fields(TrainConfig, content, str(path))
+    fields_of_tasks = _fields(TaskConfig, tasks, f"{path} [tasks]")
+    try:
+        return TrainConfig(**fields, tasks=TaskConfig(**fields_of_tasks))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def read_config(content: Mapping[str, Any]) -> TrainConfig:
+    """The configuration in a spider's JSON; what it does not hold is the default.
+
+    Raises:
+        InputError: a value that cannot be.
+    """
+    plain = json.loads(json.dumps(content))
+    tasks = TaskConfig(**_fields(TaskConfig, plain.pop("tasks", {}), "spider.json, tasks"))
+    return TrainConfig(**_fields(TrainConfig, plain, "spider.json"), tasks=tasks)

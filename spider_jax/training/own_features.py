@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from spider_jax.runtime.progress import progress
 from spider_jax.tasks.moments import BLOCK_NUMBERS, datasets_of, rows_of_files
+from spider_jax.tasks.sampling import MetaTask
 from spider_jax.tasks.scaling import Scaling, fit_scaling
-from spider_jax.tasks.tokens import MetaTask
 from spider_jax.zoo.store import FeatureStore
 
 log = logging.getLogger("spider_jax")

@@ -15,9 +15,10 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from spider_jax.errors import InputError
-from spider_jax.spider.attention import PER_MODEL, Weights
+from spider_jax.spider.weights import PER_MODEL, Weights
 from spider_jax.training.config import TrainConfig
-from spider_jax.training.step import Axes, Call, Lanes, Members, State, make_call
+from spider_jax.training.state import Axes, Lanes, Members, State
+from spider_jax.training.step import Call, make_call
 
 DATA, MODEL = "data", "model"
 WHOLE = PartitionSpec()

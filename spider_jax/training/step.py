@@ -7,76 +7,22 @@ the number of devices. All members of an ensemble step at once, under vmap.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, UInt32
+from jaxtyping import Array, Bool, Int, UInt32
 
 from spider_jax.ranking.losses import LOSSES
-from spider_jax.spider.attention import (
-    PER_MODEL,
-    OwnTokens,
-    Regularize,
-    Weights,
-    score_tasks,
-    score_with_own,
-)
+from spider_jax.spider.weights import PER_MODEL, Weights
 from spider_jax.training.config import TrainConfig
+from spider_jax.training.regularize import _draw_own, _noisy_scores
+from spider_jax.training.state import Axes, Lanes, Members, State, _Batch
 
 WARM_UP = 20
 LAST_RATE = 0.02  # of the first, as published: 2.5e-4 to 5e-6
 MATRICES = ("theta", "project", "query", "key", "value", "output", "head", "own_project")
-OF_BATCH = 1 << 30  # folded into a step's key for what is drawn once a batch; lanes are fewer
-
-
-class Lanes(NamedTuple):
-    """Training tasks dealt into B lanes of S places, as many lanes as there are tasks in a batch.
-
-    tokens [B, S, C, p], mask [B, S, C]: scaled. targets [B, S, M]. prior [B, S, E, M]: what the
-    score of every member begins with, or None. inside [B, S, E]: where a member may train. own: of
-    R models a task, tokens [B, S, R, C, q] and models [B, S, R], or None.
-    """
-
-    tokens: Float[Array, "B S C p"]
-    mask: Bool[Array, "B S C"]
-    targets: Float[Array, "B S M"]
-    prior: Float[Array, "B S E M"] | None
-    inside: Bool[Array, "B S E"]
-    own: OwnTokens | None = None
-
-
-class Members(NamedTuple):
-    """keys [E, 2]: data of each member's random key. rates [E]: learning rates."""
-
-    keys: UInt32[Array, "E 2"]
-    rates: Float[Array, " E"]
-
-
-class State(NamedTuple):
-    """What a step changes: weights and moments with a leading axis of members, steps done."""
-
-    weights: Weights
-    moments: Any
-    step: Int[Array, ""]
-
-
-class Axes(NamedTuple):
-    """Names of the device axes: over tasks, and over models (None where they are not split)."""
-
-    data: str
-    model: str | None
-
-
-class _Batch(NamedTuple):
-    tokens: Float[Array, "b C p"]
-    mask: Bool[Array, "b C"]
-    targets: Float[Array, "b M"]
-    prior: Float[Array, "b M"] | None
-    weight: Float[Array, " b"]
-    keys: Any
-    own: OwnTokens | None = None
 
 
 Call = Callable[[State, Lanes, Members, Array, Array, Array], tuple[State, Array]]
@@ -192,22 +138,6 @@ def _make_step(
     return step
 
 
-def _draw_own(
-    config: TrainConfig, own: OwnTokens, place: Array, slot: Array, noise: Array, lane: Array
-) -> OwnTokens:
-    """k models at random of every task, k the same for a batch and uniform in 0..k_max.
-
-    Places beyond k name no model: -1.
-    """
-    R, k_max = own.models.shape[2], config.k_max
-    k = jax.random.randint(jax.random.fold_in(noise, OF_BATCH), (), 0, k_max + 1)
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(noise, OF_BATCH + 1 + lane)
-    chosen = jax.vmap(lambda key: jax.random.permutation(key, R)[:k_max])(keys)
-    at = place[:, None], slot[:, None], chosen
-    models = jnp.where(jnp.arange(k_max)[None] < k, own.models[at], -1)
-    return OwnTokens(own.tokens[at], models)
-
-
 def _over_members(function: Callable[..., Any], given: tuple[Any, ...]) -> Any:
     """The function of every member, given arrays with a leading axis of members.
 
@@ -285,68 +215,6 @@ def _sum_gradient(
         start = jax.lax.axis_index(axes.model) * local.shape[1]
         slope = jax.lax.dynamic_slice_in_dim(slope, start, local.shape[1], axis=1)
     return loss, pull(slope)[0]
-
-
-def _noisy_scores(config: TrainConfig, axes: Axes, weights: Weights, batch: _Batch) -> Array:
-    """Scores with dropped classes, shifted tokens and dropout, against fitting the few sources.
-
-    Every draw hangs on the member, the step and the lane (and the model), never on the device.
-    """
-    keys = jax.vmap(lambda k: jax.random.split(k, 4))(batch.keys).T
-    drop_class, shift, drop_output, own_shift = keys
-    tokens, mask = batch.tokens, batch.mask
-    if config.token_dropout:
-        keep = 1 - config.token_dropout
-        kept = jax.vmap(lambda k: jax.random.bernoulli(k, keep, mask.shape[1:]))(drop_class)
-        mask = mask & kept
-    if config.token_noise:
-        width = tokens.shape[2:]
-        moved = jax.vmap(lambda k: jax.random.normal(k, width))(shift)
-        tokens = tokens + config.token_noise * moved[:, None]
-    M = len(weights.theta)
-    first = jax.lax.axis_index(axes.model) * M if axes.model else 0
-
-    def regularize(attended: Array, rows: Array) -> Array:
-        if not config.dropout:
-            return attended
-        keep, d = 1 - config.dropout, attended.shape[-1:]
-
-        def kept(key: Array, row: Array) -> Array:
-            return jax.random.bernoulli(jax.random.fold_in(key, row), keep, d)
-
-        of_task = jax.vmap(kept, (None, 0))
-        rows = jnp.broadcast_to(first + rows, attended.shape[:2])
-        return jnp.where(jax.vmap(of_task)(drop_output, rows), attended / keep, 0.0)
-
-    scores = score_tasks(weights, tokens, mask, regularize)
-    if batch.own is None:
-        return scores
-    here = batch.own._replace(models=batch.own.models - first)
-    if config.token_noise:
-        shape = *here.tokens.shape[1:2], 1, here.tokens.shape[-1]
-        moved = jax.vmap(lambda k: jax.random.normal(k, shape))(own_shift)
-        here = here._replace(tokens=here.tokens + config.token_noise * moved)
-    return _looked_at(weights, tokens, mask, here, scores, regularize)
-
-
-def _looked_at(
-    weights: Weights,
-    tokens: Array,
-    mask: Array,
-    own: OwnTokens,
-    scores: Float[Array, "b m"],
-    regularize: Regularize,
-) -> Float[Array, "b m"]:
-    """The scores, those of models that are looked at with their own tokens replaced.
-
-    own.models counts from this device's first row; others belong to other devices or to none.
-    """
-    M = scores.shape[1]
-    known = (own.models >= 0) & (own.models < M)
-    within = own._replace(models=jnp.clip(own.models, 0, M - 1))
-    better = score_with_own(weights, tokens, mask, within, regularize)
-    task = jnp.arange(len(scores))[:, None]
-    return scores.at[task, jnp.where(known, own.models, M)].set(better, mode="drop")
 
 
 def _clip(gradient: Weights, most: float, axes: Axes) -> Weights:

@@ -20,18 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.metrics import METRICS
 from spider_jax.metrics.methods.h_score import h_score_core
 from spider_jax.metrics.methods.knn import knn_core
 from spider_jax.metrics.methods.logme import logme_core
 from spider_jax.metrics.methods.ridge import ridge_core
 from spider_jax.metrics.shared.statistics import Side, Statistics
+from spider_jax.metrics.table import METRICS
 from spider_jax.runtime.blas import one_blas_thread
 from spider_jax.runtime.buckets import CLASS_BUCKET, ROW_BUCKET, Core, bucket, compiled
 from spider_jax.runtime.progress import progress
 from spider_jax.storage.cache import ScoreCache, default_folder, entry, fingerprint
 from spider_jax.tasks.moments import datasets_of, gather, rows_of_files
-from spider_jax.tasks.tokens import MetaTask
+from spider_jax.tasks.sampling import MetaTask
 from spider_jax.zoo.store import FeatureStore, Problem
 
 log = logging.getLogger("spider_jax")

@@ -9,29 +9,31 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from spider_jax.errors import InputError
-from spider_jax.onboarding.placement import Yardstick
 from spider_jax.runtime.processes import gather, share
-from spider_jax.spider.attention import OwnTokens, Weights
 from spider_jax.spider.folding import CHUNK
-from spider_jax.spider.own_attention import OwnMaps
-from spider_jax.spider.spider import Description, Spider
+from spider_jax.spider.own_maps import OwnMaps
+from spider_jax.spider.spider import Spider
+from spider_jax.spider.state import Description, Yardstick
 from spider_jax.spider.task_memory import Memory, Notes, memorize, recall_own
 from spider_jax.spider.task_ridge import source_unit
+from spider_jax.spider.weights import OwnTokens, Weights
 from spider_jax.storage.run_folder import TrainingRun
 from spider_jax.tasks.moments import digest_of
 from spider_jax.tasks.scaling import Scaling, apply_scaling, fit_scaling, with_unit_tokens
-from spider_jax.tasks.tokens import MetaTask, load_sources
+from spider_jax.tasks.tokens import load_sources
+from spider_jax.training.arrays import Lesson
 from spider_jax.training.choose_k import choose_looks
 from spider_jax.training.config import TrainConfig
-from spider_jax.training.loop import Lesson, optimize
+from spider_jax.training.holdout import Split, leave_datasets_out
+from spider_jax.training.loop import optimize
 from spider_jax.training.own_features import OwnFeatures, own_features
+from spider_jax.training.resolution import _resolution
 from spider_jax.training.training_set import (
     TrainingSet,
     refuse_untrainable,
@@ -44,18 +46,7 @@ from spider_jax.zoo.store import FeatureStore
 log = logging.getLogger("spider_jax")
 
 HOW_IT_RUNS = ("parallel", "model_shards", "checkpoint_every")  # and not what comes of it
-HELD_OUT_TASKS = 48
 EXTRACTOR_FACTS = ("weights_sha256", "preprocessing", "layer")
-CONFIDENCE = 0.8
-PAIRS = 10_000  # of a task that the resolution is measured on
-
-
-class Split(NamedTuple):
-    """What members leave out. weight [E, T]: 1 where one trains. held [E, V]: held-out tasks."""
-
-    datasets: list[list[str]]
-    weight: NDArray[np.float32]
-    held: NDArray[np.int64]
 
 
 def train(
@@ -246,63 +237,3 @@ def lesson_of(
         held=split.held,
     )
     return lesson, memory
-
-
-def leave_datasets_out(
-    meta: Sequence[MetaTask], datasets: Sequence[str], config: TrainConfig
-) -> Split:
-    """Deal the source datasets out to the members: each leaves some out, every one about as often.
-
-    A member trains on tasks that touch none of its left-out datasets, and is judged on those that
-    touch nothing else.
-    """
-    rng = np.random.default_rng(config.seed)
-    count = min(config.held_out, len(datasets) // 2)
-    if count == 0 and config.held_out > 0:
-        log.warning("one source dataset only: nothing can be held out to stop early on")
-    dealt: list[str] = []
-    left_out, weight, held = [], [], []
-    for _ in range(config.members):
-        while len(dealt) < count:
-            dealt += [d for d in map(str, rng.permutation(datasets)) if d not in dealt]
-        out, dealt = set(dealt[:count]), dealt[count:]
-        inside = np.array([not out & set(task.datasets) for task in meta])
-        outside = np.flatnonzero([bool(out) and out >= set(task.datasets) for task in meta])
-        left_out.append(sorted(out))
-        weight.append(inside.astype(np.float32))
-        held.append(rng.permutation(outside)[:HELD_OUT_TASKS])
-        if not inside.any():
-            raise InputError("tasks: no meta-task is left to train on; sample more of them")
-    fewest = min(map(len, held))
-    return Split(left_out, np.stack(weight), np.stack([h[:fewest] for h in held]))
-
-
-def _pairs(models: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """All pairs of models, or PAIRS of them drawn at random where there are more."""
-    if models * (models - 1) // 2 <= PAIRS:
-        return np.triu_indices(models, 1)
-    rng = np.random.default_rng(0)
-    first = rng.integers(0, models, PAIRS)
-    return first, (first + rng.integers(1, models, PAIRS)) % models
-
-
-def _resolution(scores: NDArray[np.float32], targets: NDArray[np.float32], split: Split) -> float:
-    """Score difference from which CONFIDENCE of the held-out pairs were ordered as the target.
-
-    P(right order) = sigmoid(a |difference|), a by maximum likelihood over the pairs of each
-    member's own held-out tasks; the mean over members is steadier than one, so this is cautious.
-    """
-    M = targets.shape[1]
-    first, second = _pairs(M)
-    truth = targets[split.held].reshape(-1, M).astype(np.float64)
-    guess = scores.reshape(-1, M).astype(np.float64)
-    right = np.sign(truth[:, first] - truth[:, second])
-    z = (right * (guess[:, first] - guess[:, second])).ravel()
-    z = z[z != 0]
-    if len(z) == 0:
-        return float("nan")
-    slope = 0.0
-    for _ in range(50):  # Newton on a concave function of one variable
-        p = 1 / (1 + np.exp(np.clip(slope * z, -500, 500)))
-        slope += (p * z).sum() / (p * (1 - p) * z**2).sum()
-    return float(np.log(CONFIDENCE / (1 - CONFIDENCE)) / slope) if slope > 0 else float("inf")

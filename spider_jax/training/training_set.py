@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.ranking.aggregate import AGGREGATES
 from spider_jax.tasks.moments import moments_of_tasks
-from spider_jax.tasks.tokens import MetaTask, TaskConfig, class_bucket, sample_tasks, whole_tasks
+from spider_jax.tasks.padding import class_bucket
+from spider_jax.tasks.sampling import MetaTask, TaskConfig, sample_tasks, whole_tasks
 from spider_jax.training.config import TrainConfig
+from spider_jax.training.targets import known_accuracies, target_orders
 from spider_jax.training.teachers import teach
 from spider_jax.zoo.store import FeatureStore, Problem
 
@@ -138,66 +139,6 @@ def tokens_of_tasks(
     for i, found in zip(mine, moments.centres, strict=True):
         tokens[i, : len(found)] = found
     return tokens, mask, deviations
-
-
-def target_orders(
-    config: TrainConfig,
-    metrics: NDArray[np.floating],
-    meta: Sequence[MetaTask],
-    accuracies: Mapping[str, NDArray[np.floating]],
-) -> NDArray[np.float32]:
-    """Targets: the teachers' metrics in one score, corrected where the truth is known.
-
-    Teachers err alike on tasks of one dataset, so
-
-        y_t <- z(y_t + a sum_d share_td (z(accuracies of d) - z(mean y of the tasks of d alone))),
-
-    y z-scored over the models, share the part of a task's rows that come from d, a the
-    configuration's `calibration`, 0 leaves y as it is. A model without an accuracy is not corrected
-    for d. True accuracies as targets are taken as they are.
-
-    Args:
-        metrics: [T, K, M] of T tasks `meta`. accuracies: [M] by dataset, NaN where unknown.
-
-    Returns:
-        float32 [T, M].
-    """
-    if config.targets == "accuracies":
-        return np.asarray(metrics[:, 0], np.float32)
-    taught = AGGREGATES[config.aggregate](metrics)
-    if config.calibration == 0:
-        return taught.astype(np.float32)
-    targets = z_scores(taught)
-    shift = np.zeros(targets.shape)
-    for name, truth in accuracies.items():
-        alone = [i for i, task in enumerate(meta) if task.datasets == (name,)]
-        known = np.isfinite(truth)
-        if alone and known.any():
-            gap = np.zeros(len(truth))
-            gap[known] = z_scores(truth[known]) - z_scores(targets[alone].mean(0)[known])
-            shift += _shares(meta, name)[:, None] * gap
-    return z_scores(targets + config.calibration * shift).astype(np.float32)
-
-
-def known_accuracies(
-    zoo: FeatureStore, models: Sequence[str], datasets: Sequence[str]
-) -> dict[str, NDArray[np.float64]]:
-    """Accuracies [M] of the datasets for which the zoo knows those of at least half the models."""
-    table = {d: np.array([zoo.accuracies.get((m, d), np.nan) for m in models]) for d in datasets}
-    return {d: row for d, row in table.items() if 2 * np.isfinite(row).sum() >= len(models)}
-
-
-def _shares(meta: Sequence[MetaTask], name: str) -> NDArray[np.float64]:
-    """[T] part of every task's rows that come from a dataset."""
-    of = [t.source == t.datasets.index(name) if name in t.datasets else np.zeros(1) for t in meta]
-    return np.array([here.mean() for here in of])
-
-
-def z_scores(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Less their mean, over their deviation, along the last axis; constant ones become 0."""
-    values = np.asarray(values, np.float64)
-    sd = values.std(-1, keepdims=True)
-    return (values - values.mean(-1, keepdims=True)) / np.where(sd > 0, sd, 1.0)
 
 
 Taught = tuple[tuple[str, ...], NDArray[np.float64], tuple[Problem, ...]]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.heads.training import Targets
+from spider_jax.heads.targets import Targets
 from spider_jax.storage.files import atomic_folder, read_json, refuse_foreign_folder, write_json
 from spider_jax.tuning.students import Params, Student, adapted, features_on
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from spider_jax.heads.training import Targets
+from spider_jax.heads.targets import Targets
 from spider_jax.metrics.methods.logme import fit_logme
 from spider_jax.tuning.students import Student, features_on
 from spider_jax.tuning.teachers import FittedTeachers

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.heads.training import blocks, column_scaling
+from spider_jax.heads.blocks import blocks, column_scaling
 
 HIGHEST = jax.lax.Precision.HIGHEST
 Params = Any

@@ -10,7 +10,7 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.heads.training import blocks, column_scaling
+from spider_jax.heads.blocks import blocks, column_scaling
 from spider_jax.metrics.methods.logme import fit_logme
 from spider_jax.metrics.shared.eigen import leading_eigenpairs
 from spider_jax.tuning.students import Params, Student, features_on

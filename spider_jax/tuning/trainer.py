@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from spider_jax.heads.blocks import blocks
 from spider_jax.heads.measures import TASK_MEASURES
-from spider_jax.heads.training import blocks
 from spider_jax.runtime.progress import Bar
 from spider_jax.storage.run_folder import TrainingRun
 from spider_jax.tuning.config import Choice, TuneConfig, choices

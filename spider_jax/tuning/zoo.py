@@ -8,7 +8,7 @@ import numpy as np
 
 from spider_jax.errors import InputError
 from spider_jax.heads.measures import measure_name
-from spider_jax.heads.training import make_targets
+from spider_jax.heads.targets import make_targets
 from spider_jax.metrics.methods.logme import logme
 from spider_jax.runtime.progress import progress
 from spider_jax.spider.spider import Spider

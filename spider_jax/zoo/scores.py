@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.metrics import DEFAULT_METRICS, METRICS, NOT_IN_A_ZOO, Metric
 from spider_jax.metrics.shared.inputs import Float64, check_targets
 from spider_jax.metrics.shared.statistics import Statistics
+from spider_jax.metrics.table import DEFAULT_METRICS, METRICS, NOT_IN_A_ZOO, Metric
 from spider_jax.ranking.aggregate import mean_z
 from spider_jax.report.tables import to_text
 from spider_jax.runtime.progress import progress

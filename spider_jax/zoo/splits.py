@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.metrics.methods.linear_probe import stratified_folds
+from spider_jax.metrics.shared.folds import stratified_folds
 from spider_jax.zoo.store import FeatureStore
 
 log = logging.getLogger("spider_jax")

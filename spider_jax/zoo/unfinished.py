@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spider_jax.errors import InputError
-from spider_jax.extract.optional import one_line
+from spider_jax.errors import InputError, one_line
 from spider_jax.storage.files import (
     atomic_file,
     component_to_name,

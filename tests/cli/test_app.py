@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import SMALL_MODELS as MODELS
 from spider_jax.metrics import DEFAULT_METRICS
 from spider_jax.zoo.scores import score_zoo
 from spider_jax.zoo.store import FeatureStore
@@ -28,6 +27,7 @@ from support.command_line import (
     rows_of,
     table,
 )
+from support.small_zoo import SMALL_MODELS as MODELS
 
 # ---- inspect ---------------------------------------------------------------------------------
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import SMALL_MODELS
 from spider_jax.spider.spider import Spider
 from spider_jax.zoo.store import FeatureStore
 from support.command_line import DONE, SKIPPED, Command, one_line, real_run
 from support.small_training import tokens
+from support.small_zoo import SMALL_MODELS
 from support.toy_onboarding import arrays_of, same_bits
 
 

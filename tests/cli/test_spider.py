@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import write_small_zoo
 from spider_jax.zoo.store import FeatureStore
 from support.command_line import (
     DONE,
@@ -18,6 +17,7 @@ from support.command_line import (
     real_run,
     trained_in,
 )
+from support.small_zoo import write_small_zoo
 
 CONFIG = """
 width = 8

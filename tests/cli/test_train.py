@@ -17,7 +17,6 @@ import jax
 import numpy as np
 import pytest
 
-from conftest import write_small_zoo
 from spider_jax.spider.spider import Spider
 from spider_jax.storage.files import digests, read_json
 from spider_jax.storage.run_folder import CHECKPOINTS, CHECKSUMS
@@ -35,6 +34,7 @@ from support.command_line import (
     training,
 )
 from support.processes import free_port
+from support.small_zoo import write_small_zoo
 
 Refused = Callable[..., AbstractContextManager[None]]
 

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spider_jax.evaluation.comparison import (
-    Comparison,
+from spider_jax.evaluation.baselines import (
     Method,
     baselines,
     kernel_method,
@@ -20,6 +19,7 @@ from spider_jax.evaluation.comparison import (
     target_tokens,
     truth_of,
 )
+from spider_jax.evaluation.comparison import Comparison
 from spider_jax.metrics import knn
 from spider_jax.ranking.measures import (
     bootstrap_interval,
@@ -29,7 +29,8 @@ from spider_jax.ranking.measures import (
     weighted_tau,
 )
 from spider_jax.spider.task_kernel import task_kernel
-from spider_jax.tasks.tokens import TaskConfig, task_tokens
+from spider_jax.tasks.sampling import TaskConfig
+from spider_jax.tasks.tokens import task_tokens
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.training_set import training_set
 from spider_jax.zoo.store import FeatureStore

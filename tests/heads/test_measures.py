@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import put
 from spider_jax.heads.measures import TASK_MEASURES, measure_name, standard_error
 from spider_jax.zoo.splits import task_split
 from spider_jax.zoo.store import FeatureStore
+from support.small_zoo import put
 
 
 def score(name: str, truth: object, predicted: object) -> float:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from spider_jax.heads import training as head_training
 from spider_jax.heads.files import head_path, load_head, save_head
-from spider_jax.heads.training import HeadConfig, HeadState, init_head, make_targets, train_epoch
+from spider_jax.heads.targets import make_targets
+from spider_jax.heads.training import HeadConfig, HeadState, init_head, train_epoch
 
 N, D, TRAIN = 30, 4, np.arange(3, 26)
 RNG = np.random.default_rng(0)

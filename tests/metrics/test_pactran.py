@@ -8,9 +8,12 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
-from spider_jax.metrics.methods.pactran_dirichlet import pactran_dirichlet
-from spider_jax.metrics.methods.pactran_gamma import pactran_gamma
-from spider_jax.metrics.methods.pactran_gauss import pactran_core, pactran_gauss
+from spider_jax.metrics.methods.pactran import (
+    pactran_core,
+    pactran_dirichlet,
+    pactran_gamma,
+    pactran_gauss,
+)
 from spider_jax.metrics.shared.newton import minimize_cross_entropy
 from spider_jax.runtime.buckets import compiled
 from support.references import fits as references
@@ -116,7 +119,7 @@ def gauss_by_lbfgs(F, y, penalty, prior_variance):
 @pytest.mark.parametrize("shape", [(600, 530), (530, 600)])
 @pytest.mark.parametrize(("penalty", "noise"), [(0.1, 3.0), (10.0, 1.0)])
 def test_a_large_problem_reaches_the_minimum_that_lbfgs_finds(monkeypatch, shape, penalty, noise):
-    module = import_module("spider_jax.metrics.methods.pactran_gauss")
+    module = import_module("spider_jax.metrics.methods.pactran")
     monkeypatch.setattr(module, "WHOLE_UP_TO", 512)  # large begins earlier: a shorter test
     F, y = blobs(*shape, noise=noise)
     F[:, 7] = 2.0

@@ -18,9 +18,9 @@ from spider_jax.metrics.methods.linear_probe import (
     PENALTIES,
     _folds,
     fit_logistic,
-    stratified_folds,
 )
 from spider_jax.metrics.methods.ridge import PENALTIES as RIDGE_PENALTIES
+from spider_jax.metrics.shared.folds import stratified_folds
 from support.toy_tasks import blobs, linear_labels, with_columns
 
 # ---- ridge ------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from spider_jax.metrics import METRICS
 from spider_jax.metrics.methods.h_score import h_score_core
 from spider_jax.metrics.methods.knn import knn_core
 from spider_jax.metrics.methods.logme import logme_core
-from spider_jax.metrics.methods.pactran_gauss import pactran_core
+from spider_jax.metrics.methods.pactran import pactran_core
 from spider_jax.metrics.methods.ridge import ridge_core
 from spider_jax.metrics.shared.statistics import Statistics
 from spider_jax.runtime.buckets import compiled

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from conftest import SMALL_CLASSES
-from spider.test_from_torch import published_state
 from spider_jax.index.zoo_index import ZooIndex
-from spider_jax.onboarding.add_models import measure, recall_course, remove, rename
+from spider_jax.onboarding.add_models import measure
 from spider_jax.onboarding.cold_start import guess
+from spider_jax.onboarding.edit import remove, rename
+from spider_jax.onboarding.training_tasks import recall_course
 from spider_jax.spider.spider import Spider
 from spider_jax.training.training_set import training_set
 from spider_jax.zoo.store import FeatureStore
+from support.published_torch import published_state
 from support.small_training import CONFIG, Refused, tokens, train
+from support.small_zoo import SMALL_CLASSES
 from support.toy_onboarding import (
     GENERAL,
     KNOWN,

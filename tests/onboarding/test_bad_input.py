@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from conftest import SMALL_CLASSES, put
-from spider_jax.onboarding.add_models import remove, rename
+from spider_jax.onboarding.edit import remove, rename
 from spider_jax.spider.spider import Spider
 from spider_jax.zoo.store import FeatureStore
 from support.small_training import Refused
+from support.small_zoo import SMALL_CLASSES, put
 from support.toy_onboarding import KNOWN, add, add_models, trained, write_zoo
 
 

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from spider_jax.onboarding import fit_tokens as fit_tokens_module
 from spider_jax.onboarding.fit_tokens import CHUNK, Exercise, NewTokens, fit_tokens
-from spider_jax.spider.attention import Weights, score_tasks
+from spider_jax.spider.attention import score_tasks
+from spider_jax.spider.weights import Weights
 from spider_jax.tasks.scaling import Scaling
 from spider_jax.training.own_features import OwnFeatures
 from support.toy_index import toy_spider

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spider_jax.onboarding.placement import Yardstick, standing
+from spider_jax.onboarding.placement import standing
+from spider_jax.spider.state import Yardstick
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.training_set import TrainingSet, training_set
 from support.small_training import CONFIG

@@ -12,10 +12,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from spider_jax.spider.attention import OwnTokens
+from spider_jax.spider.weights import OwnTokens
 from spider_jax.storage.run_folder import TrainingRun
+from spider_jax.training.arrays import Lesson
 from spider_jax.training.config import TrainConfig
-from spider_jax.training.loop import Learned, Lesson, optimize
+from spider_jax.training.loop import Learned, optimize
 from support.small_training import for_training
 
 TASKS, MODELS, CLASSES, WIDTH = 30, 7, 5, 6

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from conftest import SMALL_MODELS as MODELS
-from conftest import SMALL_WIDTHS
 from spider_jax.spider.checkpoint import refuse_foreign
 from spider_jax.spider.spider import Spider
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.train_spider import HOW_IT_RUNS
 from support.small_training import CONFIG, Refused, tokens, with_resolution
 from support.small_training import PSI_WIDTH as WIDTH
+from support.small_zoo import SMALL_MODELS as MODELS
+from support.small_zoo import SMALL_WIDTHS
 
 
 def content_of(folder: Path) -> dict[str, bytes]:

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spider.test_from_torch import NAMES, OWN, published_state, tasks
 from spider_jax import Spider
-from spider_jax.spider.attention import OwnTokens, Weights, score_with_own
+from spider_jax.spider.attention import score_with_own
 from spider_jax.spider.own_attention import first_pass, general_score, score_again
 from spider_jax.spider.rerank import in_front
+from spider_jax.spider.weights import OwnTokens, Weights
+from support.published_torch import NAMES, OWN, published_state, tasks
 from support.references import ranking_and_spider as reference
 
 D, WIDTH = 10, 16

@@ -9,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import zscore
 
-from conftest import SMALL_CLASSES
 from spider_jax.ranking.ranking import Ranking
 from spider_jax.spider.rerank import EVIDENCE, check
 from spider_jax.spider.spider import Spider
@@ -18,6 +17,7 @@ from spider_jax.zoo.scores import score_zoo
 from spider_jax.zoo.store import FeatureStore
 from support.references import ranking_and_spider as reference
 from support.small_training import PSI_WIDTH, Refused, tokens
+from support.small_zoo import SMALL_CLASSES
 from support.toy_onboarding import KNOWN, trained, write_zoo
 
 Kept = dict[str, Spider]

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spider_jax.spider import scoring
-from spider_jax.spider.attention import Weights, score_tasks
+from spider_jax.spider.attention import score_tasks
 from spider_jax.spider.folding import CHUNK, fold_checkpoint
 from spider_jax.spider.scoring import score_chunk, score_pairs, task_side
-from spider_jax.tasks.tokens import class_bucket, pad_tokens
+from spider_jax.spider.weights import Weights
+from spider_jax.tasks.padding import class_bucket, pad_tokens
 from support.references import ranking_and_spider as reference
 
 D, WIDTH = 6, 8  # keys in token space; WIDE tokens are projected

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import SMALL_MODELS as MODELS
-from conftest import SMALL_WIDTHS
 from spider_jax.spider.spider import Spider
 from spider_jax.tasks.tokens import task_deviations, task_tokens
 from spider_jax.zoo.store import FeatureStore
 from support.small_training import CONFIG, Refused, tokens, train, with_resolution
 from support.small_training import PSI_WIDTH as WIDTH
+from support.small_zoo import SMALL_MODELS as MODELS
+from support.small_zoo import SMALL_WIDTHS
 
 
 def ranking_bytes(spider: Spider, zoo: Path, tmp_path: Path) -> bytes:

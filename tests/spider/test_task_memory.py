@@ -12,8 +12,8 @@ from spider_jax.index.zoo_index import ZooIndex
 from spider_jax.spider.spider import Spider
 from spider_jax.spider.task_memory import Memory, Notes, Recall, memorize, recall, recall_own
 from spider_jax.spider.task_ridge import TaskRidge, describe
+from spider_jax.tasks.sampling import MetaTask
 from spider_jax.tasks.scaling import apply_scaling
-from spider_jax.tasks.tokens import MetaTask
 from support.toy_index import toy_spider, toy_tokens
 
 S, C, WIDTH, M = 6, 4, 3, 5

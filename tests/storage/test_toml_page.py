@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from spider_jax.storage.toml_page import load_config
-from spider_jax.tasks.tokens import TaskConfig
-from spider_jax.training.config import TrainConfig
+from spider_jax.tasks.sampling import TaskConfig
+from spider_jax.training.config import TrainConfig, load_config
 
 Refused = Callable[..., AbstractContextManager[None]]
 PAGES = sorted((Path(__file__).parents[2] / "configs").rglob("*.toml"))

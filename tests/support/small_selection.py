@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from conftest import put
 from spider_jax.heads.training import HeadConfig
 from spider_jax.selection.run import SelectConfig
 from spider_jax.selection.two_phases import Selection, select_models
 from spider_jax.zoo.store import FeatureStore
+from support.small_zoo import put
 
 HEAD = HeadConfig(batch=16, learning_rate=0.05)
 QUICK = SelectConfig(budget=8, epochs=3, head=HEAD)

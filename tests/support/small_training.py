@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.spider.spider import Spider
-from spider_jax.tasks.tokens import TaskConfig
+from spider_jax.tasks.sampling import TaskConfig
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.train_spider import train as train_spider
 from spider_jax.zoo.store import FeatureStore

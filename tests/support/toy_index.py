@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.ranking.ranking import Ranking
-from spider_jax.spider.attention import Weights
-from spider_jax.spider.spider import Description, Spider
+from spider_jax.spider.spider import Spider
+from spider_jax.spider.state import Description
+from spider_jax.spider.weights import Weights
 from spider_jax.tasks.scaling import Scaling
 
 FEATURES, WIDTH = 5, 8  # tokens no wider than the spider, even with their spread beside them

@@ -11,12 +11,12 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from conftest import SMALL_CLASSES, SMALL_WIDTHS, write_small_zoo
 from spider_jax.onboarding import add_models as onboarding
 from spider_jax.onboarding.add_models import Added
 from spider_jax.spider.spider import Spider
 from spider_jax.zoo.store import FeatureStore
 from support.small_training import CONFIG, train
+from support.small_zoo import SMALL_CLASSES, SMALL_WIDTHS, write_small_zoo
 
 Array = NDArray[Any]
 KNOWN = ("blurred", "middle", "narrow", "noise", "psi")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from spider_jax.tasks.tokens import pad_tokens
+from spider_jax.tasks.padding import pad_tokens
 
 
 def blobs(n=40, width=6, classes=3, *, noise=1.0, seed=0):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from spider_jax.heads.training import make_targets
+from spider_jax.heads.targets import make_targets
 from spider_jax.tuning.config import TuneConfig
 from spider_jax.tuning.problem import Problem, make_problem
 from spider_jax.tuning.students import Student

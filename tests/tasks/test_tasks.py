@@ -7,15 +7,9 @@ import numpy as np
 import pytest
 
 from spider_jax.tasks import tokens as tasks
-from spider_jax.tasks.tokens import (
-    TaskConfig,
-    class_bucket,
-    class_buckets,
-    pad_tokens,
-    sample_tasks,
-    task_tokens,
-    whole_tasks,
-)
+from spider_jax.tasks.padding import class_bucket, class_buckets, pad_tokens
+from spider_jax.tasks.sampling import TaskConfig, sample_tasks, whole_tasks
+from spider_jax.tasks.tokens import task_tokens
 
 
 def sources(**classes):

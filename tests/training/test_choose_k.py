@@ -9,9 +9,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import zscore
 
-from spider_jax.spider.attention import OwnTokens, Weights, score_tasks, score_with_own
+from spider_jax.spider.attention import score_tasks, score_with_own
+from spider_jax.spider.weights import OwnTokens, Weights
+from spider_jax.training.arrays import Lesson
 from spider_jax.training.choose_k import MOST, _chosen, choose_looks, own_gains
-from spider_jax.training.loop import Learned, Lesson
+from spider_jax.training.loop import Learned
 from support.toy_index import toy_spider
 
 E, V, S, K, C, D, Q = 2, 4, 20, 3, 4, 5, 3

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from programs.train_devices import CONFIG, flat, lesson, trained
 from spider_jax.ranking.losses import LOSSES
-from spider_jax.spider.attention import Weights, score_tasks
-from spider_jax.spider.spider import SpiderNet
+from spider_jax.spider.attention import score_tasks
+from spider_jax.spider.network import SpiderNet
+from spider_jax.spider.weights import Weights
 from spider_jax.training import loop as module
+from spider_jax.training.arrays import Lesson, deal
 from spider_jax.training.config import TrainConfig
-from spider_jax.training.loop import Lesson, deal
 from spider_jax.training.step import WARM_UP, _orders
 from support.small_training import for_training
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from conftest import SMALL_CLASSES, put
-from spider_jax.tasks.tokens import MetaTask, sample_tasks
+from spider_jax.tasks.sampling import MetaTask, sample_tasks
 from spider_jax.training import own_features as own_features_module
 from spider_jax.training.own_features import OwnFeatures, own_features, own_scaling, scale_own
 from spider_jax.zoo.store import FeatureStore
 from support.small_training import CONFIG, Refused
+from support.small_zoo import SMALL_CLASSES, put
 
 MODELS = ("narrow", "middle", "wide")
 WIDTH, CLASSES, LEAST = 6, 4, 2

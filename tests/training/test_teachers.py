@@ -14,7 +14,8 @@ from spider_jax.metrics import METRICS
 from spider_jax.runtime.blas import NAMES, one_blas_thread
 from spider_jax.storage.files import write_json
 from spider_jax.tasks.moments import gather
-from spider_jax.tasks.tokens import TaskConfig, load_sources, sample_tasks
+from spider_jax.tasks.sampling import TaskConfig, sample_tasks
+from spider_jax.tasks.tokens import load_sources
 from spider_jax.training import teachers
 from spider_jax.training.teachers import BATCH, TEACHERS, teach
 from spider_jax.zoo.store import FeatureStore

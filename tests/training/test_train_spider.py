@@ -14,18 +14,20 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from conftest import SMALL_CLASSES, SMALL_WIDTHS
-from conftest import SMALL_MODELS as MODELS
 from spider_jax.spider.spider import Spider
 from spider_jax.spider.task_ridge import source_unit
+from spider_jax.tasks.sampling import MetaTask, TaskConfig
 from spider_jax.tasks.scaling import fit_scaling, with_unit_tokens
-from spider_jax.tasks.tokens import MetaTask, TaskConfig
 from spider_jax.training.config import AT_LEAST_1, TrainConfig
+from spider_jax.training.holdout import Split, leave_datasets_out
 from spider_jax.training.loop import optimize
-from spider_jax.training.train_spider import Split, _resolution, leave_datasets_out, lesson_of
+from spider_jax.training.resolution import _resolution
+from spider_jax.training.train_spider import lesson_of
 from spider_jax.training.training_set import TrainingSet, source_datasets, training_set
 from spider_jax.zoo.store import FeatureStore
 from support.small_training import CONFIG, Refused, for_training, tokens, train
+from support.small_zoo import SMALL_CLASSES, SMALL_WIDTHS
+from support.small_zoo import SMALL_MODELS as MODELS
 
 # ---- training --------------------------------------------------------------------------------
 

@@ -12,17 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from conftest import SMALL_CLASSES, SMALL_MODELS, put
 from spider_jax.ranking.aggregate import AGGREGATES
 from spider_jax.tasks import moments as meta_tasks
 from spider_jax.tasks.moments import _segment_sums, gather, moments_of_tasks, rows_of_files
-from spider_jax.tasks.tokens import MetaTask, TaskConfig, sample_tasks, task_deviations
+from spider_jax.tasks.sampling import MetaTask, TaskConfig, sample_tasks
+from spider_jax.tasks.tokens import task_deviations
 from spider_jax.training import training_set as training_set_module
 from spider_jax.training.config import TrainConfig
+from spider_jax.training.targets import target_orders
 from spider_jax.training.teachers import teach
-from spider_jax.training.training_set import TrainingSet, target_orders, training_set, with_targets
+from spider_jax.training.training_set import TrainingSet, training_set, with_targets
 from spider_jax.zoo.store import FeatureStore
 from support.small_training import CONFIG, PSI_WIDTH, Refused, train
+from support.small_zoo import SMALL_CLASSES, SMALL_MODELS, put
 
 ACCURACIES = replace(CONFIG, targets="accuracies")
 

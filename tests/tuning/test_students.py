@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen, nnx
 
-from spider_jax.heads.training import make_targets
+from spider_jax.heads.targets import make_targets
 from spider_jax.tuning.config import TuneConfig
 from spider_jax.tuning.files import TunedStudent
 from spider_jax.tuning.problem import Problem, make_problem

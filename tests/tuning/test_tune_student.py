@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from spider_jax.heads.training import blocks
+from spider_jax.heads.blocks import blocks
 from spider_jax.storage.run_folder import TrainingRun
 from spider_jax.tuning.config import TuneConfig, choices
 from spider_jax.tuning.problem import make_problem

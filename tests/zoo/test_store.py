@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import SMALL_CLASSES, SMALL_WIDTHS, put
-from conftest import SMALL_MODELS as MODELS
 from spider_jax.zoo.store import FeatureStore
+from support.small_zoo import SMALL_CLASSES, SMALL_WIDTHS, put
+from support.small_zoo import SMALL_MODELS as MODELS
 
 TASKS = ("apples", "birds", "cars", "dice")
 N = 40  # rows of apples

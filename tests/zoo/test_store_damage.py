@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import SMALL_MODELS as MODELS
-from conftest import put
 from spider_jax.zoo.store import FeatureStore, Problem
+from support.small_zoo import SMALL_MODELS as MODELS
+from support.small_zoo import put
 
 TASKS = ("apples", "birds", "cars", "dice")
 

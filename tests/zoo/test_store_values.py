@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import put
 from spider_jax.zoo.store import FeatureStore
+from support.small_zoo import put
 
 N = 40  # rows of apples
 

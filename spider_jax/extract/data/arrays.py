@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spider_jax.errors import InputError
+from spider_jax.errors import InputError, one_line
 from spider_jax.extract.data.dataset import (
     Dataset,
     Modality,
@@ -19,7 +19,6 @@ from spider_jax.extract.data.dataset import (
     data_fingerprint,
     kind_of_labels,
 )
-from spider_jax.extract.optional import one_line
 from spider_jax.extract.spec import Spec
 from spider_jax.storage.npy import UNREADABLE, read_header
 

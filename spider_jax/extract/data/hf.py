@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from spider_jax.errors import InputError
+from spider_jax.errors import InputError, one_line
 from spider_jax.extract.data.dataset import Dataset, data_fingerprint, drop_unused
 from spider_jax.extract.data.tables import labels_of
 from spider_jax.extract.network import hub_offline_if_unreachable
-from spider_jax.extract.optional import need, one_line
+from spider_jax.extract.optional import need
 from spider_jax.extract.spec import Spec
 
 OPTIONS = ("config", "image", "text", "label")

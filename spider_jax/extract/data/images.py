@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spider_jax.errors import InputError
-from spider_jax.extract.optional import need, one_line
+from spider_jax.errors import InputError, one_line
+from spider_jax.extract.optional import need
 from spider_jax.extract.spec import Spec
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")

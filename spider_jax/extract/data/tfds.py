@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from spider_jax.errors import InputError
+from spider_jax.errors import InputError, one_line
 from spider_jax.extract.data.dataset import Dataset, data_fingerprint, drop_unused, kind_of_labels
 from spider_jax.extract.data.images import open_image
 from spider_jax.extract.network import reachable
-from spider_jax.extract.optional import need, one_line
+from spider_jax.extract.optional import need
 from spider_jax.extract.spec import Spec
 
 OPTIONS = ("data_dir", "version", "image", "text", "label")

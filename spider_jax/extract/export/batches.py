@@ -7,9 +7,8 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from spider_jax.errors import InputError
+from spider_jax.errors import InputError, one_line
 from spider_jax.extract.data.dataset import BrokenItemError, Dataset
-from spider_jax.extract.optional import one_line
 
 MOST = 64  # rows of a batch where nothing else is known
 BLOCK_ROWS = 256  # at least so many in a file: a second on a fast GPU, half a minute on a slow CPU

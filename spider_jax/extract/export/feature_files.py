@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spider_jax.errors import InputError
-from spider_jax.extract.optional import need, one_line
+from spider_jax.errors import InputError, one_line
+from spider_jax.extract.optional import need
 from spider_jax.storage.npy import UNREADABLE, read_header
 
 BLOCK_BYTES = 1 << 24

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spider_jax.errors import InputError
+from spider_jax.errors import InputError, one_line
 from spider_jax.extract.data.dataset import BrokenItemError, Dataset
 from spider_jax.extract.export.batches import block_rows, prepared_item, spans
 from spider_jax.extract.export.encode import (
@@ -29,7 +29,6 @@ from spider_jax.extract.export.record import (
     write_labels_once,
 )
 from spider_jax.extract.models.encoder import Encoder
-from spider_jax.extract.optional import one_line
 from spider_jax.zoo.store import Problem
 from spider_jax.zoo.unfinished import (
     Plan,

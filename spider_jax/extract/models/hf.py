@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spider_jax.errors import InputError
+from spider_jax.errors import InputError, one_line
 from spider_jax.extract.data.images import to_rgb
 from spider_jax.extract.models.encoder import Encoded, Encoder
 from spider_jax.extract.models.torch_head import pooled
 from spider_jax.extract.models.torch_module import device, encoded, exact
 from spider_jax.extract.models.torch_weights import weights_hash
 from spider_jax.extract.network import hub_offline_if_unreachable
-from spider_jax.extract.optional import need, one_line
+from spider_jax.extract.optional import need
 from spider_jax.extract.spec import Spec
 
 OPTIONS = ("pooling", "layer", "head", "tokens")

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spider_jax.errors import InputError
+from spider_jax.errors import InputError, one_line
 from spider_jax.extract.data.images import OPTIONS as PICTURE_OPTIONS
 from spider_jax.extract.data.images import Preprocessing, preprocessing_of
 from spider_jax.extract.models.encoder import Encoded, Encoder, softmax
-from spider_jax.extract.optional import need, one_line
+from spider_jax.extract.optional import need
 from spider_jax.extract.spec import Spec
 
 OPTIONS = ("logits", "layout")

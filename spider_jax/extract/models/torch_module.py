@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from spider_jax.errors import InputError
+from spider_jax.errors import InputError, one_line
 from spider_jax.extract.data.images import OPTIONS as PICTURE_OPTIONS
 from spider_jax.extract.data.images import Preprocessing, preprocessing_of
 from spider_jax.extract.models.encoder import Encoded, Encoder, softmax
 from spider_jax.extract.models.torch_head import Reading, find_reading, run
 from spider_jax.extract.models.torch_weights import load_weights, weights_hash
-from spider_jax.extract.optional import need, one_line
+from spider_jax.extract.optional import need
 from spider_jax.extract.spec import Spec
 
 OPTIONS = ("weights", "head", "layer")

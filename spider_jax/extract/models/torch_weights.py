@@ -4,8 +4,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from spider_jax.errors import InputError
-from spider_jax.extract.optional import need, one_line
+from spider_jax.errors import InputError, one_line
+from spider_jax.extract.optional import need
 
 
 def load_weights(model: Any, path: Path) -> None:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike, NDArray
 
 from spider_jax.errors import InputError
+from spider_jax.metrics.shared.folds import stratified_folds
 from spider_jax.metrics.shared.inputs import check_features, check_labels
 from spider_jax.metrics.shared.statistics import Statistics
 from spider_jax.runtime.buckets import CLASS_BUCKET, ROW_BUCKET, pad
@@ -70,17 +71,6 @@ def _folds(y: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], NDArray[
         rows = np.flatnonzero(outer != fold)
         inner[fold, rows] = stratified_folds(y[rows], INNER_FOLDS, rng)
     return outer[None], inner
-
-
-def stratified_folds(
-    y: NDArray[np.int64], folds: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Fold 0..folds-1 of every row, every class spread as evenly as its size allows."""
-    order = rng.permutation(len(y))
-    order = order[np.argsort(y[order], kind="stable")]
-    fold = np.empty(len(y), np.int64)
-    fold[order] = np.arange(len(y)) % folds
-    return fold
 
 
 @jax.jit

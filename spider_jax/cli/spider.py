@@ -1,0 +1,144 @@
+"""`train` and `rank`: a spider from a zoo, and its order of the models for a task."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from spider_jax.cli import extract as cli_extract
+from spider_jax.cli.output import (
+    DONE,
+    Flat,
+    Messages,
+    Output,
+    SpiderFolder,
+    Zoo,
+    _skipped,
+)
+from spider_jax.errors import InputError
+
+
+def train(
+    zoo: Zoo,
+    out: Path,
+    config: Path | None = None,
+    hold_out: tuple[str, ...] = (),
+    seed: int | None = None,
+    run: Path | None = None,
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+    messages: Annotated[Messages, Flat] = Messages(),
+) -> int:
+    """Train a spider on a zoo; run it again after an interruption, it goes on.
+
+    Several processes train together where each is given --coordinator, --processes and --process,
+    or where SLURM started them.
+
+    Args:
+        zoo: folder of the zoo.
+        out: folder for the spider.
+        config: a TOML page, see configs/; default: TrainConfig().
+        hold_out: tasks to leave out of training, besides those the manifest holds out.
+        seed: instead of the configuration's.
+        run: folder for checkpoints and metrics.jsonl; default: beside OUT, with ".run" at its end.
+        coordinator: host:port of process 0, which listens there; on trusted networks only.
+        processes: how many there are.
+        process: number of this one, from 0.
+    """
+    show = messages.start()
+    from dataclasses import replace
+
+    from spider_jax.cli.output import keep_stdout
+    from spider_jax.runtime import processes as distributed
+    from spider_jax.spider.checkpoint import refuse_foreign
+    from spider_jax.storage.run_folder import remove_checkpoints
+    from spider_jax.training.config import TrainConfig, load_config
+    from spider_jax.training.train_spider import train as train_spider
+    from spider_jax.training.training_set import source_datasets
+    from spider_jax.zoo.store import FeatureStore
+
+    refuse_foreign(out)  # before the work, not after it
+    where = distributed.place(coordinator, processes, process, os.environ)
+    if where is not None:
+        keep_stdout()
+        distributed.connect(where)
+        show = show and where.process == 0
+    store = FeatureStore(zoo)
+    settings = load_config(config) if config else TrainConfig()
+    settings = settings if seed is None else replace(settings, seed=seed)
+    for name in hold_out:
+        store.kind(name)  # an unknown name is an error, not ignored
+    datasets = [task for task in source_datasets(store) if task not in hold_out]
+    run = run or out.with_name(out.name + ".run")
+    spider = train_spider(store, settings, datasets=datasets, run=run, show_progress=show)
+    if where is not None and where.process > 0:
+        return DONE
+    spider.save(out)
+    remove_checkpoints(run)
+    training = spider.description.training
+    taus = [h["held_out_tau"] for h in training["history"] if h["held_out_tau"] is not None]
+    tau = f"{max(taus):.3f} against the teachers" if taus else "not known (no task to judge by)"
+    print(
+        f"{len(spider.models)} models, {len(datasets)} source datasets, "
+        f"held-out weighted tau {tau}, written to {out}"
+    )
+    return _skipped(training["left_out"])
+
+
+def rank(
+    spider: SpiderFolder,
+    zoo: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="ZOO")] = None,
+    task: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="TASK")] = None,
+    data: str | None = None,
+    extractor: str | None = None,
+    clusters: int = 10,
+    bins: int = 10,
+    rerank: int | Literal["auto"] = 0,
+    by: str = "evidence",
+    top: int | None = None,
+    output: Annotated[Output, Flat] = Output(),
+    messages: Annotated[Messages, Flat] = Messages(),
+) -> int:
+    """Rank all models of a spider for a task of a zoo; only the extractor's features are read.
+
+    With --data instead of ZOO and TASK the extractor runs on the data here.
+    With --rerank K the K best are then looked at with their own features and sorted again.
+
+    Args:
+        spider: folder of the spider.
+        zoo: folder of a zoo that holds the task's labels and the extractor's features on it.
+        task: name of the task.
+        data: [NAME=]READER:WHAT as for extract, instead of a zoo and a task.
+        extractor: [NAME=]READER:WHAT of the model that the spider knows tasks by; default: the
+            environment variable SPIDER_JAX_EXTRACTOR.
+        clusters: k-means centres for data without labels.
+        bins: of a regression.
+        rerank: how many models to look at, whose features the zoo must hold; "auto" for as many
+            as paid on held-out source tasks.
+        by: how: "evidence" (the spider's score and its teachers' metrics), "attention" (the network
+            with the models' own class centres), or the name of a metric.
+        top: show only the best so many.
+    """
+    show = messages.start()
+    from spider_jax.spider.spider import Spider
+    from spider_jax.zoo.store import FeatureStore
+
+    if by != "evidence" and rerank == 0:
+        raise InputError(f"--by {by} says how --rerank looks at models: give --rerank K as well")
+    if data is not None:
+        if zoo is not None or rerank != 0:
+            raise InputError("--data takes the place of ZOO and TASK, and goes without --rerank")
+        ranking = cli_extract.ranking_of_data(spider, data, extractor, clusters, bins, show)
+    elif zoo is None or task is None:
+        raise InputError("rank needs ZOO and TASK, or --data")
+    else:
+        ranking = Spider.load(spider).rank_task(FeatureStore(zoo), task, k=rerank, by=by)
+    text, content = ranking.to_text(top), ranking.to_content()
+    content["models"] = content["models"][:top]
+    if output.csv is not None:
+        ranking.to_csv(output.csv)
+    print(json.dumps(content, indent=1, ensure_ascii=False) if output.json else text)
+    return _skipped(ranking.skipped)

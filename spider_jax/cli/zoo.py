@@ -1,0 +1,63 @@
+"""`inspect` and `score`: what a zoo holds, and every metric of every model."""
+
+from typing import Annotated
+
+from spider_jax.cli.output import (
+    Flat,
+    Messages,
+    Output,
+    Task,
+    Zoo,
+    _skipped,
+)
+
+
+def inspect(
+    zoo: Zoo,
+    check: bool = False,
+    output: Annotated[Output, Flat] = Output(),
+    messages: Annotated[Messages, Flat] = Messages(),
+) -> int:
+    """Show the models, widths, tasks and sizes of a zoo, and what is missing or broken.
+
+    Args:
+        zoo: folder of the zoo.
+        check: also read every value (finds NaN; takes as long as reading the zoo).
+    """
+    show = messages.start()
+    from spider_jax.zoo.inspection import inspect_zoo
+    from spider_jax.zoo.store import FeatureStore
+
+    found = inspect_zoo(FeatureStore(zoo), check=check, show_progress=show)
+    tasks = found.task_entries()
+    more = {"unfinished": list(found.unfinished), "costs": list(found.costs())}
+    output.write("inspection", found.columns, found.rows, found.to_text(), tasks=tasks, **more)
+    return _skipped(found.problems)
+
+
+def score(
+    zoo: Zoo,
+    task: Task,
+    metrics: tuple[str, ...] = (),
+    cache: bool = True,
+    output: Annotated[Output, Flat] = Output(),
+    messages: Annotated[Messages, Flat] = Messages(),
+) -> int:
+    """Score every model of a zoo on a task with training-free metrics.
+
+    Args:
+        zoo: folder of the zoo.
+        task: name of the task.
+        metrics: names of metrics, or "all"; default: those that are worth their cost.
+        cache: keep scores in the user's cache and take from there what was computed before.
+    """
+    show = messages.start()
+    from spider_jax.metrics.table import DEFAULT_METRICS, METRICS
+    from spider_jax.zoo.scores import score_zoo
+    from spider_jax.zoo.store import FeatureStore
+
+    store = FeatureStore(zoo)
+    chosen = tuple(METRICS) if metrics == ("all",) else metrics or DEFAULT_METRICS
+    table = score_zoo(store, task, chosen, cache=cache, show_progress=show)
+    output.write("scores", *table.listing(store.accuracies))
+    return _skipped(table.problems)

@@ -1,0 +1,95 @@
+"""Features of models on datasets, exported into a zoo."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from spider_jax.errors import InputError
+from spider_jax.extract.data.dataset import BrokenItemError, Dataset
+from spider_jax.extract.export.import_features import import_spec
+from spider_jax.extract.export.record import name_extractor
+from spider_jax.extract.export.run import Extraction, Settings, export, failures
+from spider_jax.extract.readers import FEATURES, model_spec, open_data, open_model
+from spider_jax.extract.spec import Spec
+from spider_jax.zoo.store import Problem
+
+
+def extract(
+    models: Sequence[str],
+    data: Sequence[str],
+    out: str | Path,
+    *,
+    extractor: bool = False,
+    dtype: str = "float32",
+    batch: int | None = None,
+    shard: tuple[int, int] = (1, 1),
+    show_progress: bool = False,
+) -> Extraction:
+    """Export the features of models on datasets into a zoo; what is there already is kept.
+
+    A call that was interrupted goes on where it stopped. Several processes, on machines that see
+    the folder, share the work by `shard`; whoever ends last joins the parts.
+
+    Args:
+        models: [NAME=]READER:WHAT[?options]: torch:module:factory, timm:NAME, torchvision:NAME,
+            hf:NAME, onnx:FILE#tensor, features:FILE. data: folder:PATH, arrays:FILE.npz,
+            tfds:NAME[/config]:split, csv:FILE, parquet:FILE, hf:NAME:split.
+        out: folder of the zoo.
+        extractor: make the (only) model the zoo's general extractor.
+        dtype: float16 or float32; a value beyond 65,504 makes a file float32.
+        batch: rows encoded together; default: as memory allows, at most 64.
+        shard: (i, n), i from 1 to n: do the i-th of n parts.
+        show_progress: bars on stderr.
+
+    Returns:
+        What was written, what was there, what waits for other shards, and the problems: one model
+        or dataset that fails does not stop the others.
+
+    Raises:
+        InputError: no model or no data, a spec that cannot be read, or a twin among the names.
+    """
+    settings = Settings(dtype, batch, shard, show_progress)
+    specs = [model_spec(text) for text in models]
+    if not specs or not data:
+        raise InputError("extract needs at least one model and one dataset")
+    if extractor and len(specs) > 1:
+        raise InputError(f"one model can be the extractor, got {len(specs)}")
+    zoo, result = Path(out), Extraction()
+    datasets = _datasets(data, result)
+    for spec in specs if datasets else ():
+        with failures(result, spec.name or str(spec), None):
+            name = _export_model(zoo, spec, datasets, settings, result)
+            if extractor and (result.written or result.there):
+                name_extractor(zoo, name)
+    return result
+
+
+def _datasets(texts: Sequence[str], result: Extraction) -> dict[str, Dataset]:
+    found: dict[str, Dataset] = {}
+    for text in texts:
+        with failures(result, None, text):
+            data = open_data(text)
+            if data.name in found:
+                raise InputError(f"two datasets are named {data.name!r}: write NAME={text}")
+            found[data.name] = data
+    return found
+
+
+def _export_model(
+    zoo: Path, spec: Spec, datasets: dict[str, Dataset], settings: Settings, result: Extraction
+) -> str:
+    """Its name in the zoo."""
+    encoder = None if spec.reader == FEATURES else open_model(spec)
+    name = encoder.name if encoder is not None else spec.name or Path(spec.what).stem
+    for task, data in list(datasets.items()):
+        try:
+            with failures(result, name, task):
+                if encoder is None:
+                    import_spec(zoo, spec, name, data, settings.dtype)
+                    done = "written"
+                else:
+                    done = export(zoo, encoder, data, settings)
+                getattr(result, done).append((name, task))
+        except BrokenItemError as error:  # no other model could read it
+            result.problems.append(Problem(None, task, str(error)))
+            del datasets[task]
+    return name

@@ -1,0 +1,90 @@
+"""Noise, dropout and looks of a training step."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from spider_jax.spider.attention import Regularize, score_tasks, score_with_own
+from spider_jax.spider.weights import OwnTokens, Weights
+from spider_jax.training.config import TrainConfig
+from spider_jax.training.state import Axes, _Batch
+
+OF_BATCH = 1 << 30  # folded into a step's key for what is drawn once a batch; lanes are fewer
+
+
+def _draw_own(
+    config: TrainConfig, own: OwnTokens, place: Array, slot: Array, noise: Array, lane: Array
+) -> OwnTokens:
+    """k models at random of every task, k the same for a batch and uniform in 0..k_max.
+
+    Places beyond k name no model: -1.
+    """
+    R, k_max = own.models.shape[2], config.k_max
+    k = jax.random.randint(jax.random.fold_in(noise, OF_BATCH), (), 0, k_max + 1)
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(noise, OF_BATCH + 1 + lane)
+    chosen = jax.vmap(lambda key: jax.random.permutation(key, R)[:k_max])(keys)
+    at = place[:, None], slot[:, None], chosen
+    models = jnp.where(jnp.arange(k_max)[None] < k, own.models[at], -1)
+    return OwnTokens(own.tokens[at], models)
+
+
+def _noisy_scores(config: TrainConfig, axes: Axes, weights: Weights, batch: _Batch) -> Array:
+    """Scores with dropped classes, shifted tokens and dropout, against fitting the few sources.
+
+    Every draw hangs on the member, the step and the lane (and the model), never on the device.
+    """
+    keys = jax.vmap(lambda k: jax.random.split(k, 4))(batch.keys).T
+    drop_class, shift, drop_output, own_shift = keys
+    tokens, mask = batch.tokens, batch.mask
+    if config.token_dropout:
+        keep = 1 - config.token_dropout
+        kept = jax.vmap(lambda k: jax.random.bernoulli(k, keep, mask.shape[1:]))(drop_class)
+        mask = mask & kept
+    if config.token_noise:
+        width = tokens.shape[2:]
+        moved = jax.vmap(lambda k: jax.random.normal(k, width))(shift)
+        tokens = tokens + config.token_noise * moved[:, None]
+    M = len(weights.theta)
+    first = jax.lax.axis_index(axes.model) * M if axes.model else 0
+
+    def regularize(attended: Array, rows: Array) -> Array:
+        if not config.dropout:
+            return attended
+        keep, d = 1 - config.dropout, attended.shape[-1:]
+
+        def kept(key: Array, row: Array) -> Array:
+            return jax.random.bernoulli(jax.random.fold_in(key, row), keep, d)
+
+        of_task = jax.vmap(kept, (None, 0))
+        rows = jnp.broadcast_to(first + rows, attended.shape[:2])
+        return jnp.where(jax.vmap(of_task)(drop_output, rows), attended / keep, 0.0)
+
+    scores = score_tasks(weights, tokens, mask, regularize)
+    if batch.own is None:
+        return scores
+    here = batch.own._replace(models=batch.own.models - first)
+    if config.token_noise:
+        shape = *here.tokens.shape[1:2], 1, here.tokens.shape[-1]
+        moved = jax.vmap(lambda k: jax.random.normal(k, shape))(own_shift)
+        here = here._replace(tokens=here.tokens + config.token_noise * moved)
+    return _looked_at(weights, tokens, mask, here, scores, regularize)
+
+
+def _looked_at(
+    weights: Weights,
+    tokens: Array,
+    mask: Array,
+    own: OwnTokens,
+    scores: Float[Array, "b m"],
+    regularize: Regularize,
+) -> Float[Array, "b m"]:
+    """The scores, those of models that are looked at with their own tokens replaced.
+
+    own.models counts from this device's first row; others belong to other devices or to none.
+    """
+    M = scores.shape[1]
+    known = (own.models >= 0) & (own.models < M)
+    within = own._replace(models=jnp.clip(own.models, 0, M - 1))
+    better = score_with_own(weights, tokens, mask, within, regularize)
+    task = jnp.arange(len(scores))[:, None]
+    return scores.at[task, jnp.where(known, own.models, M)].set(better, mode="drop")
