@@ -71,7 +71,7 @@ SIGNATURES = {
     "Ranking.to_markdown": "(self, top=None)",
     "Ranking.to_rows": "(self, top=None)",
     "Ranking.to_text": "(self, top=None)",
-    "Spider": "(description, scaling, weights, memory=None, own=None, yardstick=None)",
+    "Spider": "(description, scaling, weights, memory=None, own=None, teacher_table=None)",
     "Spider.from_torch": (
         "(state, *, models, extractor='general extractor', form='many', precision='float32')"
     ),
@@ -94,7 +94,7 @@ SIGNATURES = {
         "memory=16.0, k_max=0, own_components=64, clip=1.0, patience=0, parallel='mesh', "
         "model_shards=1, checkpoint_every=100)"
     ),
-    "ZooIndex": "(folder, about, blocks, scaling, shared, recall)",
+    "ZooIndex": "(folder, about, blocks, scaling, shared, memory_weights)",
     "ZooIndex.append": "(self, spider, models=None, *, show_progress=False)",
     "ZooIndex.build": "(spider, folder, *, precision=None, show_progress=False)",
     "ZooIndex.names": "(self)",

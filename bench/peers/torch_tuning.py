@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spider_jax.tuning.config import Choice, TuneConfig
-from spider_jax.tuning.problem import Problem
+from spider_jax.tuning.config import Hyperparameters, TuneConfig
+from spider_jax.tuning.problem import TuningProblem
 from spider_jax.tuning.trainer import Trainer
 from spider_jax.tuning.zoo import zoo_problem
 from spider_jax.zoo.splits import task_split
@@ -30,7 +30,7 @@ STUDENT, TEACHERS = (
     "efficientnet_lite0",
     ("efficientnet_lite1", "open_nsfw_resnet50", "ppocrv4_rec"),
 )
-CHOICE = Choice(0.003, 10.0, 1.0)
+CHOICE = Hyperparameters(0.003, 10.0, 1.0)
 Forward = Callable[[dict[str, Tensor], Tensor], Tensor]
 
 
@@ -119,7 +119,7 @@ def pixel_pair(runs: int) -> tuple[Trainer, TorchLoop]:
     return trainer, TorchLoop(trainer, convolved, params)
 
 
-def trainer_of(problem: Problem, runs: int, config: TuneConfig) -> Trainer:
+def trainer_of(problem: TuningProblem, runs: int, config: TuneConfig) -> Trainer:
     """So many runs that differ by their seed."""
     return Trainer(problem, "b-tuning", [(CHOICE, s) for s in range(runs)], replace(config))
 

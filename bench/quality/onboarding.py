@@ -20,12 +20,12 @@ import tyro
 
 from bench.quality.real_zoo import FOLDS, commit, only, taught
 from spider_jax.evaluation.baselines import target_deviations, target_tokens
-from spider_jax.onboarding.add_models import seat
-from spider_jax.onboarding.training_tasks import Course
+from spider_jax.onboarding.add_models import fit_and_join
+from spider_jax.onboarding.training_tasks import TrainingTasks
 from spider_jax.ranking.measures import bootstrap_interval, weighted_tau
 from spider_jax.report.tables import to_markdown
 from spider_jax.spider.spider import Spider
-from spider_jax.spider.state import Yardstick
+from spider_jax.spider.state import TeacherTable
 from spider_jax.storage.files import write_json, write_text
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.train_spider import fit
@@ -74,15 +74,15 @@ def without(given: TrainingSet, model: int, config: TrainConfig) -> TrainingSet:
     return with_targets(less, config)
 
 
-def column(given: TrainingSet, model: int, datasets: list[str]) -> Yardstick:
+def column(given: TrainingSet, model: int, datasets: list[str]) -> TeacherTable:
     """What the teachers say of one model."""
     table = {name: row[[model]] for name, row in given.accuracies.items()}
-    return Yardstick.of(given.metrics[..., [model]], table, datasets)
+    return TeacherTable.of(given.metrics[..., [model]], table, datasets)
 
 
-def course_of(given: TrainingSet) -> Course:
+def course_of(given: TrainingSet) -> TrainingTasks:
     """The meta-tasks, as `recall_course` would draw them again."""
-    return Course(given.meta, given.tokens, given.mask, given.deviations)
+    return TrainingTasks(given.meta, given.tokens, given.mask, given.deviations)
 
 
 def ranks(spider: Spider, zoo: FeatureStore, task: str, model: str) -> tuple[int, float]:
@@ -106,7 +106,7 @@ def retire_all(zoo: FeatureStore, run: Retire) -> tuple[list[Ranks], Spider, Tra
             model = zoo.models[i]
             less = fit(zoo, config, sources, without(training, i, config))
             new = column(training, i, sources)
-            added = seat(less, zoo, course_of(training), [model], new)
+            added = fit_and_join(less, zoo, course_of(training), [model], new)
             for task in fold:
                 places = [ranks(s, zoo, task, model) for s in (*full, added)]
                 found.append(Ranks(model, task, *(p for p, _ in places), *(t for _, t in places)))
@@ -115,18 +115,18 @@ def retire_all(zoo: FeatureStore, run: Retire) -> tuple[list[Ranks], Spider, Tra
 
 
 def seconds_for_many(spider: Spider, zoo: FeatureStore, given: TrainingSet) -> list[float]:
-    """Seconds to seat 100 models whose metrics are known, with compilation and without."""
+    """Seconds to add 100 models whose metrics are known, with compilation and without."""
     datasets = list(spider.description.training["datasets"])
     rng = np.random.default_rng(0)
     metrics = np.repeat(given.metrics, -(-MANY // len(given.models)), axis=2)[..., :MANY]
     metrics = metrics + 0.1 * given.metrics.std(2, keepdims=True) * rng.normal(size=metrics.shape)
-    new = Yardstick.of(metrics.astype(np.float32), {}, datasets)
+    new = TeacherTable.of(metrics.astype(np.float32), {}, datasets)
     names = [f"new {i}" for i in range(MANY)]
     stub = _Widths(zoo)
     taken = []
     for _ in range(2):
         begun = time.perf_counter()
-        seat(spider, stub, course_of(given), names, new)  # type: ignore[arg-type]
+        fit_and_join(spider, stub, course_of(given), names, new)  # type: ignore[arg-type]
         taken.append(time.perf_counter() - begun)
     return taken
 

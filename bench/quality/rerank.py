@@ -30,7 +30,7 @@ from spider_jax.evaluation.baselines import (
 from spider_jax.metrics import METRICS
 from spider_jax.ranking.measures import bootstrap_interval, paired_difference, weighted_tau
 from spider_jax.report.tables import to_markdown
-from spider_jax.spider.rerank import look_again
+from spider_jax.spider.rerank import rerank_scores
 from spider_jax.spider.spider import Spider
 from spider_jax.storage.files import write_json, write_text
 from spider_jax.training.config import TrainConfig
@@ -92,7 +92,7 @@ def looks_at(spider: Spider, zoo: FeatureStore, task: str) -> Found:
     found = {}
     for by in BY:
         rows = [
-            look_again(spider, first, tokens, zoo, task, k=k, by=by).scores if k else first
+            rerank_scores(spider, first, tokens, zoo, task, k=k, by=by).scores if k else first
             for k in KS
         ]
         found[by] = np.array(rows, np.float64)

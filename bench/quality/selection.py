@@ -32,7 +32,7 @@ from bench.quality.selection_replay import (
     with_further,
 )
 from spider_jax.ranking.measures import bootstrap_interval, paired_difference
-from spider_jax.records.performance import Performance
+from spider_jax.records.performance import PastResults
 from spider_jax.report.tables import to_markdown
 from spider_jax.selection.policies import (
     BruteForce,
@@ -49,17 +49,17 @@ Floats = NDArray[np.float64]
 Table = tuple[tuple[str, ...], list[list[object]]]
 
 
-def brute_force(past: Performance) -> Policy:
+def brute_force(past: PastResults) -> Policy:
     """Every model to the end."""
     return BruteForce()
 
 
-def halving(past: Performance) -> Policy:
+def halving(past: PastResults) -> Policy:
     """Successive halving."""
     return SuccessiveHalving()
 
 
-def relative_filter(past: Performance) -> Policy:
+def relative_filter(past: PastResults) -> Policy:
     """The published demo's filter: three trends, a tenth of the best prediction."""
     return TrendFilter.fit(past, relative=0.1, k=3)
 
@@ -112,12 +112,12 @@ class Run:
     draws: int = 40
 
 
-def on_every_target(zoo: Performance, contender: Contender) -> list[Outcome]:
+def on_every_target(zoo: PastResults, contender: Contender) -> list[Outcome]:
     """Its outcome on every dataset as the target."""
     return [replay(zoo, task, contender) for task in zoo.tasks]
 
 
-def main_table(zoo: Performance, name: str) -> tuple[Table, list[Outcome]]:
+def main_table(zoo: PastResults, name: str) -> tuple[Table, list[Outcome]]:
     """Every contender of a pool, and the outcomes of the first row of ours."""
     found = {n: on_every_target(zoo, c) for n, c in CONTENDERS[name].items()}
     bases = [regrets(found[base]) for base in BASES[name]]
@@ -157,7 +157,7 @@ def regrets(outcomes: list[Outcome]) -> Floats:
     return np.array([o.in_zoo for o in outcomes])
 
 
-def sub_zoo_table(zoo: Performance, draws: int) -> Table:
+def sub_zoo_table(zoo: PastResults, draws: int) -> Table:
     """Mean regret against the sub-zoo's best, over targets and random sub-zoos of every size."""
     rng = np.random.default_rng(0)
     rows: dict[str, list[object]] = {name: [name] for name in SUB_CONTENDERS}
@@ -178,7 +178,7 @@ def sub_zoo_table(zoo: Performance, draws: int) -> Table:
     return ("policy", *heads), list(rows.values())
 
 
-def further_table(zoo: Performance) -> Table:
+def further_table(zoo: PastResults) -> Table:
     """Regret against the zoo on datasets that played no part while the policy was made."""
     methods = {
         **{f"{name}, {POOL}": c for name, c in CONTENDERS[POOL].items()},
@@ -193,7 +193,7 @@ def further_table(zoo: Performance) -> Table:
     return ("policy", *heads, "mean"), rows
 
 
-def recall_table(zoo: Performance) -> Table:
+def recall_table(zoo: PastResults) -> Table:
     """What the mean over the other tasks recalls: the best of K, and the mean of K."""
     rows: list[list[object]] = []
     for k in (5, 10, 15):
@@ -217,7 +217,7 @@ def recall_table(zoo: Performance) -> Table:
     return ("K", "regret of the best of K", "holds the best", "mean of K", "mean of the zoo"), rows
 
 
-def leep_table(zoo: Performance) -> Table:
+def leep_table(zoo: PastResults) -> Table:
     """The recalled ten's mean test score where LEEP is recorded: by prior, LEEP, and both."""
     path = Path(os.environ["SPIDER_JAX_DATA"]) / "two_phase_nlp" / "leep.csv"
     with path.open(newline="") as file:
@@ -256,7 +256,7 @@ def confidence_table(outcomes: list[Outcome]) -> Table:
     return ("confidence", "drops", "stated", "held"), rows
 
 
-def calibration(zoo: Performance, draws: int) -> list[Outcome]:
+def calibration(zoo: PastResults, draws: int) -> list[Outcome]:
     """Outcomes of ours on random halves of the zoo, for drops enough to count."""
     rng = np.random.default_rng(1)
     contender, found = Contender(NoiseAware.fit, None, 16), []
@@ -266,7 +266,7 @@ def calibration(zoo: Performance, draws: int) -> list[Outcome]:
     return found
 
 
-def family_table(zoo: Performance, budget: int = 16, margin: float = 0.005) -> Table:
+def family_table(zoo: PastResults, budget: int = 16, margin: float = 0.005) -> Table:
     """The best of every schedule and every weight of the prior, looked up with the test scores."""
     base = regrets(on_every_target(zoo, CONTENDERS[POOL][HALVING]))
     E = zoo.curves.shape[2]

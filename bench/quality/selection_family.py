@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench.quality.selection_replay import Contender, replay
 from spider_jax.ranking.measures import paired_difference
-from spider_jax.records.performance import Performance
+from spider_jax.records.performance import PastResults
 from spider_jax.selection.policies import Drop, NoiseAware, Policy, Seen
 
 # of the prior's weight; the first is next to none: the validation alone
@@ -103,7 +103,7 @@ class Best(NamedTuple):
 
 
 def best_of(
-    zoo: Performance, family: list[Choice], base: NDArray[np.float64], budget: int, margin: float
+    zoo: PastResults, family: list[Choice], base: NDArray[np.float64], budget: int, margin: float
 ) -> Best:
     """The family's best against `base`, the regret per target of another policy.
 
@@ -111,7 +111,7 @@ def best_of(
     """
     fitted: dict[tuple[str, ...], NoiseAware] = {}
 
-    def policy(choice: Choice, past: Performance) -> Policy:
+    def policy(choice: Choice, past: PastResults) -> Policy:
         noise = fitted.setdefault(past.tasks, NoiseAware.fit(past))
         weighed = replace(noise.spread, between=noise.spread.between / choice.scale)
         return Variant(replace(noise, spread=weighed), choice.keeps, choice.sure)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spider_jax.records.performance import Performance
+from spider_jax.records.performance import PastResults
 from spider_jax.selection.policies import Policy
 from spider_jax.selection.selector import Selector
 
@@ -40,14 +40,14 @@ VALIDATION_ROWS = {
 }
 
 
-def recorded() -> Performance:
+def recorded() -> PastResults:
     """37 language models fine-tuned on 20 datasets, validation after each of 5 epochs."""
     path = Path(os.environ["SPIDER_JAX_DATA"]) / "two_phase_nlp" / "curves_dense.npz"
     with np.load(path, allow_pickle=False) as held:
         tasks = tuple(map(str, held["datasets"]))
         rows = np.array([VALIDATION_ROWS[task] for task in tasks], np.int64)
         models = tuple(map(str, held["models"]))
-        return Performance(models, tasks, held["test"], held["val"], rows)
+        return PastResults(models, tasks, held["test"], held["val"], rows)
 
 
 # Datasets that only part of the 37 models were fine-tuned on; looked at once, when the policy was
@@ -61,7 +61,7 @@ FURTHER = {
 }
 
 
-def with_further(zoo: Performance, task: str) -> Performance:
+def with_further(zoo: PastResults, task: str) -> PastResults:
     """The models of the zoo that were fine-tuned on one more dataset, and its runs added."""
     path = Path(os.environ["SPIDER_JAX_DATA"]) / "two_phase_nlp" / "curves_long.csv"
     with path.open(newline="") as file:
@@ -89,7 +89,7 @@ class Contender:
     mean over so many random orders of the pool, for policies that use it to break ties only.
     """
 
-    fit: Callable[[Performance], Policy]
+    fit: Callable[[PastResults], Policy]
     pool: int | None = None
     budget: int | None = None
     orders: int = 0
@@ -106,12 +106,12 @@ class Outcome(NamedTuple):
     winner: str
 
 
-def recall_order(past: Performance) -> NDArray[np.int64]:
+def recall_order(past: PastResults) -> NDArray[np.int64]:
     """Models best first by their mean on the other tasks."""
     return np.argsort(-past.mean_accuracies(), kind="stable").astype(np.int64)
 
 
-def replay(zoo: Performance, target: str, contender: Contender) -> Outcome:
+def replay(zoo: PastResults, target: str, contender: Contender) -> Outcome:
     """Select for a target with everything else of the zoo as the past."""
     past = zoo.without_task(target)
     pool = recall_order(past)[: contender.pool]
@@ -125,8 +125,8 @@ def replay(zoo: Performance, target: str, contender: Contender) -> Outcome:
 
 
 def _once(
-    zoo: Performance,
-    past: Performance,
+    zoo: PastResults,
+    past: PastResults,
     target: str,
     contender: Contender,
     pool: NDArray[np.int64],

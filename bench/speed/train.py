@@ -44,7 +44,7 @@ from bench.speed.train_forms import (
 from bench.speed.train_processes import DEVICES, answer, begin, two_processes
 from spider_jax.report.tables import to_markdown
 from spider_jax.spider.weights import Weights
-from spider_jax.training.arrays import Lesson
+from spider_jax.training.arrays import TrainingArrays
 from spider_jax.training.loop import whole
 
 TOLERANCE = 1e-4
@@ -68,7 +68,7 @@ class Run:
     small: bool = False
 
 
-def gradients(state: dict[str, Any], given: Lesson, form: str) -> tuple[float, Weights]:
+def gradients(state: dict[str, Any], given: TrainingArrays, form: str) -> tuple[float, Weights]:
     """Loss and gradient of one batch of all tasks; ours is read off a long step of plain SGD."""
     if form == OURS:
         before = ours_of(state)

@@ -12,7 +12,7 @@ import numpy as np
 
 from spider_jax.spider.from_torch import read_state
 from spider_jax.spider.weights import Weights
-from spider_jax.training.arrays import Lesson, deal, rates
+from spider_jax.training.arrays import TrainingArrays, deal, rates
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.parallel import runner
 from spider_jax.training.state import Members, State
@@ -43,12 +43,12 @@ class Times(NamedTuple):
     spread: float
 
 
-def lesson(size: Size, steps: int) -> Lesson:
+def lesson(size: Size, steps: int) -> TrainingArrays:
     """As many tasks as `steps` batches hold; the last classes of most are padding."""
     rng, T = np.random.default_rng(0), size.B * steps
     tokens = rng.standard_normal((T, CLASSES, EXTRACTOR), dtype=np.float32)
     mask = np.arange(CLASSES)[None] < rng.integers(CLASSES // 2, CLASSES + 1, T)[:, None]
-    return Lesson(
+    return TrainingArrays(
         tokens * mask[..., None],
         mask,
         targets=rng.standard_normal((T, size.M), dtype=np.float32),
@@ -77,7 +77,7 @@ class Ours:
     def __init__(
         self,
         weights: Weights,
-        given: Lesson,
+        given: TrainingArrays,
         batch: int,
         devices: Sequence[jax.Device] | None = None,
         **changes: Any,
@@ -113,7 +113,7 @@ class Ours:
         return float(np.mean(jax.device_get(loss)))
 
 
-def peer(form: str, state: dict[str, Any], given: Lesson, size: Size, steps: int) -> Call:
+def peer(form: str, state: dict[str, Any], given: TrainingArrays, size: Size, steps: int) -> Call:
     """A call of so many steps of a torch form."""
     from bench.peers.torch_training import trainer
 

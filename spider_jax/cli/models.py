@@ -13,7 +13,7 @@ from spider_jax.cli.output import (
     Models,
     SpiderFolder,
     Zoo,
-    _skipped,
+    report_skipped,
 )
 from spider_jax.errors import InputError
 
@@ -49,7 +49,7 @@ def add(
     guessed = len(found.spider.guessed) - len(before.guessed)
     guesses = f", {guessed} of them by a guess" if guessed else ""
     print(f"{len(found.models)} added{guesses}, {len(found.spider.models)} models in {target}")
-    return _skipped(found.problems)
+    return report_skipped(found.problems)
 
 
 def remove(

@@ -83,7 +83,7 @@ def keep_stdout() -> None:
     os.dup2(2, 1)
 
 
-def _skipped(problems: Sequence[object]) -> int:
+def report_skipped(problems: Sequence[object]) -> int:
     for problem in problems:
         print(f"spider-jax: skipped: {problem}", file=sys.stderr)
     return SKIPPED if problems else DONE

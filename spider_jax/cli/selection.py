@@ -45,8 +45,8 @@ def select(
     show = messages.start()
     from spider_jax.heads.training import HeadConfig
     from spider_jax.metrics.table import METRICS
-    from spider_jax.records.performance import Performance
-    from spider_jax.selection.run import SelectConfig, default_run
+    from spider_jax.records.performance import PastResults
+    from spider_jax.selection.run import SelectConfig, run_name
     from spider_jax.selection.two_phases import select_models
     from spider_jax.selection.zoo_recall import PRIOR, SPIDER
     from spider_jax.spider.spider import Spider
@@ -64,23 +64,23 @@ def select(
         representatives,
         head=HeadConfig(hidden, batch, learning_rate, seed=seed),
     )
-    past = Performance.from_accuracies(store.accuracies)
+    past = PastResults.from_accuracies(store.accuracies)
     known = None
     if repository is not None and repository.exists():
-        known = Performance.load(repository)
+        known = PastResults.load(repository)
     elif repository is not None and show:
         print(f"spider-jax: {repository} does not exist: it begins with this run", file=sys.stderr)
     found = select_models(
         store,
         task,
         config,
-        run=run or default_folder("selections") / default_run(store, task, config, spider),
+        run=run or default_folder("selections") / run_name(store, task, config, spider),
         spider=spider,
         past=past if known is None else known.updated(past),
         show_progress=show,
     )
     if repository is not None:
-        none = Performance.from_accuracies({})
+        none = PastResults.from_accuracies({})
         found.add_to(none if known is None else known).save(repository)
     output.write(
         "selected-models",

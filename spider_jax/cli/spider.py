@@ -15,7 +15,7 @@ from spider_jax.cli.output import (
     Output,
     SpiderFolder,
     Zoo,
-    _skipped,
+    report_skipped,
 )
 from spider_jax.errors import InputError
 
@@ -85,7 +85,7 @@ def train(
         f"{len(spider.models)} models, {len(datasets)} source datasets, "
         f"held-out weighted tau {tau}, written to {out}"
     )
-    return _skipped(training["left_out"])
+    return report_skipped(training["left_out"])
 
 
 def rank(
@@ -141,4 +141,4 @@ def rank(
     if output.csv is not None:
         ranking.to_csv(output.csv)
     print(json.dumps(content, indent=1, ensure_ascii=False) if output.json else text)
-    return _skipped(ranking.skipped)
+    return report_skipped(ranking.skipped)

@@ -8,7 +8,7 @@ from spider_jax.cli.output import (
     Output,
     Task,
     Zoo,
-    _skipped,
+    report_skipped,
 )
 
 
@@ -32,7 +32,7 @@ def inspect(
     tasks = found.task_entries()
     more = {"unfinished": list(found.unfinished), "costs": list(found.costs())}
     output.write("inspection", found.columns, found.rows, found.to_text(), tasks=tasks, **more)
-    return _skipped(found.problems)
+    return report_skipped(found.problems)
 
 
 def score(
@@ -60,4 +60,4 @@ def score(
     chosen = tuple(METRICS) if metrics == ("all",) else metrics or DEFAULT_METRICS
     table = score_zoo(store, task, chosen, cache=cache, show_progress=show)
     output.write("scores", *table.listing(store.accuracies))
-    return _skipped(table.problems)
+    return report_skipped(table.problems)

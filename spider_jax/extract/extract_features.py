@@ -10,7 +10,7 @@ from spider_jax.extract.export.record import name_extractor
 from spider_jax.extract.export.run import Extraction, Settings, export, failures
 from spider_jax.extract.readers import FEATURES, model_spec, open_data, open_model
 from spider_jax.extract.spec import Spec
-from spider_jax.zoo.store import Problem
+from spider_jax.zoo.store import Skipped
 
 
 def extract(
@@ -90,6 +90,6 @@ def _export_model(
                     done = export(zoo, encoder, data, settings)
                 getattr(result, done).append((name, task))
         except BrokenItemError as error:  # no other model could read it
-            result.problems.append(Problem(None, task, str(error)))
+            result.problems.append(Skipped(None, task, str(error)))
             del datasets[task]
     return name

@@ -11,7 +11,7 @@ from spider_jax.errors import InputError
 RESAMPLES = 200
 
 
-class Measure(NamedTuple):
+class TaskMeasure(NamedTuple):
     """score(truth, predicted): both [N] or [N, K]. kinds: of tasks it is for. comparable: whether
     a value means the same on another task, so that results on other tasks make a prior."""
 
@@ -65,13 +65,13 @@ def r2(truth: NDArray[Any], predicted: NDArray[Any]) -> float:
 
 
 CLASSES, LABELS, NUMBERS = ("classification",), ("multi-label",), ("regression",)
-TASK_MEASURES: dict[str, Measure] = {
-    "accuracy": Measure(accuracy, CLASSES + LABELS),
-    "balanced_accuracy": Measure(balanced_accuracy, CLASSES),
-    "matthews": Measure(matthews, CLASSES),
-    "macro_f1": Measure(macro_f1, CLASSES + LABELS),
-    "rmse": Measure(rmse, NUMBERS, comparable=False),
-    "r2": Measure(r2, NUMBERS),
+TASK_MEASURES: dict[str, TaskMeasure] = {
+    "accuracy": TaskMeasure(accuracy, CLASSES + LABELS),
+    "balanced_accuracy": TaskMeasure(balanced_accuracy, CLASSES),
+    "matthews": TaskMeasure(matthews, CLASSES),
+    "macro_f1": TaskMeasure(macro_f1, CLASSES + LABELS),
+    "rmse": TaskMeasure(rmse, NUMBERS, comparable=False),
+    "r2": TaskMeasure(r2, NUMBERS),
 }
 DEFAULTS = {"classification": "accuracy", "multi-label": "accuracy", "regression": "rmse"}
 

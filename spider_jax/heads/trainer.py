@@ -106,7 +106,7 @@ class HeadTrainer:
     def _epoch(self, models: Sequence[str], done: int) -> list[Trained]:
         features = [self._features(model) for model in models]
         states = [self._state(m, f, done) for m, f in zip(models, features, strict=True)]
-        # an interruption after the head was written and before it was told leaves it ahead
+        # an interruption after the head was written and before its score was kept leaves it ahead
         waiting = [i for i, state in enumerate(states) if len(state.validation) == done]
         if waiting:
             given = [features[i] for i in waiting]

@@ -64,7 +64,7 @@ def build_index(spider: Spider, folder: Path, precision: str, show_progress: boo
     arrays = {"mean": spider.scaling.mean, "matrix": spider.scaling.matrix, **shared._asdict()}
     arrays["value"] = shared.value.swapaxes(1, 2)  # on disk it acts from the right
     if spider.memory is not None:
-        arrays |= spider.memory.recall.arrays()
+        arrays |= spider.memory.weights.arrays()
     files.write_shared(folder, arrays)
     blocks = _write_blocks(spider, spider.models, maps, about, folder, 0, show_progress)
     files.write_index(folder, about, blocks)
@@ -112,7 +112,7 @@ def _shared_fingerprint(spider: Spider) -> str:
     shared = spider.weights._replace(theta=spider.weights.theta[:, :0])
     memory: tuple[Any, ...] = ()
     if spider.memory is not None:
-        memory = tuple(spider.memory.recall.arrays().values())
+        memory = tuple(spider.memory.weights.arrays().values())
     for array in (scaling.mean, scaling.matrix, *shared.arrays().values(), *memory):
         digest.update(repr(np.shape(array)).encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -20,7 +20,7 @@ from spider_jax.runtime.progress import row_bar
 from spider_jax.spider.folding import Shared, check_precision
 from spider_jax.spider.scoring import remembered
 from spider_jax.spider.spider import Spider
-from spider_jax.spider.task_memory import Recall
+from spider_jax.spider.task_memory import MemoryWeights
 from spider_jax.storage.files import checked_names
 from spider_jax.tasks.padding import class_buckets, pad_tokens
 from spider_jax.tasks.scaling import Scaling, apply_scaling
@@ -32,7 +32,7 @@ class ZooIndex:
     """The folded rows of many models on disk, ready to search; whole without its spider.
 
     folder: where. about: what it is. blocks: in model order. scaling, shared: of all models.
-    recall: how its spider's memory weighs training tasks, None without a memory.
+    memory_weights: how its spider's memory weighs training tasks, None without a memory.
     """
 
     folder: Path
@@ -40,7 +40,7 @@ class ZooIndex:
     blocks: tuple[Block, ...]
     scaling: Scaling
     shared: Shared
-    recall: Recall | None
+    memory_weights: MemoryWeights | None
 
     def __len__(self) -> int:
         return sum(block.rows - len(block.removed) for block in self.blocks)
@@ -91,7 +91,7 @@ class ZooIndex:
             shared = Shared(**{name: arrays[name] for name in Shared._fields})  # type: ignore[arg-type]
         except KeyError as error:
             raise InputError(f"{folder / files.SHARED} lacks {error}: copy it again") from None
-        return ZooIndex(folder, about, blocks, scaling, shared, Recall.of(arrays))
+        return ZooIndex(folder, about, blocks, scaling, shared, MemoryWeights.of(arrays))
 
     def append(
         self, spider: Spider, models: Sequence[str] | None = None, *, show_progress: bool = False
@@ -230,7 +230,7 @@ class ZooIndex:
     ) -> Ranking:
         resolution = math.nan if self.about.resolution is None else self.about.resolution
         cut = (
-            f"the best {len(names)} of {len(self)} models: the last of these may not be told apart "
+            f"the best {len(names)} of {len(self)} models: the last of these may not be separated "
             "from the next"
         )
         notes = [cut] if len(names) < len(self) else []
@@ -248,7 +248,7 @@ class ZooIndex:
         values, mask = pad_tokens([tokens[i] for i in which], classes=classes)
         scaled = np.asarray(apply_scaling(self.scaling, values, mask))
         own = None if deviations is None else deviations[list(which)]
-        memory = remembered(self.recall, scaled, mask, values, own)
+        memory = remembered(self.memory_weights, scaled, mask, values, own)
         return TaskBlock(scaled, mask, memory)
 
     def _guessed(self) -> set[int]:

@@ -41,7 +41,7 @@ class Metric(NamedTuple):
     shared: the same from `Statistics`, so that one pass over the features serves many metrics.
     probe: an accuracy of a classifier on the same features: a ceiling of the comparison, not a
         competitor in it.
-    standardize: the option of that name is on unless told; off where features are standardised.
+    standardize: the option of that name is on by default; off where features are standardised.
     kinds: of the tasks that it can score.
     combine: where a model alone has only parts [P], what makes scores [M] of the zoo's [M, P].
     version: raised when the number changes, so that no cached score outlives it.

@@ -1,8 +1,8 @@
 """Models that come and go without training anew: every other model keeps its scores to the bit.
 
 A new model is measured on the spider's own meta-tasks by the teachers and put in its place among
-the known models there (`yardstick`). That is its column in the memory; its token theta (and, of a
-spider that looks at models, its projection P) is fitted to these orders, all else frozen.
+the known models there (`TeacherTable`). That is its column in the memory. Its token theta (and its
+projection P, where the spider attends to own tokens) is fitted to these orders, all else frozen.
 """
 
 from collections.abc import Sequence
@@ -13,16 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.onboarding.cold_start import guess
-from spider_jax.onboarding.edit import joined, told
-from spider_jax.onboarding.fit_tokens import Exercise, fit_tokens
-from spider_jax.onboarding.placement import standing
-from spider_jax.onboarding.training_tasks import Course, _need_yardstick, recall_course
+from spider_jax.onboarding.cold_start import cold_start_weights
+from spider_jax.onboarding.edit import with_models, with_provenance
+from spider_jax.onboarding.fit_tokens import FitProblem, fit_tokens
+from spider_jax.onboarding.placement import place_among_known
+from spider_jax.onboarding.training_tasks import (
+    TrainingTasks,
+    need_teacher_table,
+    redraw_training_tasks,
+)
 from spider_jax.ranking.aggregate import z_scores
 from spider_jax.spider.own_maps import OwnMaps
 from spider_jax.spider.spider import Spider
-from spider_jax.spider.state import Yardstick
-from spider_jax.spider.task_memory import recall_rows
+from spider_jax.spider.state import TeacherTable
+from spider_jax.spider.task_memory import memory_rows
 from spider_jax.spider.task_ridge import describe, design
 from spider_jax.storage.files import checked_names
 from spider_jax.tasks.scaling import apply_scaling
@@ -31,7 +35,7 @@ from spider_jax.training.holdout import leave_datasets_out
 from spider_jax.training.own_features import OwnFeatures, own_features
 from spider_jax.training.targets import target_orders
 from spider_jax.training.teachers import teach
-from spider_jax.zoo.store import FeatureStore, Problem
+from spider_jax.zoo.store import FeatureStore, Skipped
 
 FITTED, GUESSED = "fitted to its metrics", "guessed"
 
@@ -41,7 +45,7 @@ class Added(NamedTuple):
 
     spider: Spider
     models: tuple[str, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[Skipped, ...]
 
 
 def add(
@@ -68,28 +72,28 @@ def add(
 
     Raises:
         InputError: a model that is known already or that the zoo does not know, a spider without a
-            yardstick, another extractor or other labels than in training, or no model that can be
-            added.
+            teacher table, another extractor or other labels than in training, or no model
+            that can be added.
     """
     if not cold:
-        _need_yardstick(spider)
+        need_teacher_table(spider)
     wanted = _wanted(spider, zoo, models)
     absent = _without_features(spider, zoo, wanted)
     able, problems = _readable(spider, zoo, [m for m in wanted if m not in absent])
     found: tuple[str, ...] = ()
     result = spider
     if able:
-        course = recall_course(spider, zoo)
-        found, new, lost = measure(spider, zoo, course, able, show_progress=show_progress)
+        course = redraw_training_tasks(spider, zoo)
+        found, new, lost = measure_models(spider, zoo, course, able, show_progress=show_progress)
         problems += lost
-        result = seat(spider, zoo, course, found, new, show_progress=show_progress)
+        result = fit_and_join(spider, zoo, course, found, new, show_progress=show_progress)
     if cold:
         result = guess_places(result, zoo, list(absent))
         found = (*found, *absent)
     else:
         why = "no features, which it needs on all source datasets: export them, or add it cold"
         told_of = {(p.model, p.task): p.message for p in zoo.problems}
-        problems += [Problem(m, task, told_of.get((m, task), why)) for m, task in absent.items()]
+        problems += [Skipped(m, task, told_of.get((m, task), why)) for m, task in absent.items()]
     if not found:
         raise InputError(f"no model could be added: {problems[0]}")
     return Added(result, found, tuple(problems))
@@ -130,7 +134,7 @@ def _without_features(
 
 def _readable(
     spider: Spider, zoo: FeatureStore, models: Sequence[str]
-) -> tuple[list[str], list[Problem]]:
+) -> tuple[list[str], list[Skipped]]:
     """Models whose features are sound, and what is wrong with the others."""
     able, problems = [], []
     for model in models:
@@ -138,7 +142,7 @@ def _readable(
             for name in spider.description.training["datasets"]:
                 zoo.features(model, name)
         except InputError as error:
-            problems.append(Problem(model, None, str(error)))
+            problems.append(Skipped(model, None, str(error)))
         else:
             able.append(model)
     return able, problems
@@ -147,14 +151,14 @@ def _readable(
 # ---- what is known of them -------------------------------------------------------------------
 
 
-def measure(
+def measure_models(
     spider: Spider,
     zoo: FeatureStore,
-    course: Course,
+    course: TrainingTasks,
     models: Sequence[str],
     *,
     show_progress: bool = False,
-) -> tuple[tuple[str, ...], Yardstick, tuple[Problem, ...]]:
+) -> tuple[tuple[str, ...], TeacherTable, tuple[Skipped, ...]]:
     """The teachers' metrics of new models on the meta-tasks, and who could not be measured."""
     training = spider.description.training
     config, datasets = read_config(training["config"]), training["datasets"]
@@ -165,7 +169,7 @@ def measure(
         zoo, course.meta[::size], config.teachers, models=models, show_progress=show_progress
     )
     every = np.repeat(metrics, size, axis=0).astype(np.float32)
-    return names, Yardstick.of(every, _truths(zoo, names, datasets), datasets), problems
+    return names, TeacherTable.of(every, _truths(zoo, names, datasets), datasets), problems
 
 
 def _truths(
@@ -177,43 +181,43 @@ def _truths(
 
 
 def _measure_truth(
-    zoo: FeatureStore, course: Course, models: Sequence[str], datasets: Sequence[str]
-) -> tuple[tuple[str, ...], Yardstick, tuple[Problem, ...]]:
+    zoo: FeatureStore, course: TrainingTasks, models: Sequence[str], datasets: Sequence[str]
+) -> tuple[tuple[str, ...], TeacherTable, tuple[Skipped, ...]]:
     """The same where the true accuracies are what the spider learned."""
     lacks = {m: [d for d in datasets if (m, d) not in zoo.accuracies] for m in models}
     names = tuple(model for model in models if not lacks[model])
     problems = tuple(
-        Problem(model, missing[0], "no accuracy in accuracies.csv")
+        Skipped(model, missing[0], "no accuracy in accuracies.csv")
         for model, missing in lacks.items()
         if missing
     )
     table = _truths(zoo, names, datasets)
     metrics = np.array([[table[task.datasets[0]]] for task in course.meta], np.float32)
-    return names, Yardstick.of(metrics, table, datasets), problems
+    return names, TeacherTable.of(metrics, table, datasets), problems
 
 
 # ---- their places ----------------------------------------------------------------------------
 
 
-def seat(
+def fit_and_join(
     spider: Spider,
     zoo: FeatureStore,
-    course: Course,
+    course: TrainingTasks,
     models: Sequence[str],
-    new: Yardstick,
+    new: TeacherTable,
     *,
     show_progress: bool = False,
 ) -> Spider:
     """The spider with models of which metrics are known."""
     if not models:
         return spider
-    assert spider.yardstick is not None  # recall_course has seen to it
+    assert spider.teacher_table is not None  # recall_course has seen to it
     training = spider.description.training
     config, datasets = read_config(training["config"]), training["datasets"]
-    places = standing(config, spider.yardstick, new, course.meta, datasets)
+    places = place_among_known(config, spider.teacher_table, new, course.meta, datasets)
 
-    known = spider.yardstick.measured()
-    exercise = _exercise(spider, config, course, known, places)
+    known = spider.teacher_table.measured()
+    exercise = _fit_problem(spider, config, course, known, places)
     if spider.own is not None:
         width = spider.own.matrix.shape[1]
 
@@ -228,34 +232,34 @@ def seat(
     tokens, scalings = fit_tokens(among, exercise, start, show_progress)
     widths = {model: zoo.width(model) for model in models}
     maps = OwnMaps.join(scalings, tokens.project, tokens.bias) if scalings else None
-    seated = joined(spider, models, tokens.theta, config.memory * places, new, widths, maps)
-    return told(seated, dict.fromkeys(models, FITTED))
+    seated = with_models(spider, models, tokens.theta, config.memory * places, new, widths, maps)
+    return with_provenance(seated, dict.fromkeys(models, FITTED))
 
 
-def _exercise(
+def _fit_problem(
     spider: Spider,
     config: TrainConfig,
-    course: Course,
+    course: TrainingTasks,
     known: Sequence[int],
     places: NDArray[np.float32],
-) -> Exercise:
+) -> FitProblem:
     """Orders in which new models must find their place among the known ones: not guessed ones."""
-    assert spider.yardstick is not None  # recall_course has seen to it
-    yard, datasets = spider.yardstick.take(known), spider.description.training["datasets"]
+    assert spider.teacher_table is not None  # recall_course has seen to it
+    yard, datasets = spider.teacher_table.take(known), spider.description.training["datasets"]
     orders = target_orders(config, yard.metrics, course.meta, yard.by_dataset(datasets))
     targets = np.concatenate([z_scores(orders).astype(np.float32), places], axis=1)
     inside = leave_datasets_out(course.meta, datasets, config).weight
     scaled = np.asarray(apply_scaling(spider.scaling, course.tokens, course.mask))
     prior, memory = np.zeros((len(inside), *targets.shape), np.float32), spider.memory
-    if memory is not None and memory.recall.ridge is not None:
-        unit, weight = memory.recall.ridge.unit, config.memory
+    if memory is not None and memory.weights.ridge is not None:
+        unit, weight = memory.weights.ridge.unit, config.memory
         rows = design(describe(course.tokens, course.mask, course.deviations, unit)).rows
         remembered = np.concatenate([memory.targets[:, known], weight * places], axis=1)
-        prior = recall_rows(rows, remembered, course.meta, inside > 0, weight, models=len(known))
-    return Exercise(scaled, course.mask, targets, prior, inside, None)
+        prior = memory_rows(rows, remembered, course.meta, inside > 0, weight, models=len(known))
+    return FitProblem(scaled, course.mask, targets, prior, inside, None)
 
 
-def _start(theta: NDArray[np.float32], exercise: Exercise) -> NDArray[np.float32]:
+def _start(theta: NDArray[np.float32], exercise: FitProblem) -> NDArray[np.float32]:
     """[E, n, d] tokens to begin with: of the known model, of M, with the places most alike."""
     known, places = np.split(exercise.targets, [theta.shape[1]], axis=1)
     nearest = [int(((known - place[:, None]) ** 2).sum(0).argmin()) for place in places.T]
@@ -267,13 +271,13 @@ def guess_places(spider: Spider, zoo: FeatureStore, models: Sequence[str]) -> Sp
     if not models:
         return spider
     facts = {name: zoo.model_info(name) for name in (*spider.models, *models)}
-    weights, facts_used = guess(facts, spider.models, models)
+    weights, facts_used = cold_start_weights(facts, spider.models, models)
     theta = np.einsum("nm,emd->end", weights, np.asarray(spider.weights.theta))
     memory = None if spider.memory is None else spider.memory.targets @ weights.T
-    yard, nothing = spider.yardstick, None
+    yard, nothing = spider.teacher_table, None
     if yard is not None:
         shapes = ((*yard.metrics.shape[:2], len(models)), (len(yard.accuracies), len(models)))
-        nothing = Yardstick(*(np.full(shape, np.nan, np.float32) for shape in shapes))
-    seated = joined(spider, models, theta, memory, nothing, {}, None)
+        nothing = TeacherTable(*(np.full(shape, np.nan, np.float32) for shape in shapes))
+    seated = with_models(spider, models, theta, memory, nothing, {}, None)
     how = {m: f"{GUESSED} from {why}" for m, why in zip(models, facts_used, strict=True)}
-    return told(seated, how)
+    return with_provenance(seated, how)

@@ -1,7 +1,7 @@
-"""A guess at a model without features, from what is told of it: a weighted mean of known models.
+"""A guess at a model without features, from the facts known of it: a weighted mean of known models.
 
 The weights are those of a ridge regression on the facts, so that models with the same facts count
-most. A model of which nothing is told gets the mean of all.
+most. A model of which no fact is known gets the mean of all.
 """
 
 import math
@@ -15,7 +15,7 @@ NUMBERS = {"params": True, "source_accuracy": False}  # and whether the logarith
 WORDS = ("family", "source", "trained_for", "architecture")
 
 
-def guess(
+def cold_start_weights(
     facts: Mapping[str, Mapping[str, Any]], known: Sequence[str], new: Sequence[str]
 ) -> tuple[NDArray[np.float64], list[str]]:
     """How much each known model counts for each new one.
@@ -38,8 +38,8 @@ def guess(
     gram, M = X.T @ X, len(known)
     ridge = max(float(np.trace(gram)) / M, 1e-12)
     weights = 1 / M + x @ np.linalg.solve(gram + ridge * np.eye(len(gram)), X.T)
-    told = [", ".join(_used(facts, known, name)) or "nothing: the mean of all" for name in new]
-    return weights, told
+    said = [", ".join(_used(facts, known, name)) or "nothing: the mean of all" for name in new]
+    return weights, said
 
 
 def _used(facts: Mapping[str, Mapping[str, Any]], known: Sequence[str], model: str) -> list[str]:
@@ -64,7 +64,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _word_of(facts: Mapping[str, Any], name: str) -> str:
-    """What is told, "" for nothing."""
+    """The word, "" for nothing."""
     value = facts.get(name)
     return "" if value is None else str(value)
 
@@ -72,7 +72,7 @@ def _word_of(facts: Mapping[str, Any], name: str) -> str:
 def _number(
     facts: Mapping[str, Mapping[str, Any]], known: Sequence[str], new: Sequence[str], name: str
 ) -> NDArray[np.float64]:
-    """[M + n, 1] in units of its deviation over the known models; 0, their mean, where not told."""
+    """[M + n, 1] in units of its deviation over the known models; 0, their mean, where unknown."""
     values = [facts[model].get(name) for model in (*known, *new)]
     there = np.array([_is_number(value) for value in values])
     if not there[: len(known)].any():
@@ -88,11 +88,11 @@ def _word(
     facts: Mapping[str, Mapping[str, Any]], known: Sequence[str], new: Sequence[str], name: str
 ) -> NDArray[np.float64]:
     """[M + n, values that known models have] 1 where a model has the value; the mean of the known
-    ones where nothing is told that one of them has."""
-    told = [_word_of(facts[model], name) for model in (*known, *new)]
-    values = sorted({*told[: len(known)]} - {""})
-    table = np.array([[float(word == value) for value in values] for word in told])
-    there = np.array([word in values for word in told])
+    ones where no word is known that one of them has."""
+    said = [_word_of(facts[model], name) for model in (*known, *new)]
+    values = sorted({*said[: len(known)]} - {""})
+    table = np.array([[float(word == value) for value in values] for word in said])
+    there = np.array([word in values for word in said])
     if values:
         table[~there] = table[: len(known)][there[: len(known)]].mean(0)
     return table

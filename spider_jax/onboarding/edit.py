@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from spider_jax.errors import InputError
 from spider_jax.spider.own_maps import OwnMaps
 from spider_jax.spider.spider import Spider
-from spider_jax.spider.state import Yardstick
+from spider_jax.spider.state import TeacherTable
 from spider_jax.spider.weights import Weights
 from spider_jax.storage.files import checked_names, name_to_component
 
 
-def joined(
+def with_models(
     spider: Spider,
     models: Sequence[str],
     theta: NDArray[np.floating],
     remembered: NDArray[np.floating] | None,
-    yard: Yardstick | None,
+    yard: TeacherTable | None,
     widths: Mapping[str, int],
     own: OwnMaps | None,
 ) -> Spider:
@@ -41,14 +41,14 @@ def joined(
     both = spider.weights.theta, jnp.asarray(theta, jnp.float32)
     weights: Weights = spider.weights._replace(theta=jnp.concatenate(both, axis=1))
     names = (*about.models, *models)
-    known = spider.yardstick
+    known = spider.teacher_table
     return replace(
         spider,
         description=replace(about, models=names, widths={**about.widths, **widths}),
         weights=weights,
         memory=memory,
         own=maps,
-        yardstick=None if known is None or yard is None else known.joined(yard),
+        teacher_table=None if known is None or yard is None else known.joined(yard),
     )
 
 
@@ -61,7 +61,7 @@ def _no_maps(maps: OwnMaps, models: int) -> OwnMaps:
     return OwnMaps(starts, empty[:, 0], empty, *nothing)
 
 
-def told(spider: Spider, how: Mapping[str, str]) -> Spider:
+def with_provenance(spider: Spider, how: Mapping[str, str]) -> Spider:
     """The spider whose description says how models were added."""
     training = dict(spider.description.training)
     training["added"] = {**training.get("added", {}), **how}
@@ -74,7 +74,7 @@ def remove(spider: Spider, models: Sequence[str]) -> Spider:
     Raises:
         InputError: a model that it does not know, or fewer than two left.
     """
-    gone = _known(spider, models)
+    gone = known_models(spider, models)
     kept = [i for i, name in enumerate(spider.models) if name not in gone]
     if len(kept) < 2:
         raise InputError(f"at least two models must stay, {len(kept)} would: remove fewer")
@@ -83,14 +83,14 @@ def remove(spider: Spider, models: Sequence[str]) -> Spider:
     added = {m: how for m, how in about.training.get("added", {}).items() if m not in gone}
     training = dict(about.training) | {"added": added}
     widths = {name: width for name, width in about.widths.items() if name not in gone}
-    memory, own, yard = spider.memory, spider.own, spider.yardstick
+    memory, own, yard = spider.memory, spider.own, spider.teacher_table
     return replace(
         spider,
         description=replace(about, models=names, widths=widths, training=training),
         weights=spider.weights._replace(theta=spider.weights.theta[:, jnp.array(kept)]),
         memory=None if memory is None else memory._replace(targets=memory.targets[:, kept]),
         own=None if own is None else own.take(kept),
-        yardstick=None if yard is None else yard.take(kept),
+        teacher_table=None if yard is None else yard.take(kept),
     )
 
 
@@ -100,7 +100,7 @@ def rename(spider: Spider, names: Mapping[str, str]) -> Spider:
     Raises:
         InputError: an old name that it does not know, or a new one that is taken or no name.
     """
-    _known(spider, tuple(names))
+    known_models(spider, tuple(names))
     for name in names.values():
         name_to_component(name)  # refuses what no model of a zoo is called
     about = spider.description
@@ -114,7 +114,7 @@ def rename(spider: Spider, names: Mapping[str, str]) -> Spider:
     return replace(spider, description=replace(about, models=new, widths=widths, training=training))
 
 
-def _known(spider: Spider, models: Sequence[str]) -> set[str]:
+def known_models(spider: Spider, models: Sequence[str]) -> set[str]:
     """The models, all of which the spider knows."""
     there = set(spider.models)
     for model in checked_names(models):

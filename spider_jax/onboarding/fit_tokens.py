@@ -27,7 +27,7 @@ ANCHORS = 512  # known models that a new one is ranked among, where there are mo
 SEED = 0
 
 
-class Exercise(NamedTuple):
+class FitProblem(NamedTuple):
     """Orders with the known models first, M, and n new ones behind.
 
     tokens [S, C, p] scaled, mask [S, C]. targets [S, M + n]. prior [E, S, M + n]: what scores begin
@@ -65,7 +65,7 @@ class _Batch(NamedTuple):
 
 
 def fit_tokens(
-    weights: Weights, given: Exercise, start: NDArray[np.float32], show_progress: bool = False
+    weights: Weights, given: FitProblem, start: NDArray[np.float32], show_progress: bool = False
 ) -> tuple[NewTokens, tuple[Scaling, ...]]:
     """Fit the new models of an exercise.
 
@@ -127,7 +127,7 @@ def _all_scores(weights: Weights, seen: Array, mask: Array) -> Array:
 
 def _fit_chunk(
     weights: Weights,
-    given: Exercise,
+    given: FitProblem,
     seen: NDArray[np.float32],
     own: OwnFeatures | None,
     known: NDArray[np.float32],

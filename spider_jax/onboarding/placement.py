@@ -5,16 +5,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from spider_jax.spider.state import Yardstick
+from spider_jax.spider.state import TeacherTable
 from spider_jax.tasks.sampling import MetaTask
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.targets import target_orders
 
 
-def standing(
+def place_among_known(
     config: TrainConfig,
-    yard: Yardstick,
-    new: Yardstick,
+    yard: TeacherTable,
+    new: TeacherTable,
     meta: Sequence[MetaTask],
     datasets: Sequence[str],
 ) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from spider_jax.training.training_set import SAMPLERS, tokens_of_tasks
 from spider_jax.zoo.store import FeatureStore
 
 
-class Course(NamedTuple):
+class TrainingTasks(NamedTuple):
     """The meta-tasks of a training, again: what the extractor shows of them."""
 
     meta: list[MetaTask]
@@ -23,22 +23,22 @@ class Course(NamedTuple):
     deviations: NDArray[np.float32]
 
 
-def _need_yardstick(spider: Spider) -> None:
-    if spider.yardstick is None or len(spider.yardstick.measured()) < 2:
+def need_teacher_table(spider: Spider) -> None:
+    if spider.teacher_table is None or len(spider.teacher_table.measured()) < 2:
         raise InputError(
-            "the spider keeps no yardstick for new models (it comes from elsewhere or from an "
+            "the spider keeps no teacher table for new models (it comes from elsewhere or from an "
             "older version, or too few of the models that it was trained with are left): train it "
             "again, or add models cold"
         )
 
 
-def recall_course(spider: Spider, zoo: FeatureStore) -> Course:
+def redraw_training_tasks(spider: Spider, zoo: FeatureStore) -> TrainingTasks:
     """The meta-tasks that the spider was trained on, drawn again.
 
     Raises:
-        InputError: no yardstick, another extractor, or labels that have changed.
+        InputError: no teacher table, another extractor, or labels that have changed.
     """
-    _need_yardstick(spider)
+    need_teacher_table(spider)
     about = spider.description
     extractor, width = str(about.extractor["name"]), int(about.extractor["width"])
     if zoo.extractor not in (None, extractor):
@@ -60,4 +60,4 @@ def recall_course(spider: Spider, zoo: FeatureStore) -> Course:
         )
     everything = np.arange(len(meta))
     seen = tokens_of_tasks(zoo, extractor, meta, everything, config.tasks.max_classes)
-    return Course(meta, *seen)
+    return TrainingTasks(meta, *seen)

@@ -100,11 +100,11 @@ class Ranking:
         return Ranking(ranked, kept[order], resolution, task, known, tuple(notes))
 
     def rank_intervals(self) -> Int64[np.ndarray, "M 2"]:
-        """The places, from 1, among which each model cannot be told apart from its neighbours.
+        """The places, from 1, among which each model cannot be separated from its neighbours.
 
         Of place i: the first and the last place j with |score_i - score_j| < resolution, or with an
         equal score. The relation is symmetric, not transitive: 1 and 2, 2 and 3 may be
-        inseparable and 1 and 3 not. With an unknown resolution no model is told apart from any:
+        inseparable and 1 and 3 not. With an unknown resolution no model is separated from any:
         every interval is [1, M].
 
         Returns:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spider_jax.records.performance import Performance, masked_mean
+from spider_jax.records.performance import PastResults, masked_mean
 
 Floats = NDArray[np.float64]
 
@@ -14,7 +14,7 @@ CLIP = (0.05, 0.95)
 
 
 @dataclass(frozen=True)
-class Spread:
+class ValidationNoise:
     """What benchmark tasks say of priors and of validation scores.
 
     prior: {model: mean accuracy}, what is expected without a look at the target. between: variance
@@ -32,7 +32,7 @@ class Spread:
         return np.array(known[-1] if known else (0.0,))
 
 
-def measure_spread(past: Performance, *, enough_rows: int = ENOUGH_ROWS) -> Spread:
+def measure_spread(past: PastResults, *, enough_rows: int = ENOUGH_ROWS) -> ValidationNoise:
     """Priors and spreads from past results; the target must not be among them.
 
     Args:
@@ -46,7 +46,7 @@ def measure_spread(past: Performance, *, enough_rows: int = ENOUGH_ROWS) -> Spre
     means = past.mean_accuracies()
     some = float(np.nanmean(means)) if np.isfinite(means).any() else 0.0
     prior = dict(zip(past.models, np.where(np.isfinite(means), means, some).tolist(), strict=True))
-    return Spread(prior, _between(past.accuracies), _early(past, enough_rows))
+    return ValidationNoise(prior, _between(past.accuracies), _early(past, enough_rows))
 
 
 def _between(accuracies: Floats) -> float:
@@ -61,7 +61,7 @@ def _between(accuracies: Floats) -> float:
     return float(np.median(found)) if len(found) else 0.0
 
 
-def _early(past: Performance, enough_rows: int) -> tuple[tuple[float, ...], ...]:
+def _early(past: PastResults, enough_rows: int) -> tuple[tuple[float, ...], ...]:
     rows = past.validation_rows
     enough = (rows == 0) | (rows >= enough_rows)
     usable = np.isfinite(past.curves).any((0, 2)) & np.isfinite(past.accuracies).any(0)

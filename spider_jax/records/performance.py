@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Performance:
+class PastResults:
     """Results of models on benchmark tasks; larger is better, NaN is a hole.
 
     models: names [M]. tasks: names [T]. accuracies: float64 [M, T], the final test score. curves:
@@ -42,22 +42,22 @@ class Performance:
             )
 
     @staticmethod
-    def from_accuracies(accuracies: Mapping[tuple[str, str], float]) -> "Performance":
+    def from_accuracies(accuracies: Mapping[tuple[str, str], float]) -> "PastResults":
         """Final results by (model, task), as a zoo's accuracies.csv gives them; no curves."""
         models = tuple(sorted({model for model, _ in accuracies}))
         tasks = tuple(sorted({task for _, task in accuracies}))
         table = np.array([[accuracies.get((m, t), np.nan) for t in tasks] for m in models])
         return _performance(models, tasks, table.reshape(len(models), len(tasks)))
 
-    def without_task(self, task: str) -> "Performance":
+    def without_task(self, task: str) -> "PastResults":
         """The table without a task: nothing of a target may touch its own selection."""
         return self._of_tasks([i for i, name in enumerate(self.tasks) if name != task])
 
-    def only_tasks(self, tasks: Sequence[str]) -> "Performance":
+    def only_tasks(self, tasks: Sequence[str]) -> "PastResults":
         """The table of some tasks; names it does not have are ignored."""
         return self._of_tasks([i for i, name in enumerate(self.tasks) if name in set(tasks)])
 
-    def for_models(self, models: Sequence[str]) -> "Performance":
+    def for_models(self, models: Sequence[str]) -> "PastResults":
         """The table of these models in this order; a model it does not know is a row of holes."""
         known = {name: i for i, name in enumerate(self.models)}
         M, T, E = self.curves.shape
@@ -74,7 +74,7 @@ class Performance:
         accuracy: float = float("nan"),
         curve: ArrayLike = (),
         validation_rows: int = 0,
-    ) -> "Performance":
+    ) -> "PastResults":
         """The table with one more result; the model, the task and longer curves are made room for.
 
         Args:
@@ -89,10 +89,10 @@ class Performance:
         steps = np.asarray(curve, np.float64).reshape(1, 1, -1)
         rows = np.array([validation_rows], np.int64)
         return self.updated(
-            Performance((model,), (task,), np.array([[accuracy]], np.float64), steps, rows)
+            PastResults((model,), (task,), np.array([[accuracy]], np.float64), steps, rows)
         )
 
-    def updated(self, newer: "Performance") -> "Performance":
+    def updated(self, newer: "PastResults") -> "PastResults":
         """Both tables in one: where both know something, the newer wins; a curve is taken whole."""
         models = tuple(dict.fromkeys(self.models + newer.models))
         tasks = tuple(dict.fromkeys(self.tasks + newer.tasks))
@@ -109,7 +109,7 @@ class Performance:
             ran = np.isfinite(longer).any(2, keepdims=True)
             curves[where] = np.where(ran, longer, curves[where])
             rows[at[1]] = np.where(one.validation_rows > 0, one.validation_rows, rows[at[1]])
-        return Performance(models, tasks, table, curves, rows)
+        return PastResults(models, tasks, table, curves, rows)
 
     def mean_accuracies(self) -> Floats:
         """The average of every model [M], fair to models with holes: what a task is above is less.
@@ -133,7 +133,7 @@ class Performance:
         write_json(path, "performance", content)
 
     @staticmethod
-    def load(path: Path) -> "Performance":
+    def load(path: Path) -> "PastResults":
         """Read what `save` wrote.
 
         Raises:
@@ -146,13 +146,13 @@ class Performance:
             curves = np.array(content["curves"], np.float64)
             curves = curves.reshape(len(models), len(tasks), curves.shape[-1] if curves.size else 0)
             rows = np.array(content["validation_rows"], np.int64)
-            return Performance(models, tasks, table, curves, rows)
+            return PastResults(models, tasks, table, curves, rows)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} is not a sound performance table: {error}") from None
 
-    def _of_tasks(self, kept: Sequence[int]) -> "Performance":
+    def _of_tasks(self, kept: Sequence[int]) -> "PastResults":
         at = np.array(kept, np.int64)
-        return Performance(
+        return PastResults(
             self.models,
             tuple(self.tasks[i] for i in kept),
             self.accuracies[:, at],
@@ -174,9 +174,9 @@ def _places(names: tuple[str, ...], among: tuple[str, ...]) -> NDArray[np.int64]
     return np.array([place[name] for name in names], np.int64)
 
 
-def _performance(models: tuple[str, ...], tasks: tuple[str, ...], table: Floats) -> Performance:
+def _performance(models: tuple[str, ...], tasks: tuple[str, ...], table: Floats) -> PastResults:
     curves = np.full((*table.shape, 0), np.nan)
-    return Performance(models, tasks, table, curves, np.zeros(len(tasks), np.int64))
+    return PastResults(models, tasks, table, curves, np.zeros(len(tasks), np.int64))
 
 
 def with_nulls(values: Floats) -> Any:

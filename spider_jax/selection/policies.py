@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.records.noise import Spread, measure_spread
-from spider_jax.records.performance import Performance, with_nulls
+from spider_jax.records.noise import ValidationNoise, measure_spread
+from spider_jax.records.performance import PastResults, with_nulls
 from spider_jax.records.trends import mine_trends, predict_final
 
 Floats = NDArray[np.float64]
@@ -103,7 +103,7 @@ class TrendFilter:
 
     @staticmethod
     def fit(
-        past: Performance, *, threshold: float = 0.0, relative: float | None = None, k: int = 4
+        past: PastResults, *, threshold: float = 0.0, relative: float | None = None, k: int = 4
     ) -> "TrendFilter":
         """With the trends of past curves; a model without curves is never filtered."""
         pair = mine_trends(past.curves, past.accuracies, k=k)
@@ -160,12 +160,12 @@ class NoiseAware:
     epoch, n/3 for a second, one to the end: validation says little more after that.
     """
 
-    spread: Spread
+    spread: ValidationNoise
     share: float = 1 / 3
     name: ClassVar[str] = "noise-aware"
 
     @staticmethod
-    def fit(past: Performance) -> "NoiseAware":
+    def fit(past: PastResults) -> "NoiseAware":
         """With priors and spreads of past results."""
         return NoiseAware(measure_spread(past))
 
@@ -266,12 +266,12 @@ def _least(seen: Seen, keep: int) -> list[Drop]:
     ]
 
 
-def published_filter(past: Performance) -> TrendFilter:
+def published_filter(past: PastResults) -> TrendFilter:
     """The filter with the published threshold, 0."""
     return TrendFilter.fit(past)
 
 
-def tolerant_filter(past: Performance) -> TrendFilter:
+def tolerant_filter(past: PastResults) -> TrendFilter:
     """The filter with a tolerance of .02."""
     return TrendFilter.fit(past, threshold=0.02)
 
@@ -285,7 +285,7 @@ POLICIES: dict[str, Any] = {
 }
 
 
-def make_policy(name: str, past: Performance) -> Policy:
+def make_policy(name: str, past: PastResults) -> Policy:
     """A policy by its name, fitted to past results without the target.
 
     Raises:
@@ -313,7 +313,8 @@ def read_policy(content: dict[str, Any]) -> Policy:
         spread = dict(fields["spread"])
         early = tuple(tuple(map(float, one)) for one in spread["early"])
         return NoiseAware(
-            Spread(dict(spread["prior"]), float(spread["between"]), early), float(fields["share"])
+            ValidationNoise(dict(spread["prior"]), float(spread["between"]), early),
+            float(fields["share"]),
         )
     if content["name"] == TrendFilter.name:
         trends = {model: (pair[0], pair[1]) for model, pair in fields["trends"].items()}

@@ -12,7 +12,7 @@ import numpy as np
 from spider_jax.errors import InputError
 from spider_jax.heads.measures import measure_name
 from spider_jax.heads.training import HeadConfig
-from spider_jax.records.performance import Performance
+from spider_jax.records.performance import PastResults
 from spider_jax.selection.selector import Selector
 from spider_jax.spider.spider import Spider
 from spider_jax.storage.cache import fingerprint
@@ -43,7 +43,7 @@ class SelectConfig:
     head: HeadConfig = field(default_factory=HeadConfig)
 
 
-def default_run(
+def run_name(
     zoo: FeatureStore, task: str, config: SelectConfig, spider: Spider | None = None
 ) -> str:
     """A name for the run that another task, setting, split, measure, spider or content of the
@@ -61,7 +61,7 @@ def about_selection(
     task: str,
     config: SelectConfig,
     spider: Spider | None,
-    past: Performance | None = None,
+    past: PastResults | None = None,
 ) -> dict[str, Any]:
     """What a selection is of, as plain values: it goes on only where all are the same.
 
@@ -90,11 +90,11 @@ def _digest(content: Any) -> str:
 def _scoring(spider: Spider) -> list[Any]:
     """All that its scores depend on."""
     memory = spider.memory
-    known = [] if memory is None else [memory.targets, memory.recall.arrays()]
+    known = [] if memory is None else [memory.targets, memory.weights.arrays()]
     return [spider.models, spider.scaling, spider.weights, known]
 
 
-def _known(past: Performance) -> list[Any]:
+def _known(past: PastResults) -> list[Any]:
     """What is known, task by task: the order of tasks and room that nothing fills say nothing."""
     found = []
     for t in np.argsort(past.tasks):
@@ -106,7 +106,7 @@ def _known(past: Performance) -> list[Any]:
     return [past.models, found]
 
 
-def resumed(state: Path, about: dict[str, Any]) -> tuple[Selector, tuple[str, ...]]:
+def resume_selection(state: Path, about: dict[str, Any]) -> tuple[Selector, tuple[str, ...]]:
     """A selection that began earlier, and what the reader should know of that.
 
     Raises:

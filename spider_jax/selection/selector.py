@@ -22,7 +22,7 @@ class Entry:
     """What a model cost and what became of it.
 
     epochs: trained, a failed one too. validation: score after each. standard_error: of each, NaN
-    where not told. fate: training, dropped, failed, won or not started. reason: why it was dropped
+    where not given. fate: training, dropped, failed, won or not started. reason: why it was dropped
     or failed. confidence: P(the leader was better) when it was dropped, if the policy says.
     """
 
@@ -42,8 +42,8 @@ class Selector:
             for model in selector.ask():
                 selector.tell(model, train_one_more_epoch(model))
 
-    Validation scores are larger-is-better. A model that is told NaN, or to `fail`, is dropped with
-    its reason and the selection goes on; if nobody is left, the best that was dropped comes back,
+    Validation scores are larger-is-better. A model whose score is NaN, or that `fail` names, is
+    dropped with its reason and the selection goes on; if nobody is left, the best that was dropped comes back,
     else the next that never started. A winner is worth more than the budget: that may exceed it.
 
     Args:
@@ -110,7 +110,7 @@ class Selector:
         return sum(entry.epochs for entry in self.entries.values())
 
     def ask(self) -> list[str]:
-        """The models to train for one more epoch now, and to be told about; [] when done."""
+        """The models to train for one more epoch now, and to report; [] when done."""
         least = min((self.entries[m].epochs for m in self.survivors), default=0)
         return [m for m in self.survivors if self.entries[m].epochs == least]
 
@@ -163,7 +163,7 @@ class Selector:
             self.entries[model].fate = TRAINING
 
     def _advance(self) -> None:
-        """Close the round if all its models were told; replace them if all failed."""
+        """Close the round if all its models have reported; replace them if all failed."""
         alive = self.survivors
         if not alive:
             self._call_back()
@@ -182,9 +182,9 @@ class Selector:
 
     def _seen(self, alive: tuple[str, ...]) -> Seen:
         validation = np.array([self.entries[m].validation for m in alive], np.float64)
-        told = np.array([self.entries[m].standard_error[-1] for m in alive], np.float64)
-        if np.isfinite(told).any():
-            variance = float(np.nanmean(told**2))
+        said = np.array([self.entries[m].standard_error[-1] for m in alive], np.float64)
+        if np.isfinite(said).any():
+            variance = float(np.nanmean(said**2))
         elif self.validation_rows:
             variance = accuracy_variance(float(validation.max(1).mean()), self.validation_rows)
         else:
@@ -263,8 +263,8 @@ def _check(selector: Selector) -> None:
             raise ValueError(f"{entry.model!r} has {entry.epochs} epochs, {scored} of them scored")
         if len(entry.standard_error) != scored or not np.isfinite(entry.validation).all():
             raise ValueError(f"{entry.model!r} has scores that are none")
-        told = entry.epochs in (judged, judged + 1) and judged < selector.epochs
-        if entry.fate == TRAINING and not told:
+        said = entry.epochs in (judged, judged + 1) and judged < selector.epochs
+        if entry.fate == TRAINING and not said:
             raise ValueError(f"{entry.model!r} has {entry.epochs} epochs, {judged} were judged")
     fates = [entry.fate for entry in entries.values()]
     dropped = sorted(m for m, entry in entries.items() if entry.fate == DROPPED)

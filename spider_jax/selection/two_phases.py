@@ -11,16 +11,16 @@ from spider_jax.errors import InputError
 from spider_jax.heads.measures import TASK_MEASURES, is_share, measure_name
 from spider_jax.heads.trainer import HeadTrainer
 from spider_jax.records.noise import measure_spread
-from spider_jax.records.performance import Performance
+from spider_jax.records.performance import PastResults
 from spider_jax.report.tables import escape_terminal, to_text
 from spider_jax.runtime.progress import progress
 from spider_jax.selection.policies import make_policy
-from spider_jax.selection.run import SelectConfig, about_selection, resumed
+from spider_jax.selection.run import SelectConfig, about_selection, resume_selection
 from spider_jax.selection.selector import FAILED, NOT_STARTED, Entry, Selector
 from spider_jax.selection.zoo_recall import recall_zoo
 from spider_jax.spider.spider import Spider
 from spider_jax.zoo.splits import task_split
-from spider_jax.zoo.store import FeatureStore, Problem
+from spider_jax.zoo.store import FeatureStore, Skipped
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Selection:
     selector: Selector
     test: float | None
     test_error: float | None
-    problems: tuple[Problem, ...]
+    problems: tuple[Skipped, ...]
     notes: tuple[str, ...]
 
     COLUMNS = (
@@ -85,7 +85,7 @@ class Selection:
     def _budget(self) -> str:
         return "" if self.selector.budget is None else f" of {self.selector.budget}"
 
-    def add_to(self, past: Performance) -> Performance:
+    def add_to(self, past: PastResults) -> PastResults:
         """`past` with the curves of this run and the test score of its winner; unchanged where the
         measure says nothing of other tasks."""
         if not TASK_MEASURES[self.measure].comparable:
@@ -110,7 +110,7 @@ def select_models(
     *,
     run: Path,
     spider: Spider | None = None,
-    past: Performance | None = None,
+    past: PastResults | None = None,
     show_progress: bool = False,
 ) -> Selection:
     """Choose a model for a task by training heads on the features of the most promising ones.
@@ -138,7 +138,7 @@ def select_models(
     config = SelectConfig() if config is None else config
     measure = measure_name(task, zoo.kind(task), zoo.task_info(task).get("measure"))
     split = task_split(zoo, task, seed=config.head.seed)
-    past = Performance.from_accuracies(zoo.accuracies) if past is None else past
+    past = PastResults.from_accuracies(zoo.accuracies) if past is None else past
     past, notes = usable_past(zoo, task, measure, past)
     models, problems = _readable(zoo, task)
     table = past.for_models(models)
@@ -146,7 +146,7 @@ def select_models(
     about = about_selection(zoo, task, config, spider, table) | {"validation_rows": rows}
     state = run / "selection.json"
     if state.exists():
-        selector, more = resumed(state, about)
+        selector, more = resume_selection(state, about)
         notes += more
     elif (run / "heads").exists():
         raise InputError(f"{run} holds heads without their selection.json: name another folder")
@@ -168,7 +168,7 @@ def _begun(
     zoo: FeatureStore,
     task: str,
     config: SelectConfig,
-    table: Performance,
+    table: PastResults,
     train: NDArray[np.int64],
     spider: Spider | None,
     show_progress: bool,
@@ -194,8 +194,8 @@ def _begun(
 
 
 def usable_past(
-    zoo: FeatureStore, task: str, measure: str, past: Performance
-) -> tuple[Performance, tuple[str, ...]]:
+    zoo: FeatureStore, task: str, measure: str, past: PastResults
+) -> tuple[PastResults, tuple[str, ...]]:
     """Past results that may speak for a task: never its own, none that mean something else."""
     others = past.without_task(task)
     if not TASK_MEASURES[measure].comparable:
@@ -223,7 +223,7 @@ def _comparable(zoo: FeatureStore, task: str) -> bool:
     )
 
 
-def _readable(zoo: FeatureStore, task: str) -> tuple[list[str], tuple[Problem, ...]]:
+def _readable(zoo: FeatureStore, task: str) -> tuple[list[str], tuple[Skipped, ...]]:
     """Models whose features on the task can be opened, and what the zoo says of the others."""
     models = list(zoo.models_of(task))
     problems = tuple(p for p in zoo.problems if p.task == task and p.model)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from spider_jax.errors import InputError
 from spider_jax.metrics.table import METRICS
 from spider_jax.records.clusters import cluster_models, model_distances
-from spider_jax.records.performance import Performance
+from spider_jax.records.performance import PastResults
 from spider_jax.runtime.progress import progress
 from spider_jax.selection.recall import needs_proxy, proxy_factor, recall_scores
 from spider_jax.spider.spider import Spider
@@ -27,7 +27,7 @@ def recall_zoo(
     zoo: FeatureStore,
     task: str,
     train: Rows,
-    past: Performance,
+    past: PastResults,
     proxy: str,
     *,
     spider: Spider | None = None,
@@ -64,13 +64,13 @@ def recall_zoo(
     else:
         names = [past.models[i] for i in asked]
         found = _metric_scores(zoo, task, train, proxy, names, show_progress)
-    means = positive(means)
+    means = raise_to_positive(means)
     scores = np.array([found.get(name, np.nan) for name in past.models])
     factors = proxy_factor(proxy, scores, means)
     return recall_scores(means, past.accuracies, clusters, factors)
 
 
-def positive(means: Floats) -> Floats:
+def raise_to_positive(means: Floats) -> Floats:
     """Means that can be multiplied by a factor: those at or below 0, which would turn the product
     around, are raised to a hundredth of the best; NaN (nothing known) where none is above 0."""
     best = np.nanmax(means, initial=-np.inf)

@@ -18,8 +18,8 @@ import numpy as np
 from spider_jax.errors import InputError
 from spider_jax.spider.own_maps import OwnMaps
 from spider_jax.spider.spider import Spider
-from spider_jax.spider.state import Description, Yardstick
-from spider_jax.spider.task_memory import Memory, Recall
+from spider_jax.spider.state import Description, TeacherTable
+from spider_jax.spider.task_memory import Memory, MemoryWeights
 from spider_jax.spider.task_ridge import TaskRidge
 from spider_jax.spider.weights import Weights
 from spider_jax.storage.files import (
@@ -30,7 +30,7 @@ from spider_jax.storage.files import (
     refuse_foreign_folder,
     write_json,
 )
-from spider_jax.storage.orbax import _checkpointer, quiet
+from spider_jax.storage.orbax import checkpointer, quiet
 from spider_jax.tasks.scaling import Scaling
 
 DESCRIPTION, CHECKSUMS, ARRAYS = "spider.json", "checksums.json", "arrays"
@@ -46,17 +46,19 @@ def save(spider: Spider, folder: Path) -> None:
     diagonal = spider.scaling.matrix.ndim == 1
     scaling = {"diagonal": diagonal, "spread": spider.scaling.spread}
     remembered = 0 if spider.memory is None else len(spider.memory.targets)
-    ridge = spider.memory is not None and spider.memory.recall.ridge is not None
+    ridge = spider.memory is not None and spider.memory.weights.ridge is not None
     content = asdict(spider.description) | {"scaling": scaling, "memory": remembered}
     content["memory_ridge"] = ridge
     content["own"] = None if spider.own is None else _own_sizes(spider.own)
-    content["yardstick"] = None if spider.yardstick is None else _yard_sizes(spider.yardstick)
+    content["yardstick"] = (
+        None if spider.teacher_table is None else _yard_sizes(spider.teacher_table)
+    )
     resolution = spider.description.resolution
     content["resolution"] = resolution if math.isfinite(resolution) else None
-    with atomic_folder(folder) as temporary, quiet(), _checkpointer() as checkpointer:
+    with atomic_folder(folder) as temporary, quiet(), checkpointer() as orbax:
         write_json(temporary / DESCRIPTION, "spider", content)
         arrays = jax.tree.map(np.asarray, _arrays(spider))  # on devices they would be everyone's
-        checkpointer.save(temporary.absolute() / ARRAYS, arrays)
+        orbax.save(temporary.absolute() / ARRAYS, arrays)
         write_json(temporary / CHECKSUMS, "checksums", {"files": digests(temporary / ARRAYS)})
 
 
@@ -77,7 +79,7 @@ def load(folder: Path) -> Spider:
     weights = {name: jnp.asarray(array) for name, array in arrays["weights"].items()}
     memory = _memory(arrays["memory"]) if content["memory"] else None
     own = _own(description, content["own"], arrays["own"]) if content.get("own") else None
-    yard = Yardstick(**arrays["yardstick"]) if content.get("yardstick") else None
+    yard = TeacherTable(**arrays["yardstick"]) if content.get("yardstick") else None
     return Spider(description, scaling, Weights(**weights), memory, own, yard)
 
 
@@ -100,15 +102,15 @@ def _arrays(spider: Spider) -> dict[str, Any]:
     }
     if spider.own is not None:
         arrays["own"] = {n: a for n, a in spider.own._asdict().items() if n != "starts"}
-    if spider.yardstick is not None:
-        arrays["yardstick"] = spider.yardstick._asdict()
+    if spider.teacher_table is not None:
+        arrays["yardstick"] = spider.teacher_table._asdict()
     if spider.memory is not None:
-        arrays["memory"] = {**spider.memory.recall.arrays(), "targets": spider.memory.targets}
+        arrays["memory"] = {**spider.memory.weights.arrays(), "targets": spider.memory.targets}
     return arrays
 
 
 def _memory(arrays: dict[str, Any]) -> Memory:
-    kept = Recall.of(arrays)
+    kept = MemoryWeights.of(arrays)
     assert kept is not None  # its shapes were checked
     return Memory(kept, arrays["targets"])
 
@@ -118,7 +120,7 @@ def _own_sizes(own: OwnMaps) -> dict[str, int]:
     return {"rows": int(own.starts[-1]), "width": int(own.matrix.shape[1])}
 
 
-def _yard_sizes(yard: Yardstick) -> dict[str, int]:
+def _yard_sizes(yard: TeacherTable) -> dict[str, int]:
     S, K, _ = yard.metrics.shape
     return {"tasks": S, "metrics": K, "datasets": len(yard.accuracies)}
 
@@ -190,8 +192,8 @@ def _restore(folder: Path, shapes: dict[str, Any]) -> dict[str, Any]:
     shapes_of: Any = {"is_leaf": lambda node: isinstance(node, tuple)}
     wanted = jax.tree.map(lambda _: ocp.RestoreArgs(np.ndarray, np.float32), shapes, **shapes_of)
     try:
-        with quiet(), _checkpointer() as checkpointer:
-            arrays: dict[str, Any] = checkpointer.restore(folder.absolute(), restore_args=wanted)
+        with quiet(), checkpointer() as orbax:
+            arrays: dict[str, Any] = orbax.restore(folder.absolute(), restore_args=wanted)
     except Exception as error:  # orbax has no one error for damage
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise InputError(f"{folder} cannot be read: {reason}") from None

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
 from spider_jax.runtime.threads import one_core
-from spider_jax.spider.task_memory import Memory, Recall
+from spider_jax.spider.task_memory import Memory, MemoryWeights
 from spider_jax.spider.weights import Weights
 
 # Rows of a chunk at most: small zoos are padded to it, large ones pay a call for each.
@@ -82,8 +82,8 @@ class Checkpoint(NamedTuple):
     """An ensemble ready to score.
 
     chunks: padded rows of its models, [E, m, ...]; one stack [n, E, m, ...] of them where the loop
-    over chunks is compiled. models: M. recall: how much remembered tasks count for a new one. maps:
-    that made the rows of a model from its token.
+    over chunks is compiled. models: M. memory_weights: how a new task weighs the remembered ones.
+    maps: that made the rows of a model from its token.
     """
 
     chunks: tuple[ModelRows, ...]
@@ -92,7 +92,7 @@ class Checkpoint(NamedTuple):
     form: str
     compiled_loop: bool
     maps: RowMaps
-    recall: Recall | None = None
+    memory_weights: MemoryWeights | None = None
 
 
 def chunk_rows(form: str, members: int, d: int) -> int:
@@ -149,7 +149,7 @@ def fold_checkpoint(
     shared, maps = jax.device_put((shared, maps), device)
     if loop:
         chunks = (jax.tree.map(lambda *a: jnp.stack(a), *chunks),)
-    kept = None if memory is None else memory.recall
+    kept = None if memory is None else memory.weights
     return Checkpoint(chunks, shared, theta.shape[1], form, loop, maps, kept)
 
 

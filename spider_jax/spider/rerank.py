@@ -23,7 +23,7 @@ from spider_jax.ranking.ranking import Ranking
 from spider_jax.spider.own_attention import first_pass, general_score, score_again
 from spider_jax.tasks.tokens import task_tokens
 from spider_jax.zoo.scores import score_zoo
-from spider_jax.zoo.store import FeatureStore, Problem
+from spider_jax.zoo.store import FeatureStore, Skipped
 
 if TYPE_CHECKING:
     from spider_jax.spider.spider import Spider
@@ -33,10 +33,10 @@ log = logging.getLogger("spider_jax")
 EVIDENCE, ATTENTION = "evidence", "attention"
 LOOKS = (EVIDENCE, ATTENTION, *(n for n, m in METRICS.items() if m.needs == "features"))
 TEACHERS = ("logme", "knn", "ridge")  # of a spider that does not say who taught it
-ASKED = (0, 1, 3, 5, 10)  # numbers of models whose cost is told
+ASKED = (0, 1, 3, 5, 10)  # numbers of models whose cost is stated
 
 
-def check(
+def checked_k(
     spider: "Spider", k: int | Literal["auto"], zoo: FeatureStore | None, task: str | None, by: str
 ) -> int:
     """How many models to look at.
@@ -66,10 +66,10 @@ class Looked(NamedTuple):
 
     scores: NDArray[np.float64]
     models: tuple[str, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[Skipped, ...]
 
 
-def look_again(
+def rerank_scores(
     spider: "Spider",
     first: NDArray[np.float32],
     tokens: NDArray[np.float32],
@@ -156,7 +156,7 @@ def _attended(
             centres = task_tokens(zoo.training_features(name, task), labels)
             check_width(name, task, centres.shape[1], spider.own.width(int(i)))
         except InputError as error:
-            problems.append(Problem(name, task, str(error)))
+            problems.append(Skipped(name, task, str(error)))
             continue
         found = score_again(spider.folded, theta, seen, spider.own.of(int(i)), centres, place)
         new[i] += float(found.mean() - general[place])
@@ -177,16 +177,16 @@ def check_width(model: str, task: str, found: int, wanted: int) -> None:
 def _without(
     names: Sequence[str],
     found: dict[str, float],
-    problems: Sequence[Problem],
+    problems: Sequence[Skipped],
     task: str,
-) -> tuple[Problem, ...]:
+) -> tuple[Skipped, ...]:
     """Why models of the top were not looked at."""
-    told = {p.model: p for p in problems}
+    said = {p.model: p for p in problems}
     none = "no features in the zoo"
-    return tuple(told.get(n) or Problem(n, task, none) for n in names if n not in found)
+    return tuple(said.get(n) or Skipped(n, task, none) for n in names if n not in found)
 
 
-def ranked_again(
+def reranked(
     ranking: Ranking, spider: "Spider", looked: Looked, zoo: FeatureStore, task: str, *, by: str
 ) -> Ranking:
     """The ranking by the new scores: what it cost, what it left out, what more would cost."""

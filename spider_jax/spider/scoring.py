@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from spider_jax.runtime.threads import aligned, over_cores, usable_cores
 from spider_jax.spider.attention import LAYER_NORM_EPSILON
 from spider_jax.spider.folding import CHUNK, Checkpoint, ModelRows, Shared, centre, dot
-from spider_jax.spider.task_memory import Recall, recall
+from spider_jax.spider.task_memory import MemoryWeights, memory_weights
 from spider_jax.tasks.scaling import Scaling, apply_scaling
 
 # Numbers of one intermediate [E, T, m, d] of a call: tasks are scored in blocks that respect it.
@@ -203,7 +203,7 @@ def score_pairs(
     Args:
         checkpoint: of `fold_checkpoint`. tokens: [T, C, D] padded. mask: [T, C] True where real.
         scaling: of the tokens; None where they are scaled, or their scaling is folded.
-        deviations: [T, 2, D] for the memory, see `recall`.
+        deviations: [T, 2, D] for the memory, see `memory_weights`.
 
     Returns:
         float32 [E, T, M].
@@ -213,7 +213,7 @@ def score_pairs(
     for block, real in task_blocks(checkpoint.shared, tokens, mask, rows=rows):
         scaled = block if scaling is None else apply_scaling(scaling, block, real)
         spread = None if deviations is None else deviations[first : first + len(block)]
-        memory = remembered(checkpoint.recall, scaled, real, block, spread)
+        memory = remembered(checkpoint.memory_weights, scaled, real, block, spread)
         first += len(block)
         scores = _block_scores(checkpoint, scaled, real, memory)
         blocks.append(scores[0] if len(scores) == 1 else np.concatenate(scores, axis=-1))
@@ -222,19 +222,19 @@ def score_pairs(
 
 
 def remembered(
-    kept: Recall | None,
+    kept: MemoryWeights | None,
     scaled: Any,
     mask: NDArray[np.bool_],
     tokens: NDArray[np.float32],
     deviations: NDArray[np.float32] | None,
 ) -> NDArray[np.float32] | None:
-    """`recall` for tasks [T, C, ...], perhaps with padding after the last of `deviations`."""
+    """`memory_weights` of tasks [T, C, ...], perhaps padded after the last of `deviations`."""
     if kept is None:
         return None
     if deviations is not None and len(deviations) < len(mask):
         missing = len(mask) - len(deviations)
         deviations = np.pad(deviations, [(0, missing), (0, 0), (0, 0)])
-    return recall(kept, np.asarray(scaled), mask, tokens, deviations)
+    return memory_weights(kept, np.asarray(scaled), mask, tokens, deviations)
 
 
 def _block_scores(

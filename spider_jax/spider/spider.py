@@ -17,7 +17,7 @@ from spider_jax.ranking.ranking import Ranking, note_of_guesses
 from spider_jax.spider.folding import Checkpoint, check_form, check_precision, fold_checkpoint
 from spider_jax.spider.own_maps import OwnMaps
 from spider_jax.spider.scoring import score_pairs
-from spider_jax.spider.state import Description, Yardstick
+from spider_jax.spider.state import Description, TeacherTable
 from spider_jax.spider.task_memory import Memory
 from spider_jax.spider.weights import Weights
 from spider_jax.tasks.padding import class_buckets, pad_tokens
@@ -34,8 +34,8 @@ class Spider:
 
     description: names and provenance. scaling: of raw extractor features. weights: Weights with a
     leading axis of ensemble members, float32. memory: of its training tasks, added to the network.
-    own: how the models' own class centres become tokens, where it has learned that. yardstick: what
-    models that are added are measured against.
+    own: how the models' own class centres become tokens, where it has learned that.
+    teacher_table: what models that are added are measured against.
     """
 
     description: Description
@@ -43,7 +43,7 @@ class Spider:
     weights: Weights
     memory: Memory | None = None
     own: OwnMaps | None = None
-    yardstick: Yardstick | None = None
+    teacher_table: TeacherTable | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -125,7 +125,7 @@ class Spider:
                 "auto": as many as paid on held-out source tasks.
             zoo: for k > 0, labels of the task and these models' features on it.
             task: its name, for the report and in the zoo.
-            by: how they are looked at, see `second_look`: "evidence", "attention" or a metric.
+            by: how they are looked at, see `rerank`: "evidence", "attention" or a metric.
 
         Returns:
             A Ranking, best first, with the score difference below which it cannot tell apart; with
@@ -135,15 +135,15 @@ class Spider:
             InputError: tokens of another width than the extractor's, or not finite; k > 0 without
                 zoo and task, or an unknown `by`.
         """
-        from spider_jax.spider import rerank as second_look
+        from spider_jax.spider import rerank as again
 
-        k = second_look.check(self, k, zoo, task, by)
+        k = again.checked_k(self, k, zoo, task, by)
         ranking, scores = self._first_ranking(tokens, deviations, task)
         if k == 0 or zoo is None or task is None:
             return ranking
         given = np.asarray(tokens, np.float32)
-        looked = second_look.look_again(self, scores, given, zoo, task, k=k, by=by)
-        return second_look.ranked_again(ranking, self, looked, zoo, task, by=by)
+        looked = again.rerank_scores(self, scores, given, zoo, task, k=k, by=by)
+        return again.reranked(ranking, self, looked, zoo, task, by=by)
 
     def _first_ranking(
         self, tokens: ArrayLike, deviations: ArrayLike | None, task: str | None

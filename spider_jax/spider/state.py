@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Yardstick(NamedTuple):
+class TeacherTable(NamedTuple):
     """Kept of a training so that models can be added to it.
 
     metrics: [S, K, M] of the meta-tasks, NaN for a model that was added without features.
@@ -23,11 +23,13 @@ class Yardstick(NamedTuple):
         metrics: NDArray[np.float32],
         accuracies: Mapping[str, NDArray[np.floating]],
         datasets: Sequence[str],
-    ) -> "Yardstick":
+    ) -> "TeacherTable":
         """Of a training set's metrics and accuracies, [M] by dataset where these are known."""
         unknown = np.full(metrics.shape[2], np.nan)
         rows = [accuracies.get(name, unknown) for name in datasets]
-        return Yardstick(metrics, np.array(rows, np.float32).reshape(len(rows), metrics.shape[2]))
+        return TeacherTable(
+            metrics, np.array(rows, np.float32).reshape(len(rows), metrics.shape[2])
+        )
 
     def measured(self) -> list[int]:
         """Models with all metrics."""
@@ -37,16 +39,16 @@ class Yardstick(NamedTuple):
         """Accuracies [M] by the names of the source datasets."""
         return dict(zip(datasets, self.accuracies.astype(np.float64), strict=True))
 
-    def take(self, models: Sequence[int]) -> "Yardstick":
+    def take(self, models: Sequence[int]) -> "TeacherTable":
         """Of some of the models."""
-        return Yardstick(self.metrics[..., models], self.accuracies[:, models])
+        return TeacherTable(self.metrics[..., models], self.accuracies[:, models])
 
-    def joined(self, more: "Yardstick") -> "Yardstick":
+    def joined(self, more: "TeacherTable") -> "TeacherTable":
         """With more models behind its own."""
         both = zip(self, more, strict=True)
-        return Yardstick(*(np.concatenate(pair, axis=-1) for pair in both))
+        return TeacherTable(*(np.concatenate(pair, axis=-1) for pair in both))
 
-    def columns(self) -> list["Yardstick"]:
+    def columns(self) -> list["TeacherTable"]:
         """One for every model."""
         return [self.take([i]) for i in range(self.metrics.shape[2])]
 

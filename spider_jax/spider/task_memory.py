@@ -22,7 +22,7 @@ from spider_jax.spider.task_ridge import (
 from spider_jax.tasks.sampling import MetaTask
 
 
-class Recall(NamedTuple):
+class MemoryWeights(NamedTuple):
     """How a task finds what is remembered. embeddings: [S, e] of scaled tokens, for the kernel."""
 
     embeddings: NDArray[np.float32]
@@ -34,29 +34,29 @@ class Recall(NamedTuple):
         return {"embeddings": self.embeddings} | {f"ridge_{n}": a for n, a in ridge.items()}
 
     @staticmethod
-    def of(arrays: Mapping[str, NDArray[np.float32]]) -> "Recall | None":
+    def of(arrays: Mapping[str, NDArray[np.float32]]) -> "MemoryWeights | None":
         """The inverse of `arrays`; None where there is no memory, no ridge in older files."""
         if "embeddings" not in arrays:
             return None
         names = [f"ridge_{name}" for name in TaskRidge._fields]
         whole = all(name in arrays for name in names)
         ridge = TaskRidge(*(arrays[name] for name in names)) if whole else None
-        return Recall(arrays["embeddings"], ridge)
+        return MemoryWeights(arrays["embeddings"], ridge)
 
 
 class Memory(NamedTuple):
     """What is kept of the training tasks.
 
-    recall: their weights for a new task. targets: float32 [S, M], every row with mean 0 and
+    weights: how a new task weighs them. targets: float32 [S, M], every row with mean 0 and
     deviation `weight` of the configuration.
     """
 
-    recall: Recall
+    weights: MemoryWeights
     targets: NDArray[np.float32]
 
 
-def recall(
-    kept: Recall,
+def memory_weights(
+    kept: MemoryWeights,
     scaled: NDArray[np.float32],
     mask: NDArray[np.bool_],
     tokens: NDArray[np.float32],
@@ -83,7 +83,7 @@ def recall(
     return weights
 
 
-class Notes(NamedTuple):
+class MemoryInputs(NamedTuple):
     """Training tasks as the memory reads them.
 
     scaled [S, C, p], tokens [S, C, D] raw, mask [S, C], deviations [S, 2, D]. unit: [D] deviation
@@ -109,18 +109,18 @@ class Notes(NamedTuple):
         return (centred * (self.weight / deviation)).astype(np.float32)
 
 
-def memorize(notes: Notes, meta: Sequence[MetaTask]) -> Memory:
+def build_memory(notes: MemoryInputs, meta: Sequence[MetaTask]) -> Memory:
     """The memory of training tasks; the gain is what brings its word on new ones to the weight."""
     given = design(describe(notes.tokens, notes.mask, notes.deviations, notes.unit))
     targets = notes.remembered()
     new = predict_held_out(given.rows @ given.rows.T, targets, *_groups(meta))
     ridge = fit_task_ridge(given, notes.unit, _gain(new, notes.weight))
     embeddings = embed(notes.scaled, notes.mask).astype(np.float32)
-    return Memory(Recall(embeddings, ridge), targets)
+    return Memory(MemoryWeights(embeddings, ridge), targets)
 
 
-def recall_own(
-    notes: Notes, meta: Sequence[MetaTask], inside: NDArray[np.bool_]
+def held_out_prior(
+    notes: MemoryInputs, meta: Sequence[MetaTask], inside: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     """What memories of these tasks say of them, from tasks that share no dataset with each.
 
@@ -132,10 +132,10 @@ def recall_own(
     Returns:
         float32 [E, S, M]; 0 where nothing may be recalled.
     """
-    return recall_rows(notes.rows(), notes.remembered(), meta, inside, notes.weight)
+    return memory_rows(notes.rows(), notes.remembered(), meta, inside, notes.weight)
 
 
-def recall_rows(
+def memory_rows(
     rows: NDArray[np.float64],
     targets: NDArray[np.floating],
     meta: Sequence[MetaTask],

@@ -104,6 +104,6 @@ def _sound(values: Any) -> dict[str, list[float]]:
     return values
 
 
-def entry(metric: str, version: int, options: dict[str, Any]) -> str:
+def cache_key(metric: str, version: int, options: dict[str, Any]) -> str:
     """The name of a value in a cache: metric, version and what it was called with."""
     return json.dumps([metric, version, options], sort_keys=True)

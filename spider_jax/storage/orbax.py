@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 
-def _checkpointer() -> Any:
+def checkpointer() -> Any:
     """Of this process alone: orbax would wait until all processes write."""
     import orbax.checkpoint as ocp
 

@@ -49,7 +49,7 @@ class Saved(NamedTuple):
     progress: dict[str, Any]
 
 
-class TrainingRun:
+class RunFolder:
     """The folder of a training. Several processes share it; files are written once.
 
     Args:
@@ -72,7 +72,7 @@ class TrainingRun:
             write_json(self.folder / DESCRIPTION, "training-run", {"identity": given})
 
     def restore(self) -> Saved | None:
-        """The newest checkpoint that can be read, or None; others are told of and set aside."""
+        """The newest checkpoint that can be read, or None; others are reported and set aside."""
         manager = self._open()
         for step in sorted(manager.all_steps(), reverse=True):
             try:

@@ -94,7 +94,7 @@ def whole_tasks(
     drawn = []
     for name in (names[i % len(names)] for i in range(config.count)):
         classes = [(name, c) for c in range(int(labels[name].max()) + 1)]
-        rows = _rows_per_class(config, len(classes))
+        rows = rows_per_class(config, len(classes))
         drawn.append(_of_classes(classes, names, labels, rows, rng))
     return _with_variants(drawn, labels, config.resamples, seed)
 
@@ -115,7 +115,7 @@ def _sample(
     union = [(d, c) for d in drawn for c in range(int(labels[d].max()) + 1)]
     size = min(int(rng.integers(config.min_classes, config.max_classes + 1)), len(union))
     classes = [union[i] for i in rng.permutation(len(union))[:size]]
-    return _of_classes(classes, drawn, labels, _rows_per_class(config, size), rng)
+    return _of_classes(classes, drawn, labels, rows_per_class(config, size), rng)
 
 
 def _of_classes(
@@ -138,7 +138,7 @@ def _of_classes(
     )
 
 
-def _rows_per_class(config: TaskConfig, classes: int) -> int:
+def rows_per_class(config: TaskConfig, classes: int) -> int:
     return int(np.clip(config.rows // classes, config.min_per_class, config.max_per_class))
 
 

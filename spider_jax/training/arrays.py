@@ -10,7 +10,7 @@ from spider_jax.training.config import TrainConfig
 from spider_jax.training.state import Lanes
 
 
-class Lesson(NamedTuple):
+class TrainingArrays(NamedTuple):
     """What members learn from, on the host.
 
     tokens [T, C, p], mask [T, C]: scaled. targets [T, M]. prior [E, T, M]: what the score of every
@@ -40,7 +40,7 @@ def rates(config: TrainConfig) -> NDArray[np.float32]:
     return np.array(config.learning_rates or (config.learning_rate,) * config.members, np.float32)
 
 
-def deal(lesson: Lesson, config: TrainConfig, multiple: int) -> Lanes:
+def deal(lesson: TrainingArrays, config: TrainConfig, multiple: int) -> Lanes:
     """Deal the tasks, shuffled once, into as many lanes as a batch has places.
 
     Lanes without tasks are added up to a multiple: nothing is drawn from them.
@@ -63,7 +63,7 @@ def deal(lesson: Lesson, config: TrainConfig, multiple: int) -> Lanes:
     )
 
 
-def held_tasks(lesson: Lesson) -> Held:
+def held_tasks(lesson: TrainingArrays) -> Held:
     """Every member's own held-out tasks."""
     rows = lesson.held
     prior = None

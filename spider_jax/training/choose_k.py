@@ -17,15 +17,15 @@ from spider_jax.ranking.aggregate import mean_z
 from spider_jax.spider.attention import score_tasks, score_with_own
 from spider_jax.spider.rerank import ATTENTION, EVIDENCE, in_front
 from spider_jax.spider.weights import OwnTokens, Weights
-from spider_jax.training.arrays import Lesson
-from spider_jax.training.loop import Learned
+from spider_jax.training.arrays import TrainingArrays
+from spider_jax.training.loop import TrainingResult
 
 MOST = 10
 Look = Callable[[NDArray[np.float64], NDArray[np.int64], tuple[int, int]], NDArray[np.float64]]
 
 
 def choose_looks(
-    lesson: Lesson, learned: Learned, metrics: NDArray[np.floating]
+    lesson: TrainingArrays, learned: TrainingResult, metrics: NDArray[np.floating]
 ) -> dict[str, dict[str, Any]]:
     """The smallest k whose loss is within a standard error of the best, for each sort of look.
 
@@ -78,7 +78,7 @@ def _chosen(look: Look, held: NDArray[np.float32], targets: NDArray[np.float64])
     return {"k": k, "loss": [round(float(loss), 4) for loss in mean]}
 
 
-def own_gains(weights: Weights, lesson: Lesson) -> NDArray[np.float32]:
+def own_gains(weights: Weights, lesson: TrainingArrays) -> NDArray[np.float32]:
     """[E, V, M]: what every member's scores on its held-out tasks gain by the models' own tokens.
 
     0 for models whose own tokens the lesson does not hold.

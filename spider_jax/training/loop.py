@@ -20,8 +20,8 @@ from spider_jax.runtime.progress import task_bar
 from spider_jax.spider.attention import score_tasks
 from spider_jax.spider.network import SpiderNet
 from spider_jax.spider.weights import Weights
-from spider_jax.storage.run_folder import Saved, TrainingRun
-from spider_jax.training.arrays import Held, Lesson, deal, held_tasks, rates
+from spider_jax.storage.run_folder import RunFolder, Saved
+from spider_jax.training.arrays import Held, TrainingArrays, deal, held_tasks, rates
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.parallel import Runner, map_rows, pad_rows, runner
 from spider_jax.training.state import Members, State
@@ -32,7 +32,7 @@ log = logging.getLogger("spider_jax")
 SPEED = "tasks_per_second"
 
 
-class Learned(NamedTuple):
+class TrainingResult(NamedTuple):
     """The best weights [E, ...], the history of the training, the held-out scores [E, V, M]."""
 
     weights: Weights
@@ -42,12 +42,12 @@ class Learned(NamedTuple):
 
 def optimize(
     config: TrainConfig,
-    lesson: Lesson,
+    lesson: TrainingArrays,
     *,
-    run: TrainingRun | None = None,
+    run: RunFolder | None = None,
     devices: Sequence[jax.Device] | None = None,
     show_progress: bool = False,
-) -> Learned:
+) -> TrainingResult:
     """Train all members; the epoch with the best held-out tau counts.
 
     Args:
@@ -67,7 +67,7 @@ def optimize(
         if run is not None:
             run.close()
     best = jax.tree.map(lambda a: jnp.asarray(whole(a)), training.best)
-    return Learned(best, training.history, training.best_scores)
+    return TrainingResult(best, training.history, training.best_scores)
 
 
 class _Training:
@@ -76,8 +76,8 @@ class _Training:
     def __init__(
         self,
         config: TrainConfig,
-        lesson: Lesson,
-        run: TrainingRun | None,
+        lesson: TrainingArrays,
+        run: RunFolder | None,
         devices: tuple[jax.Device, ...] | None,
     ) -> None:
         self.config, self.lesson, self.disk = config, lesson, run

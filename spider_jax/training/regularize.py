@@ -7,12 +7,12 @@ from jaxtyping import Array, Float
 from spider_jax.spider.attention import Regularize, score_tasks, score_with_own
 from spider_jax.spider.weights import OwnTokens, Weights
 from spider_jax.training.config import TrainConfig
-from spider_jax.training.state import Axes, _Batch
+from spider_jax.training.state import Axes, Batch
 
 OF_BATCH = 1 << 30  # folded into a step's key for what is drawn once a batch; lanes are fewer
 
 
-def _draw_own(
+def draw_own(
     config: TrainConfig, own: OwnTokens, place: Array, slot: Array, noise: Array, lane: Array
 ) -> OwnTokens:
     """k models at random of every task, k the same for a batch and uniform in 0..k_max.
@@ -28,7 +28,7 @@ def _draw_own(
     return OwnTokens(own.tokens[at], models)
 
 
-def _noisy_scores(config: TrainConfig, axes: Axes, weights: Weights, batch: _Batch) -> Array:
+def noisy_scores(config: TrainConfig, axes: Axes, weights: Weights, batch: Batch) -> Array:
     """Scores with dropped classes, shifted tokens and dropout, against fitting the few sources.
 
     Every draw hangs on the member, the step and the lane (and the model), never on the device.
@@ -67,10 +67,10 @@ def _noisy_scores(config: TrainConfig, axes: Axes, weights: Weights, batch: _Bat
         shape = *here.tokens.shape[1:2], 1, here.tokens.shape[-1]
         moved = jax.vmap(lambda k: jax.random.normal(k, shape))(own_shift)
         here = here._replace(tokens=here.tokens + config.token_noise * moved)
-    return _looked_at(weights, tokens, mask, here, scores, regularize)
+    return looked_at(weights, tokens, mask, here, scores, regularize)
 
 
-def _looked_at(
+def looked_at(
     weights: Weights,
     tokens: Array,
     mask: Array,

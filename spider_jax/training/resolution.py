@@ -20,7 +20,9 @@ def _pairs(models: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return first, (first + rng.integers(1, models, PAIRS)) % models
 
 
-def _resolution(scores: NDArray[np.float32], targets: NDArray[np.float32], split: Split) -> float:
+def measured_resolution(
+    scores: NDArray[np.float32], targets: NDArray[np.float32], split: Split
+) -> float:
     """Score difference from which CONFIDENCE of the held-out pairs were ordered as the target.
 
     P(right order) = sigmoid(a |difference|), a by maximum likelihood over the pairs of each

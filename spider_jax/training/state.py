@@ -45,7 +45,7 @@ class Axes(NamedTuple):
     model: str | None
 
 
-class _Batch(NamedTuple):
+class Batch(NamedTuple):
     tokens: Float[Array, "b C p"]
     mask: Bool[Array, "b C"]
     targets: Float[Array, "b M"]

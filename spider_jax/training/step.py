@@ -17,8 +17,8 @@ from jaxtyping import Array, Bool, Int, UInt32
 from spider_jax.ranking.losses import LOSSES
 from spider_jax.spider.weights import PER_MODEL, Weights
 from spider_jax.training.config import TrainConfig
-from spider_jax.training.regularize import _draw_own, _noisy_scores
-from spider_jax.training.state import Axes, Lanes, Members, State, _Batch
+from spider_jax.training.regularize import draw_own, noisy_scores
+from spider_jax.training.state import Axes, Batch, Lanes, Members, State
 
 WARM_UP = 20
 LAST_RATE = 0.02  # of the first, as published: 2.5e-4 to 5e-6
@@ -109,14 +109,14 @@ def _make_step(
         lanes, lane, step = shared
         noise = jax.random.fold_in(jax.random.split(jax.random.wrap_key_data(data))[1], step)
         place = jnp.arange(len(lane))
-        batch = _Batch(
+        batch = Batch(
             lanes.tokens[place, slot],
             lanes.mask[place, slot],
             lanes.targets[place, slot],
             None if prior is None else prior[place, slot],
             use.astype(jnp.float32),
             jax.vmap(jax.random.fold_in, (None, 0))(noise, lane),
-            None if lanes.own is None else _draw_own(config, lanes.own, place, slot, noise, lane),
+            None if lanes.own is None else draw_own(config, lanes.own, place, slot, noise, lane),
         )
         loss, gradient = mean_gradient(config, axes, models, weights, batch)
         if config.clip:
@@ -162,7 +162,7 @@ def direction(config: TrainConfig) -> optax.GradientTransformation:
 
 
 def mean_gradient(
-    config: TrainConfig, axes: Axes, models: int, weights: Weights, batch: _Batch
+    config: TrainConfig, axes: Axes, models: int, weights: Weights, batch: Batch
 ) -> tuple[Array, Weights]:
     """Mean loss over the tasks of all devices and its gradient, theta's for this device's rows.
 
@@ -173,7 +173,7 @@ def mean_gradient(
     batch = batch._replace(weight=batch.weight / tasks)  # here, not a pass over the gradient later
     parts = jax.tree.map(lambda a: a.reshape(config.accumulate, -1, *a.shape[1:]), batch)
 
-    def add(carry: tuple[Array, Weights], part: _Batch) -> tuple[tuple[Array, Weights], None]:
+    def add(carry: tuple[Array, Weights], part: Batch) -> tuple[tuple[Array, Weights], None]:
         found = _sum_gradient(config, axes, models, weights, part)
         return jax.tree.map(jnp.add, carry, found), None
 
@@ -195,10 +195,10 @@ def _sum(tree: Any, *axes: str | None) -> Any:
 
 
 def _sum_gradient(
-    config: TrainConfig, axes: Axes, models: int, weights: Weights, batch: _Batch
+    config: TrainConfig, axes: Axes, models: int, weights: Weights, batch: Batch
 ) -> tuple[Array, Weights]:
     """Weighted loss of this device's tasks, and its gradient through this device's models."""
-    local, pull = jax.vjp(lambda w: _noisy_scores(config, axes, w, batch), weights)
+    local, pull = jax.vjp(lambda w: noisy_scores(config, axes, w, batch), weights)
 
     def total(scores: Array) -> Array:
         scores = scores[:, :models]  # padding gets no gradient

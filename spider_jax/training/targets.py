@@ -46,7 +46,7 @@ def target_orders(
         if alone and known.any():
             gap = np.zeros(len(truth))
             gap[known] = z_scores(truth[known]) - z_scores(targets[alone].mean(0)[known])
-            shift += _shares(meta, name)[:, None] * gap
+            shift += class_shares(meta, name)[:, None] * gap
     return z_scores(targets + config.calibration * shift).astype(np.float32)
 
 
@@ -58,7 +58,7 @@ def known_accuracies(
     return {d: row for d, row in table.items() if 2 * np.isfinite(row).sum() >= len(models)}
 
 
-def _shares(meta: Sequence[MetaTask], name: str) -> NDArray[np.float64]:
+def class_shares(meta: Sequence[MetaTask], name: str) -> NDArray[np.float64]:
     """[T] part of every task's rows that come from a dataset."""
     of = [t.source == t.datasets.index(name) if name in t.datasets else np.zeros(1) for t in meta]
     return np.array([here.mean() for here in of])

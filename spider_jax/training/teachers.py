@@ -29,15 +29,15 @@ from spider_jax.metrics.table import METRICS
 from spider_jax.runtime.blas import one_blas_thread
 from spider_jax.runtime.buckets import CLASS_BUCKET, ROW_BUCKET, Core, bucket, compiled
 from spider_jax.runtime.progress import progress
-from spider_jax.storage.cache import ScoreCache, default_folder, entry, fingerprint
+from spider_jax.storage.cache import ScoreCache, cache_key, default_folder, fingerprint
 from spider_jax.tasks.moments import datasets_of, gather, rows_of_files
 from spider_jax.tasks.sampling import MetaTask
-from spider_jax.zoo.store import FeatureStore, Problem
+from spider_jax.zoo.store import FeatureStore, Skipped
 
 log = logging.getLogger("spider_jax")
 
 
-class Sheet(NamedTuple):
+class TeacherInputs(NamedTuple):
     """What the teachers read of one model on one task, centred, padded; stacked for a batch."""
 
     s: Any
@@ -52,7 +52,7 @@ class Sheet(NamedTuple):
     quartic: Any
 
 
-TEACHERS: dict[str, Callable[[Sheet], jax.Array]] = {
+TEACHERS: dict[str, Callable[[TeacherInputs], jax.Array]] = {
     "logme": lambda a: logme_core(a.s, a.x, a.targets.sum(0), a.n),
     "knn": lambda a: knn_core(a.rows_gram, a.targets, a.rows, a.n),
     "h_score_shrunk": lambda a: h_score_core(
@@ -74,7 +74,7 @@ def teach(
     only: NDArray[np.int64] | None = None,
     cache: str | Path | bool = True,
     show_progress: bool = False,
-) -> tuple[tuple[str, ...], NDArray[np.float64], tuple[Problem, ...]]:
+) -> tuple[tuple[str, ...], NDArray[np.float64], tuple[Skipped, ...]]:
     """Metrics of all models on all meta-tasks.
 
     Args:
@@ -100,14 +100,14 @@ def teach(
         raise InputError(f"unknown teacher {unknown[0]!r}: known are {', '.join(TEACHERS)}")
     lesson = _lesson(zoo, tasks, only, metrics, cache)
     found: dict[str, NDArray[np.float64]] = {}
-    problems: list[Problem] = []
+    problems: list[Skipped] = []
 
     asked = zoo.models if models is None else models
     for model in progress(asked, "teachers", show_progress):
         try:
             found[model] = _taught(zoo, model, lesson)
         except InputError as error:
-            problems.append(Problem(model, None, str(error)))
+            problems.append(Skipped(model, None, str(error)))
             log.warning("left out of training: %s", problems[-1])
     if not found or (models is None and len(found) < 2):  # one model alone has no order
         raise InputError(
@@ -121,7 +121,7 @@ def teach(
 # ---- one model, from the cache where it knows ---------------------------------------------------
 
 
-class _Lesson(NamedTuple):
+class _TeacherJob(NamedTuple):
     """What every model is taught: tasks, rows counted in the files, and where labels are kept."""
 
     datasets: Sequence[str]
@@ -137,13 +137,13 @@ def _lesson(
     only: NDArray[np.int64] | None,
     metrics: Sequence[str],
     cache: str | Path | bool,
-) -> _Lesson:
+) -> _TeacherJob:
     names = datasets_of(tasks)
     asked = rows_of_files(zoo, tasks if only is None else [tasks[i] for i in only])
     folder = default_folder("labels") if cache is True else Path(cache) if cache else None
     parts = (part for task in asked for part in _content(task, names))
     content = "" if folder is None else fingerprint(parts)
-    return _Lesson(names, asked, tuple(metrics), folder, content)
+    return _TeacherJob(names, asked, tuple(metrics), folder, content)
 
 
 def _content(task: MetaTask, names: Sequence[str]) -> tuple[NDArray[np.integer], ...]:
@@ -152,12 +152,12 @@ def _content(task: MetaTask, names: Sequence[str]) -> tuple[NDArray[np.integer],
     return source, task.rows, task.labels
 
 
-def _taught(zoo: FeatureStore, model: str, lesson: _Lesson) -> NDArray[np.float64]:
+def _taught(zoo: FeatureStore, model: str, lesson: _TeacherJob) -> NDArray[np.float64]:
     """[T, K] metrics of one model; those that the cache lacks are computed and kept."""
     features = {name: zoo.features(model, name) for name in lesson.datasets}
     T, standardize = len(lesson.tasks), not zoo.standardized
     kept = ScoreCache(lesson.folder, _key(features, lesson, standardize))
-    entries = {n: entry(n, METRICS[n].version, {"labels": LABELS}) for n in lesson.metrics}
+    entries = {n: cache_key(n, METRICS[n].version, {"labels": LABELS}) for n in lesson.metrics}
     cached = {name: kept.get(key, T) for name, key in entries.items()}
     found = {name: values for name, values in cached.items() if values is not None}
     missing = tuple(name for name in lesson.metrics if name not in found)
@@ -169,7 +169,7 @@ def _taught(zoo: FeatureStore, model: str, lesson: _Lesson) -> NDArray[np.float6
     return np.stack([found[name] for name in lesson.metrics], axis=-1)
 
 
-def _key(features: Mapping[str, NDArray[Any]], lesson: _Lesson, standardize: bool) -> str:
+def _key(features: Mapping[str, NDArray[Any]], lesson: _TeacherJob, standardize: bool) -> str:
     if lesson.folder is None:
         return ""
     content = json.dumps([fingerprint(features.values()), lesson.fingerprint, standardize])
@@ -196,7 +196,7 @@ def _teach_model(
 
     size = int(np.clip(BATCH_BYTES // (32 * N * N), 1, BATCH))  # four squares of N a task
 
-    def sheet(task: MetaTask) -> Sheet:
+    def sheet(task: MetaTask) -> TeacherInputs:
         return _sheet(gather(task, features), task.labels, sizes, standardize=standardize)
 
     out: list[Any] = []
@@ -209,7 +209,7 @@ def _teach_model(
     return np.concatenate([np.asarray(scores) for scores in out])[: len(tasks)]
 
 
-def _dispatch(sheets: Sequence[Sheet], metrics: tuple[str, ...]) -> jax.Array:
+def _dispatch(sheets: Sequence[TeacherInputs], metrics: tuple[str, ...]) -> jax.Array:
     """[size, K], perhaps not there yet: the host decomposes the next batch meanwhile."""
     with jax.enable_x64(True):
         stacked = jax.tree.map(lambda *a: np.stack(a), *sheets)
@@ -223,13 +223,13 @@ def _sheet(
     sizes: tuple[int, int, int],
     *,
     standardize: bool,
-) -> Sheet:
+) -> TeacherInputs:
     """Statistics of one task, zeros up to N rows, C classes and k directions."""
     N, C, k = sizes
     given = Statistics(features, labels.astype(np.int64), standardize=standardize)
     s, U = given.left_vectors()
     gram, left, right = given.centred
-    return Sheet(
+    return TeacherInputs(
         s=_fill(s, k),
         x=_fill(given.centred_spectrum.x, k, C),
         U=_fill(U, N, k),
@@ -252,7 +252,7 @@ def _fill(array: NDArray[np.float64], *shape: int) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=16)
 def _all_of(metrics: tuple[str, ...]) -> Core:
-    def core(sheet: Sheet) -> jax.Array:
+    def core(sheet: TeacherInputs) -> jax.Array:
         return jnp.stack([TEACHERS[name](sheet) for name in metrics])
 
     return core

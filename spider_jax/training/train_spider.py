@@ -19,21 +19,21 @@ from spider_jax.runtime.processes import gather, share
 from spider_jax.spider.folding import CHUNK
 from spider_jax.spider.own_maps import OwnMaps
 from spider_jax.spider.spider import Spider
-from spider_jax.spider.state import Description, Yardstick
-from spider_jax.spider.task_memory import Memory, Notes, memorize, recall_own
+from spider_jax.spider.state import Description, TeacherTable
+from spider_jax.spider.task_memory import Memory, MemoryInputs, build_memory, held_out_prior
 from spider_jax.spider.task_ridge import source_unit
 from spider_jax.spider.weights import OwnTokens, Weights
-from spider_jax.storage.run_folder import TrainingRun
+from spider_jax.storage.run_folder import RunFolder
 from spider_jax.tasks.moments import digest_of
 from spider_jax.tasks.scaling import Scaling, apply_scaling, fit_scaling, with_unit_tokens
 from spider_jax.tasks.tokens import load_sources
-from spider_jax.training.arrays import Lesson
+from spider_jax.training.arrays import TrainingArrays
 from spider_jax.training.choose_k import choose_looks
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.holdout import Split, leave_datasets_out
 from spider_jax.training.loop import optimize
 from spider_jax.training.own_features import OwnFeatures, own_features
-from spider_jax.training.resolution import _resolution
+from spider_jax.training.resolution import measured_resolution
 from spider_jax.training.training_set import (
     TrainingSet,
     refuse_untrainable,
@@ -80,7 +80,7 @@ def train(
     config = config or TrainConfig()
     names = source_datasets(zoo) if datasets is None else tuple(datasets)
     refuse_untrainable(zoo, names)  # before a folder is made
-    disk = None if run is None else TrainingRun(Path(run), _identity(zoo, config, names))
+    disk = None if run is None else RunFolder(Path(run), _identity(zoo, config, names))
     given = shared_training_set(zoo, config, names, show_progress=show_progress)
     return fit(zoo, config, names, given, run=disk, show_progress=show_progress)
 
@@ -122,7 +122,7 @@ def fit(
     datasets: Sequence[str],
     given: TrainingSet,
     *,
-    run: TrainingRun | None = None,
+    run: RunFolder | None = None,
     own: OwnFeatures | None = None,
     show_progress: bool = False,
 ) -> Spider:
@@ -141,7 +141,7 @@ def fit(
     scaling = with_unit_tokens(scaling, given.tokens, given.mask)
     split = leave_datasets_out(given.meta, datasets, config)
     unit = source_unit(np.concatenate(list(features.values())))
-    lesson, memory = lesson_of(config, scaling, unit, given, split)
+    lesson, memory = training_arrays(config, scaling, unit, given, split)
     if config.k_max:
         own = own or read_own(zoo, config, datasets, given, show_progress=show_progress)
         lesson = lesson._replace(own=OwnTokens(own.tokens, own.models))  # type: ignore[arg-type]
@@ -154,7 +154,7 @@ def fit(
         width=config.width,
         members=config.members,
         token_width=scaling.width,
-        resolution=_resolution(learned.held, given.targets, split),
+        resolution=measured_resolution(learned.held, given.targets, split),
         form="few" if len(given.models) <= CHUNK["few"] else "many",
         training={
             "config": _config_of(config),
@@ -168,9 +168,9 @@ def fit(
             "looks": choose_looks(lesson, learned, given.metrics),
         },
     )
-    general, maps = apart(learned.weights, own)
-    yardstick = Yardstick.of(given.metrics, given.accuracies, datasets)
-    return Spider(description, scaling, general, memory, maps, yardstick)
+    general, maps = split_own_maps(learned.weights, own)
+    teacher_table = TeacherTable.of(given.metrics, given.accuracies, datasets)
+    return Spider(description, scaling, general, memory, maps, teacher_table)
 
 
 def _facts(zoo: FeatureStore) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def read_own(
     )
 
 
-def apart(weights: Weights, own: OwnFeatures | None) -> tuple[Weights, OwnMaps | None]:
+def split_own_maps(weights: Weights, own: OwnFeatures | None) -> tuple[Weights, OwnMaps | None]:
     """Weights of general tokens, and the maps of models' own."""
     general = weights._replace(own_project=None, own_bias=None)
     if own is None or weights.own_project is None:
@@ -210,13 +210,13 @@ def apart(weights: Weights, own: OwnFeatures | None) -> tuple[Weights, OwnMaps |
     return general, OwnMaps.join(own.scalings, *learned)
 
 
-def lesson_of(
+def training_arrays(
     config: TrainConfig,
     scaling: Scaling,
     unit: NDArray[np.float32],
     given: TrainingSet,
     split: Split,
-) -> tuple[Lesson, Memory | None]:
+) -> tuple[TrainingArrays, Memory | None]:
     """What the members learn from, and the memory that the spider will have.
 
     unit: [D] deviation of the sources' features.
@@ -224,11 +224,11 @@ def lesson_of(
     tokens, inside = np.asarray(apply_scaling(scaling, given.tokens, given.mask)), split.weight > 0
     memory, prior = None, None
     if config.memory:
-        notes = Notes(
+        notes = MemoryInputs(
             tokens, given.tokens, given.mask, given.deviations, unit, given.targets, config.memory
         )
-        memory, prior = memorize(notes, given.meta), recall_own(notes, given.meta, inside)
-    lesson = Lesson(
+        memory, prior = build_memory(notes, given.meta), held_out_prior(notes, given.meta, inside)
+    lesson = TrainingArrays(
         tokens=tokens,
         mask=given.mask,
         targets=given.targets,

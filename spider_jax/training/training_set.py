@@ -15,7 +15,7 @@ from spider_jax.tasks.sampling import MetaTask, TaskConfig, sample_tasks, whole_
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.targets import known_accuracies, target_orders
 from spider_jax.training.teachers import teach
-from spider_jax.zoo.store import FeatureStore, Problem
+from spider_jax.zoo.store import FeatureStore, Skipped
 
 log = logging.getLogger("spider_jax")
 
@@ -41,7 +41,7 @@ class TrainingSet(NamedTuple):
     metrics: NDArray[np.float32]
     accuracies: Mapping[str, NDArray[np.float64]]
     targets: NDArray[np.float32]
-    problems: tuple[Problem, ...]
+    problems: tuple[Skipped, ...]
 
 
 def source_datasets(zoo: FeatureStore) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ def tokens_of_tasks(
     return tokens, mask, deviations
 
 
-Taught = tuple[tuple[str, ...], NDArray[np.float64], tuple[Problem, ...]]
+Taught = tuple[tuple[str, ...], NDArray[np.float64], tuple[Skipped, ...]]
 
 
 def _taught_metrics(
@@ -175,7 +175,7 @@ def _true_metrics(zoo: FeatureStore, meta: Sequence[MetaTask], datasets: Sequenc
     missing = {m: [d for d in datasets if (m, d) not in zoo.accuracies] for m in zoo.models}
     models = tuple(model for model, lacks in missing.items() if not lacks)
     problems = tuple(
-        Problem(model, lacks[0], "no accuracy in accuracies.csv")
+        Skipped(model, lacks[0], "no accuracy in accuracies.csv")
         for model, lacks in missing.items()
         if lacks
     )

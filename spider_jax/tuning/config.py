@@ -54,7 +54,7 @@ class TuneConfig:
             )
 
 
-class Choice(NamedTuple):
+class Hyperparameters(NamedTuple):
     """The hyper-parameters of some runs; temperature: None where there is one teacher or none."""
 
     learning_rate: float
@@ -62,9 +62,9 @@ class Choice(NamedTuple):
     temperature: float | None
 
 
-def choices(method: str, config: TuneConfig) -> list[Choice]:
+def choices(method: str, config: TuneConfig) -> list[Hyperparameters]:
     """Every combination that makes a difference to the method."""
     wanted = METHODS[method]
     weights = (config.weights or wanted.weights) if wanted.penalty else (0.0,)
     heat = config.temperatures if wanted.guide == "predictions" else (None,)
-    return [Choice(*one) for one in product(config.learning_rates, weights, heat)]
+    return [Hyperparameters(*one) for one in product(config.learning_rates, weights, heat)]

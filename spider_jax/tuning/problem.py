@@ -18,7 +18,7 @@ SAMPLED = 64  # rows that stand for the inputs in a problem's identity
 Floats = NDArray[np.float32]
 
 
-class Problem(NamedTuple):
+class TuningProblem(NamedTuple):
     """A student, its task, and teachers.
 
     inputs: [V, N, ...], view 0 is the plain one; others are augmentations, read in training alone.
@@ -45,7 +45,7 @@ def make_problem(
     split: TaskSplit,
     measure: str,
     teachers: FittedTeachers | None,
-) -> Problem:
+) -> TuningProblem:
     """A Problem: fits LogME to the student's features as they begin, on the training rows."""
     first = features_on(student, student.params, inputs[0], split.train)
     fit = fit_logme(first, targets.values[split.train].astype(np.float64))
@@ -56,7 +56,7 @@ def make_problem(
     held += [inputs[:, rows]] if teachers is None else [inputs[:, rows], *teachers.means]
     for array in held:
         digest.update(_plain_array(array).tobytes())
-    return Problem(
+    return TuningProblem(
         student, inputs, targets, truth, split, measure, teachers, mean, digest.hexdigest()
     )
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from spider_jax.heads.blocks import blocks
 from spider_jax.heads.measures import TASK_MEASURES
 from spider_jax.runtime.progress import Bar
-from spider_jax.storage.run_folder import TrainingRun
-from spider_jax.tuning.config import Choice, TuneConfig, choices
+from spider_jax.storage.run_folder import RunFolder
+from spider_jax.tuning.config import Hyperparameters, TuneConfig, choices
 from spider_jax.tuning.loss import METHODS, Frozen, Hyper, Params, task_loss, teacher_weights
-from spider_jax.tuning.problem import Problem
+from spider_jax.tuning.problem import TuningProblem
 from spider_jax.tuning.steps import (
     Block,
     Constants,
@@ -39,7 +39,7 @@ Floats = NDArray[np.float32]
 class Outcome(NamedTuple):
     """Runs that have ended: where they stood on validation rows, and their params [R, ...]."""
 
-    choices: tuple[Choice, ...]
+    choices: tuple[Hyperparameters, ...]
     seeds: tuple[int, ...]
     validation: NDArray[np.float64]
     loss: NDArray[np.float64]
@@ -51,9 +51,9 @@ class Trainer:
 
     def __init__(
         self,
-        problem: Problem,
+        problem: TuningProblem,
         method: str,
-        runs: list[tuple[Choice, int]],
+        runs: list[tuple[Hyperparameters, int]],
         config: TuneConfig,
     ) -> None:
         self.problem, self.method, self.runs, self.config = problem, method, runs, config
@@ -129,7 +129,7 @@ class Trainer:
 
     # ---- training ----------------------------------------------------------------------------
 
-    def train(self, run: TrainingRun | None, bar: Bar) -> Outcome:
+    def train(self, run: RunFolder | None, bar: Bar) -> Outcome:
         """To the end, with a checkpoint every few epochs."""
         if run is not None:
             self._restore(run)
@@ -209,13 +209,13 @@ class Trainer:
 
     # ---- checkpoints -------------------------------------------------------------------------
 
-    def _save(self, run: TrainingRun) -> None:
+    def _save(self, run: RunFolder) -> None:
         leaves = jax.tree.leaves(self.state)
         arrays = {str(i): np.asarray(leaf) for i, leaf in enumerate(leaves)}
         run.save(self.epoch, arrays, {"epoch": self.epoch, "history": self.history})
         run.log(self.history)
 
-    def _restore(self, run: TrainingRun) -> None:
+    def _restore(self, run: RunFolder) -> None:
         saved = run.restore()
         if saved is None:
             return
@@ -227,7 +227,7 @@ class Trainer:
 
 
 def outputs_of_runs(
-    problem: Problem, rules: Rules, params: Params, rows: NDArray[np.int64]
+    problem: TuningProblem, rules: Rules, params: Params, rows: NDArray[np.int64]
 ) -> Floats:
     """Head outputs [R, n, C] of runs on some rows, plain view."""
     runs = len(jax.tree.leaves(params)[0])
@@ -239,7 +239,7 @@ def outputs_of_runs(
     return np.concatenate(found, axis=1)
 
 
-def score(problem: Problem, outputs: Floats, rows: NDArray[np.int64]) -> float:
+def score(problem: TuningProblem, outputs: Floats, rows: NDArray[np.int64]) -> float:
     """The task's measure of outputs [n, C]; NaN where they are not finite."""
     if not np.isfinite(outputs).all():
         return float("nan")
@@ -248,7 +248,9 @@ def score(problem: Problem, outputs: Floats, rows: NDArray[np.int64]) -> float:
         return TASK_MEASURES[problem.measure].score(problem.truth[rows], predicted)
 
 
-def waves(problem: Problem, method: str, config: TuneConfig) -> list[list[tuple[Choice, int]]]:
+def memory_groups(
+    problem: TuningProblem, method: str, config: TuneConfig
+) -> list[list[tuple[Hyperparameters, int]]]:
     """All runs of a method, in groups that fit into memory side by side."""
     seeds = range(config.seed, config.seed + config.seeds)
     runs = [(choice, seed) for choice in choices(method, config) for seed in seeds]
@@ -272,11 +274,11 @@ SHAPES_A_RUN = (
 
 
 def train_method(
-    problem: Problem, method: str, config: TuneConfig, run: Path | None, bar: Bar
+    problem: TuningProblem, method: str, config: TuneConfig, run: Path | None, bar: Bar
 ) -> Outcome:
     """Every run of a method."""
     found = []
-    for runs in waves(problem, method, config):
+    for runs in memory_groups(problem, method, config):
         trainer = Trainer(problem, method, runs, config)
         if run is None:
             found.append(trainer.train(None, bar))
@@ -285,7 +287,7 @@ def train_method(
         about["runs"] = [[*choice, seed] for choice, seed in runs]
         about["config"] = {name: getattr(config, name) for name in SHAPES_A_RUN}
         digest = hashlib.sha256(repr(about).encode()).hexdigest()[:16]
-        kept = TrainingRun(run / f"{method}-{digest}", about)
+        kept = RunFolder(run / f"{method}-{digest}", about)
         try:
             found.append(trainer.train(kept, bar))
         finally:

@@ -11,13 +11,13 @@ import numpy as np
 from spider_jax.errors import InputError
 from spider_jax.report.tables import escape_terminal, to_text
 from spider_jax.runtime.progress import row_bar
-from spider_jax.tuning.config import Choice, TuneConfig, choices
+from spider_jax.tuning.config import Hyperparameters, TuneConfig, choices
 from spider_jax.tuning.files import TunedStudent
 from spider_jax.tuning.loss import METHODS, Params
-from spider_jax.tuning.problem import Problem
+from spider_jax.tuning.problem import TuningProblem
 from spider_jax.tuning.steps import Rules
 from spider_jax.tuning.trainer import Outcome, outputs_of_runs, score, train_method
-from spider_jax.zoo.store import Problem as ZooProblem
+from spider_jax.zoo.store import Skipped as ZooProblem
 
 
 class Tuned(NamedTuple):
@@ -28,7 +28,7 @@ class Tuned(NamedTuple):
     """
 
     method: str
-    choice: Choice
+    choice: Hyperparameters
     validation: tuple[float, ...]
     test: tuple[float, ...] | None
     params: Params
@@ -73,7 +73,7 @@ class Tuning:
 
 
 def tune(
-    problem: Problem,
+    problem: TuningProblem,
     methods: Sequence[str] = ("b-tuning",),
     config: TuneConfig | None = None,
     *,
@@ -115,7 +115,7 @@ def tune(
     return Tuning(problem.measure, tuple(found))
 
 
-def _check_methods(methods: Sequence[str], problem: Problem) -> None:
+def _check_methods(methods: Sequence[str], problem: TuningProblem) -> None:
     for method in methods:
         if method not in METHODS:
             raise InputError(f"methods must be some of {', '.join(METHODS)}, got {method!r}")
@@ -125,9 +125,9 @@ def _check_methods(methods: Sequence[str], problem: Problem) -> None:
         raise InputError(f"methods must be at least one, each once, got {list(methods)}")
 
 
-def _chosen(problem: Problem, method: str, outcome: Outcome, config: TuneConfig) -> Tuned:
+def _chosen(problem: TuningProblem, method: str, outcome: Outcome, config: TuneConfig) -> Tuned:
     """The hyper-parameters of best validation, and their seeds on the test rows."""
-    groups: dict[Choice, list[int]] = {}
+    groups: dict[Hyperparameters, list[int]] = {}
     for i, choice in enumerate(outcome.choices):
         groups.setdefault(choice, []).append(i)
     merits = {
@@ -147,7 +147,7 @@ def _chosen(problem: Problem, method: str, outcome: Outcome, config: TuneConfig)
 
 
 def _test(
-    problem: Problem, method: str, params: Params, config: TuneConfig
+    problem: TuningProblem, method: str, params: Params, config: TuneConfig
 ) -> tuple[float, ...] | None:
     rows = problem.split.test
     if len(rows) == 0:

@@ -16,13 +16,13 @@ from spider_jax.tasks.tokens import task_deviations, task_tokens
 from spider_jax.tuning.config import TuneConfig
 from spider_jax.tuning.files import TunedStudent
 from spider_jax.tuning.loss import teacher_weights
-from spider_jax.tuning.problem import Problem, make_problem
+from spider_jax.tuning.problem import TuningProblem, make_problem
 from spider_jax.tuning.students import feature_student
 from spider_jax.tuning.teachers import Teacher, fit_teachers
 from spider_jax.tuning.tune_student import Tuned, Tuning, tune
 from spider_jax.zoo.splits import TaskSplit, task_split
 from spider_jax.zoo.store import FeatureStore
-from spider_jax.zoo.store import Problem as ZooProblem
+from spider_jax.zoo.store import Skipped as ZooProblem
 
 AUTO = "auto:"
 
@@ -133,7 +133,7 @@ def zoo_problem(
     *,
     hidden: int = 64,
     seed: int = 0,
-) -> Problem:
+) -> TuningProblem:
     """The Problem of a student and teachers that are models of a zoo (no teachers: [])."""
     labels, kind = zoo.labels(task), zoo.kind(task)
     targets = make_targets(kind, labels, split.train)
@@ -147,7 +147,7 @@ def zoo_problem(
 
 
 def _teacher_notes(
-    problem: Problem, student: str, config: TuneConfig, best: Tuned
+    problem: TuningProblem, student: str, config: TuneConfig, best: Tuned
 ) -> tuple[str, ...]:
     teachers = problem.teachers
     if teachers is None:

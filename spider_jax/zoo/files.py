@@ -27,17 +27,17 @@ FEATURE_DTYPES = ("float16", "float32")
 # ---- which files there are -------------------------------------------------------------------
 
 
-def inside(root: Path, path: Path) -> Path:
+def refuse_link_out(root: Path, path: Path) -> Path:
     """`path` itself, unless it leads out of the zoo `root` (resolved) through a symbolic link."""
     if not Path(os.path.realpath(path)).is_relative_to(root):
         raise InputError(f"{path} is a link out of the zoo, which is not followed")
     return path
 
 
-def listed(root: Path, folder: Path, suffix: str) -> Iterator[tuple[str, Path] | InputError]:
+def list_names(root: Path, folder: Path, suffix: str) -> Iterator[tuple[str, Path] | InputError]:
     """(name, path) of a folder's entries; the error instead where a name is bad or a link out."""
     try:
-        names = sorted(os.listdir(inside(root, folder))) if folder.is_dir() else []
+        names = sorted(os.listdir(refuse_link_out(root, folder))) if folder.is_dir() else []
     except InputError as error:
         yield error
         return
@@ -48,7 +48,7 @@ def listed(root: Path, folder: Path, suffix: str) -> Iterator[tuple[str, Path] |
         try:
             name = component_to_name(entry.removesuffix(suffix))
             if path.is_symlink():  # the folder is inside: only a link can lead out
-                inside(root, path)
+                refuse_link_out(root, path)
         except InputError as error:
             yield error
         else:

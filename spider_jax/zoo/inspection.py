@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from spider_jax.errors import InputError
 from spider_jax.report.tables import to_text
 from spider_jax.runtime.progress import progress
-from spider_jax.zoo.store import FeatureStore, Problem
+from spider_jax.zoo.store import FeatureStore, Skipped
 from spider_jax.zoo.unfinished import unfinished
 
 TASK_COLUMNS = ("task", "kind", "rows", "classes", "models", "accuracies")
@@ -24,7 +24,7 @@ class Inspection:
     missing: Mapping[str, list[str]]
     extractor: str | None
     unfinished: tuple[str, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[Skipped, ...]
 
     def to_text(self) -> str:
         """For a terminal."""
@@ -87,13 +87,13 @@ def inspect_zoo(
     try:
         accuracies = zoo.accuracies
     except InputError as error:  # one bad line of it hides no task
-        problems.append(Problem(None, None, str(error)))
+        problems.append(Skipped(None, None, str(error)))
     task_rows: list[list[object]] = []
     for task in zoo.tasks:
         try:
             task_rows.append(_task_row(zoo, task, accuracies))
         except InputError as error:
-            problems.append(Problem(None, task, str(error)))
+            problems.append(Skipped(None, task, str(error)))
     return Inspection(
         ("model", "width", "tasks", "MB", "missing on"),
         rows,
@@ -127,7 +127,7 @@ def _costs(zoo: FeatureStore, task: str, rows: int) -> list[object]:
     return [rank, score, rows * (len(zoo.models) - len(models))]
 
 
-def _broken_values(zoo: FeatureStore, model: str, tasks: list[str]) -> list[Problem]:
+def _broken_values(zoo: FeatureStore, model: str, tasks: list[str]) -> list[Skipped]:
     found = []
     for task in tasks:
         try:
@@ -135,5 +135,5 @@ def _broken_values(zoo: FeatureStore, model: str, tasks: list[str]) -> list[Prob
             if zoo.has_probabilities(model, task):
                 zoo.probabilities(model, task)
         except InputError as error:
-            found.append(Problem(model, task, str(error)))
+            found.append(Skipped(model, task, str(error)))
     return found

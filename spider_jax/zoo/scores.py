@@ -17,8 +17,8 @@ from spider_jax.metrics.table import DEFAULT_METRICS, METRICS, NOT_IN_A_ZOO, Met
 from spider_jax.ranking.aggregate import mean_z
 from spider_jax.report.tables import to_text
 from spider_jax.runtime.progress import progress
-from spider_jax.storage.cache import ScoreCache, default_folder, entry, fingerprint
-from spider_jax.zoo.store import FeatureStore, Problem
+from spider_jax.storage.cache import ScoreCache, cache_key, default_folder, fingerprint
+from spider_jax.zoo.store import FeatureStore, Skipped
 
 log = logging.getLogger("spider_jax")
 
@@ -37,7 +37,7 @@ class ScoreTable:
     models: tuple[str, ...]
     metrics: tuple[str, ...]
     values: NDArray[np.float64]
-    problems: tuple[Problem, ...]
+    problems: tuple[Skipped, ...]
     left_out: tuple[tuple[str, str], ...]
     seconds: NDArray[np.float64]
     computed: int
@@ -166,7 +166,7 @@ class _Run:
         for name in names:
             start = perf_counter()
             options = {"standardize": False} if self._as_they_are(METRICS[name]) else {}
-            where = entry(name, METRICS[name].version, options)
+            where = cache_key(name, METRICS[name].version, options)
             parts = cache.get(where)
             if parts is None:
                 try:
@@ -184,7 +184,7 @@ class _Run:
         return metric.standardize and self.zoo.standardized
 
     def _problem(self, model: str, why: str) -> None:
-        self.problems.append(Problem(model, self.task, why))
+        self.problems.append(Skipped(model, self.task, why))
         log.info("skipped %s", self.problems[-1])  # the caller lists the problems
 
     def table(self, metrics: Sequence[str], kind: str) -> ScoreTable:

@@ -32,18 +32,18 @@ from spider_jax.zoo.files import (
     check_every_class,
     check_labels,
     check_matrix,
-    inside,
     kind_of,
-    listed,
+    list_names,
     read_accuracies,
     read_labels,
     read_manifest,
     read_split,
+    refuse_link_out,
     write_feature_file,
 )
 
 
-class Problem(NamedTuple):
+class Skipped(NamedTuple):
     """Something of the zoo that cannot be used, and why; the rest goes on without it."""
 
     model: str | None
@@ -73,7 +73,7 @@ class FeatureStore:
         if not (self.folder / "labels").is_dir():
             raise InputError(f"{folder} is not a zoo: it needs labels/<task>.npy and features/")
         self._root = self.folder.resolve()
-        self.problems: list[Problem] = []
+        self.problems: list[Skipped] = []
         self.manifest = read_manifest(self._inside("manifest.json"))
         self._checked: set[tuple[str, str, str]] = set()
         self._labels: dict[str, Header] = {}
@@ -153,7 +153,7 @@ class FeatureStore:
     def split(self, task: str) -> NDArray[np.int8] | None:
         """0 train, 1 validation, 2 test for every row; None where the zoo has no split."""
         rows = self._need_task(task).shape[0]
-        return read_split(inside(self._root, self._path("splits", task)), rows)
+        return read_split(refuse_link_out(self._root, self._path("splits", task)), rows)
 
     def training_rows(self, task: str) -> NDArray[np.int64]:
         """The rows that metrics, tokens and teachers may read: split 0, or all without a split."""
@@ -224,13 +224,13 @@ class FeatureStore:
     # ---- opening -----------------------------------------------------------------------------
 
     def _inside(self, name: str) -> Path:
-        return inside(self._root, self.folder / name)
+        return refuse_link_out(self._root, self.folder / name)
 
     def _listed(self, folder: str, suffix: str) -> Iterator[tuple[str, Path]]:
         """(name, path) of a folder's entries; badly named ones and links out are problems."""
-        for entry in listed(self._root, self.folder / folder, suffix):
+        for entry in list_names(self._root, self.folder / folder, suffix):
             if isinstance(entry, InputError):
-                self.problems.append(Problem(None, None, str(entry)))
+                self.problems.append(Skipped(None, None, str(entry)))
             else:
                 yield entry
 
@@ -239,7 +239,7 @@ class FeatureStore:
             header = read_header(path)
             check_labels(path, header)
         except InputError as error:
-            self.problems.append(Problem(None, task, str(error)))
+            self.problems.append(Skipped(None, task, str(error)))
         else:
             self._labels[task] = header
 
@@ -252,7 +252,7 @@ class FeatureStore:
                 try:
                     header = self._check_matrix(task, file, None if folder != "features" else width)
                 except InputError as error:
-                    self.problems.append(Problem(model, task, str(error)))
+                    self.problems.append(Skipped(model, task, str(error)))
                 else:
                     width = header.shape[1]
                     opened[model, task] = header

@@ -66,7 +66,7 @@ def work_folder(zoo: Path, model: str, task: str) -> Path:
     return zoo / FOLDER / name_to_component(model) / name_to_component(task)
 
 
-def agreed(folder: Path, plan: Plan) -> Plan:
+def agree_on_plan(folder: Path, plan: Plan) -> Plan:
     """The plan on disk, or `plan` put there; the caller holds the zoo's lock.
 
     Raises:
@@ -140,7 +140,9 @@ def _read(folder: Path, plan: Plan, columns: slice) -> Iterator[NDArray[np.float
         yield np.load(path, mmap_mode="r", allow_pickle=False)[:, columns]
 
 
-def joined(zoo: Path, model: str, task: str, plan: Plan, dtype: str) -> list[tuple[Path, Path]]:
+def join_blocks(
+    zoo: Path, model: str, task: str, plan: Plan, dtype: str
+) -> list[tuple[Path, Path]]:
     """Join all blocks to whole matrices beside them.
 
     Returns:

@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from spider_jax.records.performance import Performance
+from spider_jax.records.performance import PastResults
 from spider_jax.selection.policies import (
     BruteForce,
     NoiseAware,
@@ -39,11 +39,11 @@ def bench() -> ModuleType:
     return imported("selection_replay")
 
 
-def halving(past: Performance) -> Policy:
+def halving(past: PastResults) -> Policy:
     return SuccessiveHalving()
 
 
-def brute_force(past: Performance) -> Policy:
+def brute_force(past: PastResults) -> Policy:
     return BruteForce()
 
 
@@ -61,7 +61,7 @@ def test_validation_sizes_are_the_grain_of_the_scores(bench: ModuleType) -> None
         assert not any(fits(n) for n in range(2, rows))
 
 
-def mean(bench: ModuleType, zoo: Performance, *contender: object) -> tuple[float, float]:
+def mean(bench: ModuleType, zoo: PastResults, *contender: object) -> tuple[float, float]:
     """Mean regret against the zoo and mean epochs over all targets."""
     outcomes = [bench.replay(zoo, task, bench.Contender(*contender)) for task in zoo.tasks]
     return (

@@ -107,15 +107,15 @@ def test_what_cannot_be_added_is_listed(
     (line,) = found.err.splitlines()
     assert line.startswith("spider-jax: skipped: narrow: ")
     found = command("rank", tmp_path / "cold", small_zoo, "birds")
-    told = "note: added without features, their places are guesses: wide"
-    assert told in found.out
+    said = "note: added without features, their places are guesses: wide"
+    assert said in found.out
     command("index", "build", tmp_path / "cold", tmp_path / "index")
     best = ("index", "top-k", tmp_path / "index", small_zoo, "birds", "-k")
-    assert told in command(*best, 3).out
+    assert said in command(*best, 3).out
     command("index", "remove", tmp_path / "index", "wide")
     assert "guesses" not in command(*best, 3).out
     command("index", "append", tmp_path / "index", tmp_path / "cold", "wide")
-    assert told in command(*best, 3).out
+    assert said in command(*best, 3).out
 
 
 def test_they_refuse(saved: Path, small_zoo: Path, command: Command, tmp_path: Path) -> None:
@@ -143,8 +143,8 @@ def test_they_refuse(saved: Path, small_zoo: Path, command: Command, tmp_path: P
 def test_a_spider_of_an_older_version_loads(
     spider: Spider, saved: Path, small_zoo: Path, command: Command, tmp_path: Path
 ) -> None:
-    """One that says nothing of own tokens and of a yardstick: it ranks, and cannot be added to."""
-    bare = replace(spider, yardstick=None, own=None)
+    """Without own tokens and teacher table: it ranks, and cannot be added to."""
+    bare = replace(spider, teacher_table=None, own=None)
     bare.save(tmp_path / "older")
     path = tmp_path / "older" / "spider.json"
     content = json.loads(path.read_text())
@@ -155,7 +155,7 @@ def test_a_spider_of_an_older_version_loads(
     assert same_bits(arrays_of(older), arrays_of(bare))
     assert bits(tmp_path / "older") == bits(saved)
     command("remove", tmp_path / "older", "wide")
-    one_line(command("add", tmp_path / "older", small_zoo), "no yardstick", "train it again")
+    one_line(command("add", tmp_path / "older", small_zoo), "no teacher table", "train it again")
 
 
 @pytest.mark.parametrize("name", ["add", "remove", "rename"])

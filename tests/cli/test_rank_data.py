@@ -50,8 +50,8 @@ def test_data_without_labels_say_so(saved: Path, photos: str, command: Command) 
         "--clusters",
         "99",
     )
-    told = f"note: no labels: its tokens are {pictures} k-means centres of {pictures} rows"
-    assert (found.code, told in found.out) == (DONE, True)
+    said = f"note: no labels: its tokens are {pictures} k-means centres of {pictures} rows"
+    assert (found.code, said in found.out) == (DONE, True)
 
 
 def test_either_data_or_a_zoo(saved: Path, small_zoo: Path, photos: str, command: Command) -> None:

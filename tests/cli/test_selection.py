@@ -11,7 +11,7 @@ import tyro
 
 from spider_jax.cli.selection import select
 from spider_jax.errors import InputError
-from spider_jax.records.performance import Performance
+from spider_jax.records.performance import PastResults
 from support.command_line import DONE, SKIPPED, Result, break_features, new_task, rows_of, table
 
 Command = Callable[..., Result]
@@ -74,14 +74,14 @@ def test_the_repository_grows(small_zoo: Path, selected: Command, tmp_path: Path
         again = selected(small_zoo, task, "--repository", repository)
         assert "selected earlier" in again.out
         assert ("past results have changed" in again.out) == (task == "apples")
-    known = Performance.load(repository)
+    known = PastResults.load(repository)
     assert known.tasks == ("apples", "cars")
 
 
 def test_measured_accuracies_go_before_those_of_the_repository(
     small_zoo: Path, selected: Command, tmp_path: Path
 ) -> None:
-    known = Performance.from_accuracies(
+    known = PastResults.from_accuracies(
         {("psi", task): 0.999 for task in ("birds", "cars", "dice")}
     )
     known.save(tmp_path / "past.json")

@@ -100,9 +100,9 @@ def test_train_writes_the_spider_and_its_run(trained: tuple[Result, Path]) -> No
     run = out.with_name("spider.run")
     assert sorted(path.name for path in run.iterdir()) == ["metrics.jsonl", "run.json"]
     assert {path.name for path in out.iterdir()} == {"spider.json", "checksums.json", "arrays"}
-    told = read_json(run / "run.json", "training-run")["identity"]
-    assert (told["epochs"], told["tasks"]["count"]) == (EPOCHS, 24)
-    assert told["datasets"] == ["apples", "birds", "cars", "dice"]
+    said = read_json(run / "run.json", "training-run")["identity"]
+    assert (said["epochs"], said["tasks"]["count"]) == (EPOCHS, 24)
+    assert said["datasets"] == ["apples", "birds", "cars", "dice"]
 
 
 def test_the_figures_of_every_epoch_are_there(trained: tuple[Result, Path]) -> None:
@@ -179,7 +179,7 @@ def test_a_run_in_a_foreign_folder_is_refused(
 
 
 def two(small_zoo: Path, page: Path, folder: Path) -> list[Running]:
-    """Two processes that train together; the second is told of another OUT, and must not use it."""
+    """Two processes that train together; the second is given another OUT, and must not use it."""
     together = "--coordinator", f"127.0.0.1:{free_port()}", "--processes", 2, "--process"
     train = small_zoo, "--config", page, "--run", folder / "run"
     return [

@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from spider_jax.index.zoo_index import ZooIndex
-from spider_jax.onboarding.add_models import measure
-from spider_jax.onboarding.cold_start import guess
+from spider_jax.onboarding.add_models import measure_models
+from spider_jax.onboarding.cold_start import cold_start_weights
 from spider_jax.onboarding.edit import remove, rename
-from spider_jax.onboarding.training_tasks import recall_course
+from spider_jax.onboarding.training_tasks import redraw_training_tasks
 from spider_jax.spider.spider import Spider
 from spider_jax.training.training_set import training_set
 from spider_jax.zoo.store import FeatureStore
@@ -195,10 +195,10 @@ def test_a_copy_stands_beside_its_model(zoo: FeatureStore, tmp_path: Path) -> No
 
 def test_a_copy_of_a_removed_model_measures_as_it_did(known: Spider, zoo: FeatureStore) -> None:
     fewer = remove(known, ["narrow"])
-    names, new, problems = measure(fewer, zoo, recall_course(fewer, zoo), ["twin"])
+    names, new, problems = measure_models(fewer, zoo, redraw_training_tasks(fewer, zoo), ["twin"])
     assert (names, problems) == (("twin",), ())
-    assert known.yardstick is not None
-    metrics = known.yardstick.metrics[..., [KNOWN.index("narrow")]]
+    assert known.teacher_table is not None
+    metrics = known.teacher_table.metrics[..., [KNOWN.index("narrow")]]
     np.testing.assert_array_equal(new.metrics, metrics)
 
 
@@ -233,9 +233,9 @@ def test_one_after_the_other(known: Spider, zoo: FeatureStore) -> None:
     then = add(one, zoo, ["wide"]).spider
     assert then.models == both.models
     assert same_bits(arrays_of(then, 6), arrays_of(both, 6))
-    assert then.yardstick is not None
-    assert both.yardstick is not None
-    assert same_bits(then.yardstick._asdict(), both.yardstick._asdict())
+    assert then.teacher_table is not None
+    assert both.teacher_table is not None
+    assert same_bits(then.teacher_table._asdict(), both.teacher_table._asdict())
     assert np.corrcoef(place(then, "wide"), place(both, "wide"))[0, 1] > 0.95
 
 
@@ -263,7 +263,7 @@ def test_a_cold_start_is_a_mean_of_known_models_and_says_so(
     added = add(either, more, ["cold"], cold=True)
     assert (added.models, added.problems) == (("cold",), ())
     facts = {m: more.model_info(m) for m in (*KNOWN, "cold")}
-    weights, _ = guess(facts, KNOWN, ["cold"])
+    weights, _ = cold_start_weights(facts, KNOWN, ["cold"])
     theta = np.float64(either.weights.theta)
     expected = sum(w * theta[:, i] for i, w in enumerate(weights[0]))
     np.testing.assert_allclose(column(added.spider, "cold"), expected, rtol=0, atol=1e-6)
@@ -294,7 +294,7 @@ def test_a_guess_moves_no_model_that_comes_later(known: Spider, zoo: FeatureStor
 def test_a_spider_from_elsewhere_takes_guesses_only(zoo: FeatureStore, refused: Refused) -> None:
     names = ("resnet", "vit.b16")
     spider = Spider.from_torch(published_state(names, D=6), models=names, extractor="psi")
-    with refused("no yardstick", "cold"):
+    with refused("no teacher table", "cold"):
         add(spider, zoo, ["wide"])
     added = add(spider, zoo, ["wide"], cold=True).spider
     assert added.guessed == ("wide",)

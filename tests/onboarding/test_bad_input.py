@@ -142,7 +142,7 @@ def test_what_cannot_be_removed_or_renamed(known: Spider, refused: Refused) -> N
 def test_guesses_alone_measure_nothing(known: Spider, zoo: FeatureStore, refused: Refused) -> None:
     cold = {f"cold {i}": None for i in range(2)}
     guessed = add(known, add_models(zoo.folder, **cold), list(cold), cold=True).spider
-    assert guessed.yardstick is not None
-    assert guessed.yardstick.measured() == list(range(5))
+    assert guessed.teacher_table is not None
+    assert guessed.teacher_table.measured() == list(range(5))
     with refused("too few of the models"):
         add(remove(guessed, KNOWN[:4]), zoo, ["wide"])

@@ -1,4 +1,4 @@
-"""A guess from what is told of models: ridge regression on their facts."""
+"""A guess from the facts of models: ridge regression on their facts."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spider_jax.onboarding.cold_start import guess
+from spider_jax.onboarding.cold_start import cold_start_weights
 
 Facts = dict[str, dict[str, Any]]
 KNOWN = ("a", "b", "c", "d", "e")
@@ -21,7 +21,7 @@ FACTS: Facts = {
 
 
 def weights_of(known: Facts, **new: dict[str, Any]) -> NDArray[np.float64]:
-    return guess(known | new, tuple(known), tuple(new))[0]
+    return cold_start_weights(known | new, tuple(known), tuple(new))[0]
 
 
 def design(facts: Facts) -> NDArray[np.float64]:
@@ -29,8 +29,8 @@ def design(facts: Facts) -> NDArray[np.float64]:
     logs = np.log([facts[m].get("params", 1) for m in KNOWN[:4]])
     seen = np.array([0.7, 0.8, 0.6])
     rows = []
-    for told in facts.values():
-        params, accuracy = told.get("params"), told.get("source_accuracy")
+    for said in facts.values():
+        params, accuracy = said.get("params"), said.get("source_accuracy")
         row = [
             0.0 if params is None else (math.log(params) - logs.mean()) / logs.std(),
             0.0 if accuracy is None else (accuracy - seen.mean()) / seen.std(),
@@ -40,7 +40,7 @@ def design(facts: Facts) -> NDArray[np.float64]:
             ("source", ("faces", "imagenet"), (0.4, 0.6)),
             ("trained_for", ("detection",), (1.0,)),
         ):
-            word = told.get(name)
+            word = said.get(name)
             row += [float(word == v) for v in values] if word in values else share
         rows.append(row)
     return np.array(rows)
@@ -79,15 +79,17 @@ def test_the_prediction_of_a_ridge_regression(new: dict[str, Any]) -> None:
     ],
 )
 def test_nothing_told_is_the_mean_of_all(silent: dict[str, Any]) -> None:
-    weights, told = guess(FACTS | {"new": silent}, KNOWN, ("new",))
+    weights, said = cold_start_weights(FACTS | {"new": silent}, KNOWN, ("new",))
     np.testing.assert_allclose(weights, np.full((1, 5), 0.2), atol=1e-12)
-    assert told == ["nothing: the mean of all"]
+    assert said == ["nothing: the mean of all"]
 
 
 def test_where_known_models_tell_nothing() -> None:
-    weights, told = guess({"a": {}, "b": {}, "new": {"params": 5, "family": "x"}}, "ab", ["new"])
+    weights, said = cold_start_weights(
+        {"a": {}, "b": {}, "new": {"params": 5, "family": "x"}}, "ab", ["new"]
+    )
     np.testing.assert_allclose(weights, [[0.5, 0.5]], atol=1e-12)
-    assert told == ["nothing: the mean of all"]
+    assert said == ["nothing: the mean of all"]
 
 
 def test_models_with_the_same_facts_count_most() -> None:
@@ -98,11 +100,11 @@ def test_models_with_the_same_facts_count_most() -> None:
 
 def test_what_was_used_is_told() -> None:
     facts = {"new": {"params": 3, "source": "faces", "family": "never seen", "trained_for": None}}
-    _, told = guess(FACTS | facts, KNOWN, ("new",))
-    assert told == ["params, source"]
+    _, said = cold_start_weights(FACTS | facts, KNOWN, ("new",))
+    assert said == ["params, source"]
     number = {"new": {"family": 7}}  # a manifest may hold a number as a word
     known = FACTS | {"e": {"family": 7}}
-    assert guess(known | number, KNOWN, ("new",))[1] == ["family"]
+    assert cold_start_weights(known | number, KNOWN, ("new",))[1] == ["family"]
 
 
 def test_each_new_model_is_guessed_alone() -> None:

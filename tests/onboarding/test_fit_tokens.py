@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from spider_jax.onboarding import fit_tokens as fit_tokens_module
-from spider_jax.onboarding.fit_tokens import CHUNK, Exercise, NewTokens, fit_tokens
+from spider_jax.onboarding.fit_tokens import CHUNK, FitProblem, NewTokens, fit_tokens
 from spider_jax.spider.attention import score_tasks
 from spider_jax.spider.weights import Weights
 from spider_jax.tasks.scaling import Scaling
@@ -26,7 +26,7 @@ def scores_of(weights: Weights, theta: Array, tokens: Array, mask: NDArray[np.bo
     return np.stack([np.asarray(score_tasks(m, *given)) for m in own])
 
 
-def planted(models: int, new: int, seed: int = 0) -> tuple[Weights, Exercise, Array, Array]:
+def planted(models: int, new: int, seed: int = 0) -> tuple[Weights, FitProblem, Array, Array]:
     """Orders that hidden tokens of the new models make, these, and where they begin: beside."""
     rng = np.random.default_rng(seed)
     weights = toy_spider(models, members=E, features=D).weights
@@ -36,10 +36,15 @@ def planted(models: int, new: int, seed: int = 0) -> tuple[Weights, Exercise, Ar
     theta = np.asarray(weights.theta)
     both = scores_of(weights, np.concatenate([theta, hidden], 1), tokens, mask).mean(0)
     prior, inside = np.zeros((E, S, models + new), np.float32), np.ones((E, S), np.float32)
-    return weights, Exercise(tokens, mask, both, prior, inside, None), hidden, hidden + 0.2 * apart
+    return (
+        weights,
+        FitProblem(tokens, mask, both, prior, inside, None),
+        hidden,
+        hidden + 0.2 * apart,
+    )
 
 
-def losses(weights: Weights, given: Exercise, theta: Array) -> NDArray[np.float64]:
+def losses(weights: Weights, given: FitProblem, theta: Array) -> NDArray[np.float64]:
     """[n] mean Plackett-Luce loss of every new model alone among the known ones, in float64."""
     M = weights.theta.shape[1]
     whole = np.concatenate([np.asarray(weights.theta), theta], 1)
@@ -69,9 +74,9 @@ def test_a_prior_that_says_it_all_leaves_little_to_learn() -> None:
     """What scores begin with counts: with the order in the prior the loss is small at once."""
     weights, given, _, start = planted(12, 2)
     sharp = 30 * (given.targets - given.targets.mean(1, keepdims=True))
-    told = given._replace(prior=np.repeat(sharp[None], E, 0).astype(np.float32))
-    found, _ = fit_tokens(weights, told, start)
-    assert (losses(weights, told, found.theta) < 0.5 * losses(weights, given, start)).all()
+    said = given._replace(prior=np.repeat(sharp[None], E, 0).astype(np.float32))
+    found, _ = fit_tokens(weights, said, start)
+    assert (losses(weights, said, found.theta) < 0.5 * losses(weights, given, start)).all()
 
 
 def test_tasks_outside_teach_nothing() -> None:

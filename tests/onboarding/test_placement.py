@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spider_jax.onboarding.placement import standing
-from spider_jax.spider.state import Yardstick
+from spider_jax.onboarding.placement import place_among_known
+from spider_jax.spider.state import TeacherTable
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.training_set import TrainingSet, training_set
 from support.small_training import CONFIG
@@ -22,8 +22,8 @@ CONFIGS = {
 }
 
 
-def yard_of(given: TrainingSet, datasets: tuple[str, ...], models: tuple[str, ...]) -> Yardstick:
-    whole = Yardstick.of(given.metrics, given.accuracies, datasets)
+def yard_of(given: TrainingSet, datasets: tuple[str, ...], models: tuple[str, ...]) -> TeacherTable:
+    whole = TeacherTable.of(given.metrics, given.accuracies, datasets)
     return whole.take([given.models.index(name) for name in models])
 
 
@@ -36,7 +36,7 @@ def test_standing_is_the_place_in_a_training_set_of_one_more(
     datasets, new = everyone.tasks, ("wide", "twin")
     given = training_set(everyone, config, datasets)
     yards = [yard_of(given, datasets, names) for names in (KNOWN, new)]
-    found = standing(config, *yards, given.meta, datasets)
+    found = place_among_known(config, *yards, given.meta, datasets)
     assert found.dtype == np.float32
     for i, model in enumerate(new):
         more = training_set(write_zoo(tmp_path / model, (*KNOWN, model)), config, datasets)
@@ -55,8 +55,8 @@ def test_models_without_metrics_measure_nothing(tmp_path: Path) -> None:
     metrics[3, 0, 1] = np.nan
     holed = yard._replace(metrics=metrics)
     assert holed.measured() == [0, 2, 3, 4]
-    found = standing(CONFIG, holed, new, given.meta, zoo.tasks)
-    expected = standing(CONFIG, yard.take([0, 2, 3, 4]), new, given.meta, zoo.tasks)
+    found = place_among_known(CONFIG, holed, new, given.meta, zoo.tasks)
+    expected = place_among_known(CONFIG, yard.take([0, 2, 3, 4]), new, given.meta, zoo.tasks)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -64,9 +64,9 @@ def test_known_models_that_do_not_differ_place_no_one(tmp_path: Path) -> None:
     zoo = write_zoo(tmp_path / "zoo")
     meta = training_set(zoo, CONFIG, zoo.tasks).meta
     nothing = np.full((4, 3), np.nan, np.float32)
-    equal = Yardstick(np.ones((len(meta), 2, 3), np.float32), nothing)
-    better = Yardstick(np.full((len(meta), 2, 1), 2, np.float32), nothing[:, :1])
-    found = standing(CONFIG, equal, better, meta, zoo.tasks)
+    equal = TeacherTable(np.ones((len(meta), 2, 3), np.float32), nothing)
+    better = TeacherTable(np.full((len(meta), 2, 1), 2, np.float32), nothing[:, :1])
+    found = place_among_known(CONFIG, equal, better, meta, zoo.tasks)
     assert (found == 0).all()
 
 
@@ -74,7 +74,7 @@ def test_columns_go_and_come() -> None:
     rng = np.random.default_rng(0)
     metrics = rng.normal(size=(6, 2, 4)).astype(np.float32)
     truths = {"a": np.array([0.1, 0.2, 0.3, np.nan]), "c": np.array([0.5, 0.6, 0.7, 0.8])}
-    yard = Yardstick.of(metrics, truths, ("a", "b", "c"))
+    yard = TeacherTable.of(metrics, truths, ("a", "b", "c"))
     nan = np.nan
     expected = np.float32([[0.1, 0.2, 0.3, nan], [nan] * 4, [0.5, 0.6, 0.7, 0.8]])
     np.testing.assert_array_equal(yard.accuracies, expected)

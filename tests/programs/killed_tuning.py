@@ -30,12 +30,12 @@ TUNING = replace(CONFIG, learning_rates=(0.01, 0.05), seeds=2, epochs=30, checkp
 class Reported(tuning_trainer.Trainer):
     """Tells a pipe where it begins and every epoch that is done."""
 
-    pipe, told = -1, False
+    pipe, said = -1, False
 
     def advance(self) -> None:
-        if not self.told:
+        if not self.said:
             os.write(self.pipe, f"{self.epoch}\n".encode())
-            self.told = True
+            self.said = True
         super().advance()
         os.write(self.pipe, f"{self.epoch}\n".encode())
 

@@ -13,10 +13,10 @@ import jax
 import numpy as np
 
 from spider_jax.spider.weights import OwnTokens
-from spider_jax.storage.run_folder import TrainingRun
-from spider_jax.training.arrays import Lesson
+from spider_jax.storage.run_folder import RunFolder
+from spider_jax.training.arrays import TrainingArrays
 from spider_jax.training.config import TrainConfig
-from spider_jax.training.loop import Learned, optimize
+from spider_jax.training.loop import TrainingResult, optimize
 from support.small_training import for_training
 
 TASKS, MODELS, CLASSES, WIDTH = 30, 7, 5, 6
@@ -49,7 +49,7 @@ PROCESSES = ("4 devices", "2 x 2", "models over 4", "looking, 2 x 2")
 OWN_MODELS, OWN_WIDTH = 4, 5
 
 
-def lesson(held: int = 0, tasks: int = TASKS, models: int = MODELS) -> Lesson:
+def lesson(held: int = 0, tasks: int = TASKS, models: int = MODELS) -> TrainingArrays:
     """Targets that follow the tokens; every member leaves out some tasks.
 
     With none held to judge it by, the last step counts and not the best.
@@ -63,12 +63,12 @@ def lesson(held: int = 0, tasks: int = TASKS, models: int = MODELS) -> Lesson:
     out = np.stack([rng.permutation(tasks)[:4] for _ in inside])
     np.put_along_axis(inside, out, False, axis=1)
     prior = rng.normal(size=(CONFIG.members, tasks, models)).astype(np.float32)
-    return Lesson(tokens, mask, targets, prior, inside, out[:, :held])
+    return TrainingArrays(tokens, mask, targets, prior, inside, out[:, :held])
 
 
 def trained(
-    form: str, config: TrainConfig = CONFIG, given: Lesson | None = None, **options: Any
-) -> Learned:
+    form: str, config: TrainConfig = CONFIG, given: TrainingArrays | None = None, **options: Any
+) -> TrainingResult:
     changes, devices = FORMS[form]
     options["devices"] = jax.devices()[:devices]
     given = given or lesson()
@@ -78,7 +78,7 @@ def trained(
         return optimize(replace(config, **changes), given, **options)
 
 
-def own_tokens(given: Lesson) -> OwnTokens:
+def own_tokens(given: TrainingArrays) -> OwnTokens:
     """Class centres of some models of every task."""
     rng = np.random.default_rng(1)
     models = [rng.permutation(MODELS)[:OWN_MODELS] for _ in given.targets]
@@ -87,7 +87,7 @@ def own_tokens(given: Lesson) -> OwnTokens:
     return OwnTokens(tokens, np.array(models, np.int32))  # type: ignore[arg-type]
 
 
-def flat(learned: Learned) -> np.ndarray:
+def flat(learned: TrainingResult) -> np.ndarray:
     """All weights and held-out scores as one vector."""
     leaves = [*jax.tree.leaves(learned.weights), learned.held]
     return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in leaves])
@@ -101,10 +101,10 @@ class StoppedError(Exception):
     """What interrupts a training."""
 
 
-def resumed(form: str, folder: Path) -> Learned:
+def resumed(form: str, folder: Path) -> TrainingResult:
     """10 steps on one device, then 20 in this form."""
 
-    class Stopping(TrainingRun):
+    class Stopping(RunFolder):
         def save(self, step: int, *rest: Any) -> None:
             super().save(step, *rest)
             if step == 10:
@@ -112,7 +112,7 @@ def resumed(form: str, folder: Path) -> Learned:
 
     with contextlib.suppress(StoppedError):
         trained("1 device", LONGER, run=Stopping(folder, {}))
-    return trained(form, LONGER, run=TrainingRun(folder, {}))
+    return trained(form, LONGER, run=RunFolder(folder, {}))
 
 
 def main(out: str, port: str = "", process: str = "0") -> None:

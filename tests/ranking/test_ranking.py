@@ -1,4 +1,4 @@
-"""Ranking: order, places that cannot be told apart, files; and the tables it is shown in."""
+"""Ranking: order, places that cannot be separated, files; and the tables it is shown in."""
 
 import csv
 import io
@@ -71,7 +71,7 @@ def test_scores_are_a_read_only_copy():
         ranking.scores[0] = 9
 
 
-# ---- places that cannot be told apart ---------------------------------------------------------
+# ---- places that cannot be separated ---------------------------------------------------------
 
 
 @given(made_of=arguments())

@@ -3,14 +3,14 @@
 import numpy as np
 
 from spider_jax.records.noise import accuracy_variance, best_so_far, measure_spread
-from spider_jax.records.performance import Performance
+from spider_jax.records.performance import PastResults
 
 NAN = float("nan")
 
 
-def past(A: np.ndarray, V: np.ndarray, rows: list[int]) -> Performance:
+def past(A: np.ndarray, V: np.ndarray, rows: list[int]) -> PastResults:
     names = [tuple(f"{c}{i}" for i in range(n)) for c, n in zip("mt", A.shape, strict=True)]
-    return Performance(names[0], names[1], A, V, np.array(rows, np.int64))
+    return PastResults(names[0], names[1], A, V, np.array(rows, np.int64))
 
 
 def test_the_spreads_are_those_of_the_formulas() -> None:
@@ -44,13 +44,13 @@ def test_beyond_the_known_epochs_the_last_one_counts() -> None:
 
 
 def test_nothing_known_is_no_noise_and_no_prior() -> None:
-    found = measure_spread(Performance.from_accuracies({}).for_models(["a", "b"]))
+    found = measure_spread(PastResults.from_accuracies({}).for_models(["a", "b"]))
     assert found.prior == {"a": 0.0, "b": 0.0}
     assert (found.between, found.early_variances(1).tolist()) == (0.0, [0.0])
 
 
 def test_a_new_model_has_the_mean_prior() -> None:
-    known = Performance.from_accuracies({("a", "x"): 0.5, ("b", "x"): 0.75})
+    known = PastResults.from_accuracies({("a", "x"): 0.5, ("b", "x"): 0.75})
     assert measure_spread(known.for_models(["a", "b", "new"])).prior["new"] == 0.625
 
 

@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spider_jax.records.performance import Performance, masked_mean
+from spider_jax.records.performance import PastResults, masked_mean
 
 NAN = float("nan")
 
 
-def table(accuracies: list[list[float]], epochs: int = 2) -> Performance:
+def table(accuracies: list[list[float]], epochs: int = 2) -> PastResults:
     A = np.array(accuracies, np.float64)
     models, tasks = (tuple(f"{c}{i}" for i in range(n)) for c, n in zip("mt", A.shape, strict=True))
     curves = np.stack([A - 0.25, A - 0.125][:epochs], axis=2)
-    return Performance(models, tasks, A, curves, np.full(len(tasks), 100, np.int64))
+    return PastResults(models, tasks, A, curves, np.full(len(tasks), 100, np.int64))
 
 
 def test_from_accuracies_has_holes_where_nothing_is_known() -> None:
-    found = Performance.from_accuracies({("b", "x"): 0.5, ("a", "y"): 0.25})
+    found = PastResults.from_accuracies({("b", "x"): 0.5, ("a", "y"): 0.25})
     assert (found.models, found.tasks) == (("a", "b"), ("x", "y"))
     np.testing.assert_array_equal(found.accuracies, [[NAN, 0.25], [0.5, NAN]])
     assert found.curves.shape == (2, 2, 0)
@@ -71,7 +71,7 @@ def test_masked_mean_of_nothing_is_unknown() -> None:
 def test_saved_and_read_back(tmp_path: Path) -> None:
     known = table([[0.5, NAN], [0.1, 1.0]]).with_result("m3", "t0", curve=[0.5, 0.25, 0.125])
     known.save(tmp_path / "past.json")
-    found = Performance.load(tmp_path / "past.json")
+    found = PastResults.load(tmp_path / "past.json")
     assert (found.models, found.tasks) == (known.models, known.tasks)
     np.testing.assert_array_equal(found.accuracies, known.accuracies)
     np.testing.assert_array_equal(found.curves, known.curves)
@@ -79,8 +79,8 @@ def test_saved_and_read_back(tmp_path: Path) -> None:
 
 
 def test_an_empty_table_is_saved_and_read_back(tmp_path: Path) -> None:
-    Performance.from_accuracies({}).save(tmp_path / "past.json")
-    found = Performance.load(tmp_path / "past.json").with_result("a", "x", accuracy=0.5)
+    PastResults.from_accuracies({}).save(tmp_path / "past.json")
+    found = PastResults.load(tmp_path / "past.json").with_result("a", "x", accuracy=0.5)
     np.testing.assert_array_equal(found.accuracies, [[0.5]])
 
 
@@ -89,7 +89,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, refused: Callable[..., object
     text = (tmp_path / "past.json").read_text()
     (tmp_path / "past.json").write_text(text.replace('"validation_rows"', '"rows"'))
     with refused("past.json", "validation_rows"):  # type: ignore[attr-defined]
-        Performance.load(tmp_path / "past.json")
+        PastResults.load(tmp_path / "past.json")
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (3, 2)])
@@ -98,4 +98,4 @@ def test_shapes_that_do_not_fit_are_refused(
 ) -> None:
     rows = np.zeros(2, np.int64)
     with refused("M=2", "T=2"):  # type: ignore[attr-defined]
-        Performance(("a", "b"), ("x", "y"), np.zeros(shape), np.zeros((2, 2, 1)), rows)
+        PastResults(("a", "b"), ("x", "y"), np.zeros(shape), np.zeros((2, 2, 1)), rows)

@@ -202,12 +202,12 @@ def sent(
     monkeypatch: pytest.MonkeyPatch, known: NDArray[np.float32], groups: int, size: int
 ) -> NDArray[np.float32]:
     """What a process tells the others."""
-    told: list[NDArray[np.float32]] = []
+    said: list[NDArray[np.float32]] = []
 
     def tell(part: NDArray[np.float32]) -> NDArray[np.float32]:
-        told.append(part)
+        said.append(part)
         return np.stack([part] * jax.process_count())
 
     monkeypatch.setattr("jax.experimental.multihost_utils.process_allgather", tell)
     gather(known, groups, size)
-    return told[0]
+    return said[0]

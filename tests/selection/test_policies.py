@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from spider_jax.records.noise import Spread
-from spider_jax.records.performance import Performance
+from spider_jax.records.noise import ValidationNoise
+from spider_jax.records.performance import PastResults
 from spider_jax.selection.policies import (
     POLICIES,
     BruteForce,
@@ -54,7 +54,7 @@ def test_brute_force_and_halving_cost_what_is_published() -> None:
     assert spent(SuccessiveHalving(), 37) == halving_epochs(37, 5) == 70
 
 
-SPREAD = Spread(dict.fromkeys("abcdefgh", 0.5), 0.01, ((0.01, 0.02, 0.06), (0.005,)))
+SPREAD = ValidationNoise(dict.fromkeys("abcdefgh", 0.5), 0.01, ((0.01, 0.02, 0.06), (0.005,)))
 
 
 @pytest.mark.parametrize(("budget", "started"), [(14, 8), (16, 10), (19, 12), (24, 16), (5, 1)])
@@ -100,7 +100,7 @@ def test_the_filter_drops_whose_trend_ends_below_a_better_ones() -> None:
 
 
 def reference_filter(
-    zoo: Performance, t: int, pool: list[int], threshold: float
+    zoo: PastResults, t: int, pool: list[int], threshold: float
 ) -> tuple[int, int]:
     """Winner and epochs of the published filter: an own loop, with the trends of other datasets."""
     predicted = published_filter(zoo.without_task(zoo.tasks[t])).trends
@@ -144,14 +144,14 @@ def test_the_published_filter_on_real_curves(threshold: float) -> None:
 
 
 def test_expected_results_are_the_posterior_means() -> None:
-    policy = NoiseAware(Spread({"a": 0.8, "b": 0.6}, 0.01, ((0.01, 0.02, 0.06),)))
+    policy = NoiseAware(ValidationNoise({"a": 0.8, "b": 0.6}, 0.01, ((0.01, 0.02, 0.06),)))
     found = policy.expected(seen([0.4], [0.7], variance=0.01))
     # sigma^2 = .02 + .01, weight of the validation 1/4; priors .8, .6 put at the mean of .4, .7
     np.testing.assert_allclose(found, [0.25 * 0.4 + 0.75 * 0.65, 0.25 * 0.7 + 0.75 * 0.45])
 
 
 def test_the_best_checkpoint_counts() -> None:
-    policy = NoiseAware(Spread({}, 0.0, ()))
+    policy = NoiseAware(ValidationNoise({}, 0.0, ()))
     np.testing.assert_allclose(
         policy.expected(seen([0.6, 0.4], [0.5, 0.5])), [0.6, 0.5], rtol=1e-12
     )
@@ -159,14 +159,14 @@ def test_the_best_checkpoint_counts() -> None:
 
 
 def test_a_tiny_validation_set_leaves_the_prior() -> None:
-    policy = NoiseAware(Spread({"a": 0.8, "b": 0.6}, 0.01, ()))
+    policy = NoiseAware(ValidationNoise({"a": 0.8, "b": 0.6}, 0.01, ()))
     assert left(policy, seen([0.4, 0.4], [0.7, 0.7], variance=0.0)) == "a"
     assert left(policy, seen([0.4, 0.4], [0.7, 0.7], variance=1.0)) == "b"
 
 
 def test_the_confidence_is_the_frequency_under_the_model() -> None:
     between, early, prior = 0.01, (0.01, 0.04), {"a": 0.8, "b": 0.6}
-    policy = NoiseAware(Spread(prior, between, (early,)))
+    policy = NoiseAware(ValidationNoise(prior, between, (early,)))
     found = policy.confidence(seen([0.6], [0.7], variance=0.02), 0)[1]
     rng, share = np.random.default_rng(0), []
     for noise in np.array(early) + 0.02:
@@ -179,7 +179,7 @@ def test_the_confidence_is_the_frequency_under_the_model() -> None:
 
 
 def test_a_model_of_no_past_has_the_others_prior() -> None:
-    policy = NoiseAware(Spread({"a": 0.8, "b": 0.6}, 0.01, ((0.03,),)))
+    policy = NoiseAware(ValidationNoise({"a": 0.8, "b": 0.6}, 0.01, ((0.03,),)))
     found = policy.expected(seen([0.5], [0.5], [0.5]))
     np.testing.assert_allclose(found, [0.5 + 0.75 * 0.1, 0.5 - 0.75 * 0.1, 0.5])
 
@@ -191,7 +191,7 @@ def test_a_policy_is_plain_values(name: str) -> None:
     rng = np.random.default_rng(0)
     rows = np.full(3, 500, np.int64)
     A, V = rng.uniform(size=(2, 3)), rng.uniform(size=(2, 3, 2))
-    policy = make_policy(name, Performance(("a", "b"), ("x", "y", "z"), A, V, rows))
+    policy = make_policy(name, PastResults(("a", "b"), ("x", "y", "z"), A, V, rows))
     content = json.loads(json.dumps(policy_content(policy)))
     assert policy_content(read_policy(content)) == policy_content(policy)
     given = seen([0.25, 0.5], [0.75, 0.25])
@@ -200,4 +200,4 @@ def test_a_policy_is_plain_values(name: str) -> None:
 
 def test_an_unknown_policy_is_refused(refused: Callable[..., object]) -> None:
     with refused("unknown policy 'best'", "noise-aware"):  # type: ignore[attr-defined]
-        make_policy("best", Performance.from_accuracies({}))
+        make_policy("best", PastResults.from_accuracies({}))

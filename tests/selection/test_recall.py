@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from spider_jax.selection.recall import needs_proxy, proxy_factor, recall_scores
-from spider_jax.selection.zoo_recall import positive
+from spider_jax.selection.zoo_recall import raise_to_positive
 
 NAN = float("nan")
 A = np.array([[0.6, 0.8], [0.5, 0.7], [0.8, 0.6], [0.9, 0.7], [1.0, 0.0]])
@@ -93,7 +93,7 @@ def test_a_model_without_past_is_neither_favoured_nor_shut_out() -> None:
 
 
 def test_a_mean_that_is_not_above_zero_puts_its_model_last() -> None:
-    assert positive(np.array([0.5, -0.2, np.nan, 0.0])).tolist()[:2] == [0.5, 0.005]
-    assert np.isnan(positive(np.array([0.5, -0.2, np.nan, 0.0]))[2])
-    assert np.isnan(positive(np.array([-0.5, np.nan]))).all()
-    assert positive(np.array([0.5, 0.3])).tolist() == [0.5, 0.3]
+    assert raise_to_positive(np.array([0.5, -0.2, np.nan, 0.0])).tolist()[:2] == [0.5, 0.005]
+    assert np.isnan(raise_to_positive(np.array([0.5, -0.2, np.nan, 0.0]))[2])
+    assert np.isnan(raise_to_positive(np.array([-0.5, np.nan]))).all()
+    assert raise_to_positive(np.array([0.5, 0.3])).tolist() == [0.5, 0.3]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from spider_jax.heads.trainer import HeadTrainer
-from spider_jax.records.performance import Performance
-from spider_jax.selection.run import SelectConfig, default_run
+from spider_jax.records.performance import PastResults
+from spider_jax.selection.run import SelectConfig, run_name
 from spider_jax.selection.two_phases import select_models
 from spider_jax.spider.spider import Spider
 from spider_jax.zoo.store import FeatureStore
@@ -28,7 +28,7 @@ def test_it_goes_on_after_any_interruption(
     real, count = HeadTrainer.epoch, [0]
 
     def cut(self: HeadTrainer, models: list[str], done: int) -> object:
-        if at == "before telling":  # heads are written, nothing is told
+        if at == "before telling":  # heads are written, no score is kept
             real(self, models, done)
             raise CutError
         if count[0]:
@@ -112,15 +112,15 @@ def test_what_changed_since_is_refused_or_said(
     assert choices(again) == choices(first)
     assert [note for note in again.notes if "past results have changed" in note]
     assert not [note for note in first.notes if "have changed" in note or "earlier" in note]
-    past = Performance.from_accuracies(FeatureStore(small_zoo).accuracies)
+    past = PastResults.from_accuracies(FeatureStore(small_zoo).accuracies)
     other = past.with_result("of another zoo", "elsewhere", accuracy=0.5)
-    told = [
+    said = [
         select_models(
             FeatureStore(small_zoo), "apples", QUICK, run=tmp_path / "own", past=one
         ).notes
         for one in (past, other)
     ]
-    assert not [note for note in told[1] if "have changed" in note]  # of none of its models
+    assert not [note for note in said[1] if "have changed" in note]  # of none of its models
     with_split(small_zoo)  # rows that were learned from are test rows now
     with refused("another split"):  # type: ignore[attr-defined]
         select(small_zoo, tmp_path / "run")
@@ -140,7 +140,7 @@ def test_the_default_folder_tells_selections_apart(small_zoo: Path, saved: Path)
     def name(
         task: str = "apples", config: SelectConfig = QUICK, spider: Spider | None = None
     ) -> str:
-        return default_run(FeatureStore(small_zoo), task, config, spider)
+        return run_name(FeatureStore(small_zoo), task, config, spider)
 
     assert name() == name()
     names = [name(), name("cars"), name(config=SelectConfig())]

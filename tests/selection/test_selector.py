@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spider_jax.records.noise import Spread
-from spider_jax.records.performance import Performance
+from spider_jax.records.noise import ValidationNoise
+from spider_jax.records.performance import PastResults
 from spider_jax.selection.policies import (
     POLICIES,
     BruteForce,
@@ -20,15 +20,15 @@ from spider_jax.selection.policies import (
 )
 from spider_jax.selection.selector import Selector
 
-SPREAD = Spread({}, 0.01, ())
+SPREAD = ValidationNoise({}, 0.01, ())
 RNG = np.random.default_rng(0)
 CURVES = {f"m{i}": RNG.uniform(size=5) for i in range(9)}
 
 
-def past() -> Performance:
+def past() -> PastResults:
     rng = np.random.default_rng(1)
     A, V = rng.uniform(size=(9, 6)), rng.uniform(size=(9, 6, 5))
-    return Performance(tuple(CURVES), tuple("uvwxyz"), A, V, np.full(6, 500, np.int64))
+    return PastResults(tuple(CURVES), tuple("uvwxyz"), A, V, np.full(6, 500, np.int64))
 
 
 def tell_all(selector: Selector) -> None:
@@ -131,7 +131,7 @@ def test_it_goes_on_from_any_point(name: str, tmp_path: Path) -> None:
 
 
 def test_a_told_standard_error_is_used_and_kept(tmp_path: Path) -> None:
-    policy = NoiseAware(Spread({"a": 0.8, "b": 0.2}, 0.01, ()))
+    policy = NoiseAware(ValidationNoise({"a": 0.8, "b": 0.2}, 0.01, ()))
     winners = {}
     for error in (0.0, 10.0):
         selector = Selector(["a", "b"], policy, epochs=1)
@@ -144,7 +144,7 @@ def test_a_told_standard_error_is_used_and_kept(tmp_path: Path) -> None:
 
 
 def test_the_size_of_the_validation_set_decides() -> None:
-    policy = NoiseAware(Spread({"a": 0.8, "b": 0.6}, 0.01, ()))
+    policy = NoiseAware(ValidationNoise({"a": 0.8, "b": 0.6}, 0.01, ()))
     winners = {}
     for rows in (10, 10_000):
         selector = Selector(["a", "b"], policy, epochs=1, validation_rows=rows)

@@ -9,7 +9,7 @@ import pytest
 from spider_jax.heads import trainer as head_trainer
 from spider_jax.heads.trainer import HeadTrainer
 from spider_jax.heads.training import HeadConfig
-from spider_jax.records.performance import Performance
+from spider_jax.records.performance import PastResults
 from spider_jax.selection.run import SelectConfig
 from spider_jax.selection.selector import Selector
 from spider_jax.selection.two_phases import select_models, usable_past
@@ -42,9 +42,9 @@ def test_a_model_wins_and_the_cost_is_said(small_zoo: Path, tmp_path: Path) -> N
 def test_the_best_of_really_different_models_wins(small_zoo: Path, tmp_path: Path) -> None:
     zoo = FeatureStore(small_zoo)
     labels = zoo.labels("cars")
-    told = np.eye(5, dtype=np.float32)[labels] + 0.01 * np.arange(50, dtype=np.float32)[:, None]
+    said = np.eye(5, dtype=np.float32)[labels] + 0.01 * np.arange(50, dtype=np.float32)[:, None]
     noise = np.random.default_rng(0).normal(size=(50, 5)).astype(np.float32)
-    FeatureStore.write_features(small_zoo, "oracle", "cars", told)
+    FeatureStore.write_features(small_zoo, "oracle", "cars", said)
     FeatureStore.write_features(small_zoo, "noise", "cars", noise)
     found = select(small_zoo, tmp_path / "run", task="cars")
     assert found.selector.entries["oracle"].epochs >= 1  # recall lets it in
@@ -141,9 +141,9 @@ def test_the_manifest_names_the_measure(small_zoo: Path, tmp_path: Path) -> None
     FeatureStore.write_manifest(small_zoo, tasks={"cars": {"measure": "matthews"}})
     found = select(small_zoo, tmp_path / "run", task="cars")
     assert found.measure == "matthews"
-    assert found.selector.validation_rows is None  # its standard error is told instead
-    told = [e.standard_error[0] for e in found.selector.entries.values() if e.epochs]
-    assert np.isfinite(told).all()
+    assert found.selector.validation_rows is None  # its standard error is given instead
+    said = [e.standard_error[0] for e in found.selector.entries.values() if e.epochs]
+    assert np.isfinite(said).all()
 
 
 @pytest.mark.parametrize("recall", ["prior", "knn", "spider"])
@@ -161,7 +161,7 @@ def test_recall_decides_who_starts(
     entries = list(found.selector.entries.values())
     assert [e.fate == "not started" for e in entries] == [False] * 3 + [True]
     if recall == "prior":
-        past = Performance.from_accuracies(zoo.accuracies).without_task("apples")
+        past = PastResults.from_accuracies(zoo.accuracies).without_task("apples")
         order = np.argsort(-past.mean_accuracies(), kind="stable")
         assert [e.model for e in entries] == [past.models[i] for i in order]
 
@@ -176,7 +176,7 @@ def test_only_representatives_are_run(
         for model, shift in (("middle", 0.0), ("narrow", 0.01), ("psi", 0.02), ("wide", 0.3))
         for i in range(8)
     }
-    past = Performance.from_accuracies(results)
+    past = PastResults.from_accuracies(results)
     config = SelectConfig(budget=4, epochs=2, representatives=True, head=HEAD)
     asked = []
     real = FeatureStore.features
@@ -198,7 +198,7 @@ def test_curves_go_into_the_repository_and_serve_other_tasks(
     small_zoo: Path, tmp_path: Path
 ) -> None:
     first = select(small_zoo, tmp_path / "one")
-    known = first.add_to(Performance.from_accuracies({}))
+    known = first.add_to(PastResults.from_accuracies({}))
     assert known.tasks == ("apples",)
     winner = known.models.index(str(first.selector.winner))
     assert known.accuracies[winner, 0] == first.test
@@ -248,11 +248,11 @@ def test_results_that_mean_something_else_take_no_part(small_zoo: Path, tmp_path
     FeatureStore.write_manifest(small_zoo, tasks={"size": {"measure": "r2"}})
     zoo = FeatureStore(small_zoo)
     given = {("wide", "price"): -20.0, ("wide", "size"): 0.5, ("wide", "elsewhere"): 0.7}
-    past, _ = usable_past(zoo, "apples", "accuracy", Performance.from_accuracies(given))
+    past, _ = usable_past(zoo, "apples", "accuracy", PastResults.from_accuracies(given))
     assert sorted(past.tasks) == ["elsewhere", "size"]
     found = select(small_zoo, tmp_path / "run", task="price")
     assert found.measure == "rmse"
-    none = Performance.from_accuracies({})
+    none = PastResults.from_accuracies({})
     assert found.add_to(none) is none
 
 

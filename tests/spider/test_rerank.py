@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import zscore
 
 from spider_jax.ranking.ranking import Ranking
-from spider_jax.spider.rerank import EVIDENCE, check
+from spider_jax.spider.rerank import EVIDENCE, checked_k
 from spider_jax.spider.spider import Spider
 from spider_jax.tasks.tokens import zoo_deviations, zoo_tokens
 from spider_jax.zoo.scores import score_zoo
@@ -216,12 +216,12 @@ def test_what_it_cost_and_what_more_would(known: Spider, zoo: FeatureStore) -> N
     """The extractor is run anyhow, so a look at it as a candidate is free."""
     first = known.rank_task(zoo, TASK).names
     for k in range(1, M + 1):
-        told, price = known.rank_task(zoo, TASK, k=k).notes
+        said, price = known.rank_task(zoo, TASK, k=k).notes
         passes = len({"psi", *first[:k]})
-        assert told.startswith(f"looked at {k} of 5 models by evidence: {passes} forward passes")
-        assert f"over {ROWS} samples" in told
+        assert said.startswith(f"looked at {k} of 5 models by evidence: {passes} forward passes")
+        assert f"over {ROWS} samples" in said
         read = sum(np.load(zoo.folder / f"features/{m}/{TASK}.npy").nbytes for m in first[:k])
-        assert f"{read / 1e6:.1f} MB" in told
+        assert f"{read / 1e6:.1f} MB" in said
         expected = [f"{n}: {len({'psi', *first[:n]})}" for n in (0, 1, 3)]
         assert price == f"forward passes for k = {', '.join(expected)}, all 5: 5"
 
@@ -230,8 +230,8 @@ def test_only_training_rows_are_counted(known: Spider, zoo: FeatureStore) -> Non
     folder = zoo.folder / "splits"
     folder.mkdir()
     np.save(folder / f"{TASK}.npy", (np.arange(ROWS) % 5 == 4).astype(np.int8))
-    told, _ = known.rank_task(FeatureStore(zoo.folder), TASK, k=1).notes
-    assert "over 40 samples" in told
+    said, _ = known.rank_task(FeatureStore(zoo.folder), TASK, k=1).notes
+    assert "over 40 samples" in said
 
 
 # ---- how many, and of what ---------------------------------------------------------------------
@@ -266,7 +266,7 @@ def test_auto_takes_what_was_chosen_in_training(known: Spider, zoo: FeatureStore
         found = spider.rank_task(zoo, TASK, k="auto", by=by)
         expected = known.rank_task(zoo, TASK, k=chosen, by=by)
         assert (found.names, found.notes) == (expected.names, expected.notes)
-    assert check(known, "auto", zoo, TASK, by) == min(looks[by]["k"], M)
+    assert checked_k(known, "auto", zoo, TASK, by) == min(looks[by]["k"], M)
 
 
 def test_what_cannot_be_asked(known: Spider, zoo: FeatureStore, refused: Refused) -> None:

@@ -10,7 +10,14 @@ from sklearn.linear_model import Ridge
 
 from spider_jax.index.zoo_index import ZooIndex
 from spider_jax.spider.spider import Spider
-from spider_jax.spider.task_memory import Memory, Notes, Recall, memorize, recall, recall_own
+from spider_jax.spider.task_memory import (
+    Memory,
+    MemoryInputs,
+    MemoryWeights,
+    build_memory,
+    held_out_prior,
+    memory_weights,
+)
 from spider_jax.spider.task_ridge import TaskRidge, describe
 from spider_jax.tasks.sampling import MetaTask
 from spider_jax.tasks.scaling import apply_scaling
@@ -41,7 +48,7 @@ def notes(seed=0, weight=1.0):
     rng = np.random.default_rng(seed + 100)
     deviations = rng.uniform(0.2, 2, (S, 2, WIDTH)).astype(np.float32)
     unit = np.array([0.5, 1.0, 3.0], np.float32)
-    return Notes(tokens, 2 * tokens, mask, deviations, unit, targets, weight)
+    return MemoryInputs(tokens, 2 * tokens, mask, deviations, unit, targets, weight)
 
 
 def meta_of(*sources):
@@ -53,25 +60,25 @@ META = meta_of(("a",), ("a", "b"), ("b",), ("c",), ("c", "d"), ("e",))
 
 
 def test_with_centres_alone_a_task_recalls_by_distance_to_mean_and_deviation_of_its_tokens():
-    memory, new = memorize(notes(), META), notes(1)
-    found = recall(memory.recall, new.scaled, new.mask, new.tokens)
+    memory, new = build_memory(notes(), META), notes(1)
+    found = memory_weights(memory.weights, new.scaled, new.mask, new.tokens)
     for t in range(S):
         real = new.scaled[t][new.mask[t]].astype(np.float64)
-        expected = expected_weights(memory.recall.embeddings, real)
+        expected = expected_weights(memory.weights.embeddings, real)
         np.testing.assert_allclose(found[t], expected, atol=1e-6)
 
 
 def test_a_task_of_padding_recalls_nothing():
-    memory, new = memorize(notes(), META), notes(1)
+    memory, new = build_memory(notes(), META), notes(1)
     new.mask[2] = False
-    found = recall(memory.recall, new.scaled, new.mask, new.tokens)
+    found = memory_weights(memory.weights, new.scaled, new.mask, new.tokens)
     np.testing.assert_allclose(found.sum(1), [1, 1, 0, 1, 1, 1], atol=1e-6)
-    found = recall(memory.recall, new.scaled, new.mask, new.tokens, new.deviations)
+    found = memory_weights(memory.weights, new.scaled, new.mask, new.tokens, new.deviations)
     assert [bool(row.any()) for row in found] == [True, True, False, True, True, True]
 
 
 def test_targets_are_kept_with_mean_0_and_the_weight_as_deviation():
-    targets = memorize(notes(weight=2.5), META).targets
+    targets = build_memory(notes(weight=2.5), META).targets
     np.testing.assert_allclose(targets.mean(1), 0, atol=1e-6)
     np.testing.assert_allclose(targets.std(1), 2.5, rtol=1e-5)
 
@@ -104,11 +111,11 @@ def halves(X, given):
 
 def test_with_deviations_a_task_recalls_by_ridge_regression():
     given, new = notes(weight=2.0), notes(1)
-    memory, X = memorize(given, META), described(given)
-    found = recall(memory.recall, new.scaled, new.mask, new.tokens, new.deviations)
+    memory, X = build_memory(given, META), described(given)
+    found = memory_weights(memory.weights, new.scaled, new.mask, new.tokens, new.deviations)
     expected = ridge_of(halves(X, X), memory.targets.astype(float), halves(described(new), X))
-    assert memory.recall.ridge is not None
-    gain = float(memory.recall.ridge.gain)
+    assert memory.weights.ridge is not None
+    gain = float(memory.weights.ridge.gain)
     np.testing.assert_allclose(found @ memory.targets, gain * expected, atol=2e-5)
 
 
@@ -125,8 +132,8 @@ def own_predictions(given, inside, targets):
 def test_a_training_task_recalls_none_that_shares_a_dataset():
     given = notes(weight=2.0)
     inside = np.array([[True, True, True, True, True, False], [True] * S])
-    targets = memorize(given, META).targets.astype(float)
-    found = recall_own(given, META, inside)
+    targets = build_memory(given, META).targets.astype(float)
+    found = held_out_prior(given, META, inside)
     for e in range(2):
         expected = own_predictions(given, inside[e], targets)
         gain = 2.0 / expected[inside[e]].std(1).mean()
@@ -135,14 +142,14 @@ def test_a_training_task_recalls_none_that_shares_a_dataset():
 
 def test_the_gain_is_that_of_new_tasks():
     given = notes(weight=2.0)
-    memory = memorize(given, META)
+    memory = build_memory(given, META)
     expected = own_predictions(given, np.ones(S, bool), memory.targets.astype(float))
-    assert memory.recall.ridge is not None
-    assert float(memory.recall.ridge.gain) == pytest.approx(2.0 / expected.std(1).mean(), rel=1e-5)
+    assert memory.weights.ridge is not None
+    assert float(memory.weights.ridge.gain) == pytest.approx(2.0 / expected.std(1).mean(), rel=1e-5)
 
 
 def test_nothing_to_recall_says_nothing():
-    found = recall_own(notes(), meta_of(*[("a",)] * S), np.ones((1, S), bool))
+    found = held_out_prior(notes(), meta_of(*[("a",)] * S), np.ones((1, S), bool))
     np.testing.assert_array_equal(found, np.zeros((1, S, M), np.float32))
 
 
@@ -159,7 +166,7 @@ def remembering(models: int, form: str = "many", members: int = 2) -> Spider:
         return rng.normal(size=shape).astype(np.float32)
 
     ridge = TaskRidge(1 + drawn(D) ** 2, drawn(2 * D), 0.1 * drawn(2 * D, S), np.float32(1.5))
-    memory = Memory(Recall(drawn(S, width), ridge), drawn(S, models))
+    memory = Memory(MemoryWeights(drawn(S, width), ridge), drawn(S, models))
     about = dataclasses.replace(spider.description, form=form)
     return dataclasses.replace(spider, description=about, memory=memory)
 
@@ -177,7 +184,7 @@ def test_scores_are_the_networks_and_what_is_recalled(form):
     alone = dataclasses.replace(spider, memory=None).scores(tasks)
     for tokens, network, found in zip(tasks, alone, spider.scores(tasks), strict=True):
         weights = expected_weights(
-            spider.memory.recall.embeddings, scaled(spider, tokens).astype(float)
+            spider.memory.weights.embeddings, scaled(spider, tokens).astype(float)
         )
         expected = network + weights @ spider.memory.targets
         np.testing.assert_allclose(found, expected, atol=2e-6 * max(1, np.ptp(expected)))
@@ -193,8 +200,8 @@ def toy_deviations(spider: Spider, tasks: int) -> list[NDArray[np.float32]]:
 def test_with_deviations_scores_recall_by_the_ridge(form):
     spider = remembering(9, form)
     assert spider.memory is not None
-    assert spider.memory.recall.ridge is not None
-    ridge, tasks = spider.memory.recall.ridge, [toy_tokens(classes) for classes in (3, 12, 5)]
+    assert spider.memory.weights.ridge is not None
+    ridge, tasks = spider.memory.weights.ridge, [toy_tokens(classes) for classes in (3, 12, 5)]
     deviations = toy_deviations(spider, 3)
     alone = dataclasses.replace(spider, memory=None).scores(tasks)
     found = spider.scores(tasks, deviations)
@@ -227,8 +234,8 @@ def test_it_is_saved_and_loaded(tmp_path: Path, ridge: bool):
     spider = remembering(9)
     assert spider.memory is not None
     if not ridge:  # as spiders were before there was one
-        kept = spider.memory.recall._replace(ridge=None)
-        spider = dataclasses.replace(spider, memory=spider.memory._replace(recall=kept))
+        kept = spider.memory.weights._replace(ridge=None)
+        spider = dataclasses.replace(spider, memory=spider.memory._replace(weights=kept))
     spider.save(tmp_path / "spider")
     tasks, deviations = [toy_tokens(4)], toy_deviations(spider, 1)
     again = Spider.load(tmp_path / "spider")

@@ -27,12 +27,12 @@ from spider_jax.storage.run_folder import (
     CHECKSUMS,
     METRICS,
     SET_ASIDE,
+    RunFolder,
     Saved,
-    TrainingRun,
     remove_checkpoints,
 )
 from spider_jax.training.config import TrainConfig
-from spider_jax.training.loop import Learned
+from spider_jax.training.loop import TrainingResult
 
 Refused = Callable[..., AbstractContextManager[None]]
 ADAM = replace(
@@ -42,8 +42,8 @@ ADAM = replace(
 
 def go_on(
     folder: Path, config: TrainConfig = ADAM, form: str = "1 device", held: int = 4
-) -> Learned:
-    run = TrainingRun(folder, {"training": "test"})
+) -> TrainingResult:
+    run = RunFolder(folder, {"training": "test"})
     return trained(form, config, lesson(held), run=run)
 
 
@@ -60,15 +60,15 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
     """A training that was interrupted once `steps` were saved."""
 
     def stop(steps: int, config: TrainConfig = ADAM, **options: Any) -> Path:
-        save = TrainingRun.save
+        save = RunFolder.save
 
-        def save_and_stop(self: TrainingRun, step: int, *rest: Any) -> None:
+        def save_and_stop(self: RunFolder, step: int, *rest: Any) -> None:
             save(self, step, *rest)
             if step >= steps:
                 raise StoppedError
 
         with monkeypatch.context() as patch:
-            patch.setattr(TrainingRun, "save", save_and_stop)
+            patch.setattr(RunFolder, "save", save_and_stop)
             with pytest.raises(StoppedError):
                 go_on(tmp_path / "run", config, **options)
         return tmp_path / "run"
@@ -145,7 +145,7 @@ def damage(path: Path, how: str) -> None:
 
 
 def saved(folder: Path) -> Saved:
-    run = TrainingRun(folder, {"training": "test"})
+    run = RunFolder(folder, {"training": "test"})
     found = run.restore()
     run.close()
     assert found is not None
@@ -234,15 +234,15 @@ def test_another_form_goes_on(stopped: Callable[..., Path], form: str) -> None:
 
 
 def test_another_training_is_refused(tmp_path: Path, refused: Refused) -> None:
-    TrainingRun(tmp_path / "run", {"config": {"seed": 1, "rates": (0.1,)}})
-    TrainingRun(tmp_path / "run", {"config": {"seed": 1, "rates": (0.1,)}})
+    RunFolder(tmp_path / "run", {"config": {"seed": 1, "rates": (0.1,)}})
+    RunFolder(tmp_path / "run", {"config": {"seed": 1, "rates": (0.1,)}})
     with refused("another training", "config.seed is 1 there", "2 here"):
-        TrainingRun(tmp_path / "run", {"config": {"seed": 2, "rates": (0.1,)}})
+        RunFolder(tmp_path / "run", {"config": {"seed": 2, "rates": (0.1,)}})
 
 
 def test_other_targets_are_refused(stopped: Callable[..., Path], refused: Refused) -> None:
     folder, given = stopped(3), lesson(4)
-    run = TrainingRun(folder, {"training": "test"})
+    run = RunFolder(folder, {"training": "test"})
     with refused("other targets", "remove its folder"):
         trained("1 device", ADAM, given._replace(targets=given.targets + 1), run=run)
 
@@ -250,7 +250,7 @@ def test_other_targets_are_refused(stopped: Callable[..., Path], refused: Refuse
 def test_a_foreign_folder_is_refused(tmp_path: Path, refused: Refused) -> None:
     (tmp_path / "file").write_text("mine")
     with refused("file is a file"):
-        TrainingRun(tmp_path / "file", {})
+        RunFolder(tmp_path / "file", {})
     with refused("no training run"):
-        TrainingRun(tmp_path, {})
+        RunFolder(tmp_path, {})
     assert (tmp_path / "file").read_text() == "mine"

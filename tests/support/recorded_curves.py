@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spider_jax.records.performance import Performance
+from spider_jax.records.performance import PastResults
 
 
 def data() -> Path:
@@ -26,10 +26,10 @@ def matrix(name: str) -> NDArray[np.float64]:
     return np.where(values > 0, values, np.nan)
 
 
-def curves() -> Performance:
+def curves() -> PastResults:
     """37 models, 20 datasets, 5 epochs; validation rows are not part of the file: 1,000 each."""
     with np.load(data() / "two_phase_nlp" / "curves_dense.npz", allow_pickle=False) as held:
-        return Performance(
+        return PastResults(
             tuple(map(str, held["models"])),
             tuple(map(str, held["datasets"])),
             held["test"],

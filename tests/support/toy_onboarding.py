@@ -84,13 +84,13 @@ def arrays_of(spider: Spider, models: int | None = None) -> dict[str, Array]:
     found["weights.theta"] = found["weights.theta"][:, :M]
     found |= {"mean": spider.scaling.mean, "matrix": spider.scaling.matrix}
     if spider.memory is not None:
-        found |= {f"recall.{n}": a for n, a in spider.memory.recall.arrays().items()}
+        found |= {f"memory.{n}": a for n, a in spider.memory.weights.arrays().items()}
         found["memory"] = spider.memory.targets[:, :M]
     if spider.own is not None:
         own = spider.own.take(range(M))
         found |= {f"own.{name}": a for name, a in own._asdict().items()}
-    if spider.yardstick is not None:
-        yard = spider.yardstick.take(range(M))
+    if spider.teacher_table is not None:
+        yard = spider.teacher_table.take(range(M))
         found |= {f"yard.{name}": a for name, a in yard._asdict().items()}
     return found
 

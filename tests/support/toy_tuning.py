@@ -8,7 +8,7 @@ from jax import Array
 
 from spider_jax.heads.targets import make_targets
 from spider_jax.tuning.config import TuneConfig
-from spider_jax.tuning.problem import Problem, make_problem
+from spider_jax.tuning.problem import TuningProblem, make_problem
 from spider_jax.tuning.students import Student
 from spider_jax.tuning.teachers import Teacher, fit_teachers
 from spider_jax.zoo.splits import TaskSplit
@@ -26,7 +26,7 @@ def linear(params: Any, x: Array) -> Array:
 
 
 class Toy(NamedTuple):
-    problem: Problem
+    problem: TuningProblem
     teachers: list[Teacher]
     x: Any
     labels: Any

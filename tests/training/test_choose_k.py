@@ -11,16 +11,18 @@ from scipy.stats import zscore
 
 from spider_jax.spider.attention import score_tasks, score_with_own
 from spider_jax.spider.weights import OwnTokens, Weights
-from spider_jax.training.arrays import Lesson
+from spider_jax.training.arrays import TrainingArrays
 from spider_jax.training.choose_k import MOST, _chosen, choose_looks, own_gains
-from spider_jax.training.loop import Learned
+from spider_jax.training.loop import TrainingResult
 from support.toy_index import toy_spider
 
 E, V, S, K, C, D, Q = 2, 4, 20, 3, 4, 5, 3
 Array = NDArray[Any]
 
 
-def lesson_of(models: int, own: int = 0, seed: int = 0) -> tuple[Lesson, Learned, Array]:
+def lesson_of(
+    models: int, own: int = 0, seed: int = 0
+) -> tuple[TrainingArrays, TrainingResult, Array]:
     """A lesson with V held-out tasks a member; own: so many models of every task."""
     rng = np.random.default_rng(seed)
     targets = rng.normal(size=(S, models)).astype(np.float32)
@@ -39,11 +41,13 @@ def lesson_of(models: int, own: int = 0, seed: int = 0) -> tuple[Lesson, Learned
         drawn = (rng.normal(size=(E, models, *shape)) for shape in ((Q, width), (width,)))
         project, bias = (jnp.asarray(array, jnp.float32) for array in drawn)
         weights = weights._replace(own_project=project, own_bias=bias)
-    lesson = Lesson(tokens, mask, targets, None, np.ones((E, S), bool), held, given)
-    return lesson, Learned(weights, [], guess), metrics
+    lesson = TrainingArrays(tokens, mask, targets, None, np.ones((E, S), bool), held, given)
+    return lesson, TrainingResult(weights, [], guess), metrics
 
 
-def curve(lesson: Lesson, learned: Learned, look: Any, most: int) -> tuple[list[float], int]:
+def curve(
+    lesson: TrainingArrays, learned: TrainingResult, look: Any, most: int
+) -> tuple[list[float], int]:
     """Mean loss for every k, and the smallest k within a standard error of the best."""
     losses: list[list[float]] = [[] for _ in range(most + 1)]
     for e in range(E):
@@ -96,7 +100,7 @@ def test_attention_by_loops(own: int) -> None:
     assert found["attention"]["k"] == k
 
 
-def gains_by_loop(lesson: Lesson, weights: Weights) -> Array:
+def gains_by_loop(lesson: TrainingArrays, weights: Weights) -> Array:
     """One member, one task, one model after another."""
     assert lesson.own is not None
     gains = np.zeros((*lesson.held.shape, lesson.targets.shape[1]))

@@ -18,7 +18,7 @@ from spider_jax.spider.attention import score_tasks
 from spider_jax.spider.network import SpiderNet
 from spider_jax.spider.weights import Weights
 from spider_jax.training import loop as module
-from spider_jax.training.arrays import Lesson, deal
+from spider_jax.training.arrays import TrainingArrays, deal
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.step import WARM_UP, _orders
 from support.small_training import for_training
@@ -27,13 +27,13 @@ Refused = Callable[..., AbstractContextManager[None]]
 QUIET: dict[str, Any] = {"token_dropout": 0.0, "token_noise": 0.0, "members": 1}
 
 
-def of_one(given: Lesson) -> Lesson:
+def of_one(given: TrainingArrays) -> TrainingArrays:
     """The lesson of the first member."""
     assert given.prior is not None
     return given._replace(prior=given.prior[:1], inside=given.inside[:1], held=given.held[:1])
 
 
-def start(config: TrainConfig, given: Lesson, member: int = 0) -> Weights:
+def start(config: TrainConfig, given: TrainingArrays, member: int = 0) -> Weights:
     from flax import nnx
 
     key = jax.random.split(jax.random.key(config.seed), config.members)[member]

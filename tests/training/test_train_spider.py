@@ -21,8 +21,8 @@ from spider_jax.tasks.scaling import fit_scaling, with_unit_tokens
 from spider_jax.training.config import AT_LEAST_1, TrainConfig
 from spider_jax.training.holdout import Split, leave_datasets_out
 from spider_jax.training.loop import optimize
-from spider_jax.training.resolution import _resolution
-from spider_jax.training.train_spider import lesson_of
+from spider_jax.training.resolution import measured_resolution
+from spider_jax.training.train_spider import training_arrays
 from spider_jax.training.training_set import TrainingSet, source_datasets, training_set
 from spider_jax.zoo.store import FeatureStore
 from support.small_training import CONFIG, Refused, for_training, tokens, train
@@ -157,7 +157,7 @@ def test_left_out_tasks_leave_no_trace_in_a_members_weights(small_zoo: Path, mem
 
     def weights(given: TrainingSet) -> Any:
         with for_training():
-            return optimize(config, lesson_of(config, scaling, unit, given, split)[0]).weights
+            return optimize(config, training_arrays(config, scaling, unit, given, split)[0]).weights
 
     left_out = split.weight[0] == 0
     assert left_out.any()
@@ -206,27 +206,29 @@ def test_resolution_is_the_most_likely_one(seed: int, slope: float) -> None:
     )
     # P(right order) = sigmoid(a r) = 0.8 at the resolution r.
     wanted = math.log(0.8 / 0.2) / best.x
-    assert _resolution(scores, targets, split) == pytest.approx(wanted, rel=1e-5)
+    assert measured_resolution(scores, targets, split) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_resolution_scales_with_the_scores() -> None:
     scores, targets, split = held_out_scores(3, 1.0)
-    one, ten = (_resolution(np.float32(f) * scores, targets, split) for f in (1, 10))
+    one, ten = (measured_resolution(np.float32(f) * scores, targets, split) for f in (1, 10))
     assert ten == pytest.approx(10 * one, rel=1e-4)
 
 
 def test_resolution_of_scores_that_are_no_better_than_chance() -> None:
     scores, targets, split = held_out_scores(0, 1.0)
-    assert _resolution(-scores, targets, split) == math.inf
-    assert math.isnan(_resolution(0 * scores, targets, split))
-    assert math.isnan(_resolution(scores[:, :0], targets, split._replace(held=split.held[:, :0])))
+    assert measured_resolution(-scores, targets, split) == math.inf
+    assert math.isnan(measured_resolution(0 * scores, targets, split))
+    assert math.isnan(
+        measured_resolution(scores[:, :0], targets, split._replace(held=split.held[:, :0]))
+    )
 
 
 def test_resolution_of_scores_that_are_always_right() -> None:
     _, targets, split = held_out_scores(0, 1.0)
     scores = targets[split.held]
     closest = np.abs(signed_differences(scores, targets, split)).min()
-    assert 0 < _resolution(scores, targets, split) < closest
+    assert 0 < measured_resolution(scores, targets, split) < closest
 
 
 # ---- configuration ---------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from flax import linen, nnx
 from spider_jax.heads.targets import make_targets
 from spider_jax.tuning.config import TuneConfig
 from spider_jax.tuning.files import TunedStudent
-from spider_jax.tuning.problem import Problem, make_problem
+from spider_jax.tuning.problem import TuningProblem, make_problem
 from spider_jax.tuning.students import (
     Student,
     feature_student,
@@ -50,7 +50,7 @@ def pictures() -> Any:
     return np.random.default_rng(0).normal(size=(12, 5, 5, 1)).astype(np.float32)
 
 
-def problem(student: Student) -> Problem:
+def problem(student: Student) -> TuningProblem:
     x, labels = pictures(), (ROWS % 2).astype(np.int32)
     targets = make_targets("classification", labels, SPLIT.train)
     return make_problem(student, x[None], targets, labels, SPLIT, "accuracy", None)

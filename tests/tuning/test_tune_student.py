@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from spider_jax.heads.blocks import blocks
-from spider_jax.storage.run_folder import TrainingRun
+from spider_jax.storage.run_folder import RunFolder
 from spider_jax.tuning.config import TuneConfig, choices
 from spider_jax.tuning.problem import make_problem
 from spider_jax.tuning.steps import loops_well
 from spider_jax.tuning.teachers import Teacher, fit_teachers
-from spider_jax.tuning.trainer import Trainer, waves
+from spider_jax.tuning.trainer import Trainer, memory_groups
 from spider_jax.tuning.tune_student import tune
 from support.toy_tuning import CONFIG, N, linear, toy
 
@@ -33,7 +33,7 @@ def flat(params: Any) -> Any:
 
 
 def trainer(made: Any, method: str = "b-tuning", config: TuneConfig = CONFIG) -> Trainer:
-    return Trainer(made.problem, method, waves(made.problem, method, config)[0], config)
+    return Trainer(made.problem, method, memory_groups(made.problem, method, config)[0], config)
 
 
 # ---- one run -------------------------------------------------------------------------------------
@@ -140,7 +140,10 @@ def test_teacher_and_student_see_the_same_view() -> None:
     train, Y = problem.split.train, problem.targets.values
     fitted = fit_teachers([Teacher("pixels", made.x)], made.x, Y, train)
     one = Trainer(
-        problem._replace(teachers=fitted), "b-tuning", waves(problem, "b-tuning", CONFIG)[0], CONFIG
+        problem._replace(teachers=fitted),
+        "b-tuning",
+        memory_groups(problem, "b-tuning", CONFIG)[0],
+        CONFIG,
     )
     block = one._block(np.arange(len(train)))
     wanted = np.asarray(block.x) @ fitted.means[0].T
@@ -263,7 +266,7 @@ def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
         first.advance()
         first.advance()
         first._measure()
-        run = TrainingRun(tmp_path / str(rows), {"training": "toy"})
+        run = RunFolder(tmp_path / str(rows), {"training": "toy"})
         first._save(run)
         run.wait()
         second._restore(run)

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spider_jax.zoo.store import FeatureStore, Problem
+from spider_jax.zoo.store import FeatureStore, Skipped
 from support.small_zoo import SMALL_MODELS as MODELS
 from support.small_zoo import put
 
 TASKS = ("apples", "birds", "cars", "dice")
 
 
-def only_problem(zoo: FeatureStore) -> Problem:
+def only_problem(zoo: FeatureStore) -> Skipped:
     (problem,) = zoo.problems
     assert len(str(problem).splitlines()) == 1
     return problem

@@ -69,8 +69,8 @@ def kind_of_labels(labels: NDArray[Any], declared: str | None, where: str) -> st
         raise InputError(
             f"{where}: labels must be numbers [N] or [N, K], got {labels.dtype} {labels.shape}"
         )
-    told = "regression" if labels.dtype.kind == "f" else "classification"
-    kind = declared or ("multi-label" if labels.ndim == 2 and told != "regression" else told)
+    said = "regression" if labels.dtype.kind == "f" else "classification"
+    kind = declared or ("multi-label" if labels.ndim == 2 and said != "regression" else said)
     if kind == "classification" and (labels.ndim != 1 or labels.dtype.kind == "f"):
         raise InputError(f"{where}: classes must be int [N], got {labels.dtype} {labels.shape}")
     if kind == "multi-label" and (labels.ndim != 2 or not np.isin(labels, (0, 1)).all()):

@@ -29,12 +29,12 @@ from spider_jax.extract.export.record import (
     write_labels_once,
 )
 from spider_jax.extract.models.encoder import Encoder
-from spider_jax.zoo.store import Problem
+from spider_jax.zoo.store import Skipped
 from spider_jax.zoo.unfinished import (
     Plan,
-    agreed,
+    agree_on_plan,
     discard,
-    joined,
+    join_blocks,
     missing_blocks,
     publish,
     work_folder,
@@ -75,7 +75,7 @@ class Extraction:
     written: list[tuple[str, str]] = field(default_factory=list)
     there: list[tuple[str, str]] = field(default_factory=list)
     waiting: list[tuple[str, str]] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Skipped] = field(default_factory=list)
 
 
 @contextmanager
@@ -86,13 +86,13 @@ def failures(result: Extraction, model: str | None, task: str | None) -> Iterato
     except BrokenItemError:
         raise
     except InputError as error:
-        result.problems.append(Problem(model, task, str(error)))
+        result.problems.append(Skipped(model, task, str(error)))
     except OSError as error:
         message = f"a file cannot be read or written: {one_line(error)}"
-        result.problems.append(Problem(model, task, message))
+        result.problems.append(Skipped(model, task, message))
     except Exception as error:  # code of a model or of a format
         log.info("%s on %s failed", model, task, exc_info=True)
-        result.problems.append(Problem(model, task, one_line(error)))
+        result.problems.append(Skipped(model, task, one_line(error)))
 
 
 def export(zoo: Path, encoder: Encoder, data: Dataset, settings: Settings) -> str:
@@ -123,7 +123,7 @@ def export(zoo: Path, encoder: Encoder, data: Dataset, settings: Settings) -> st
     with locked(zoo):
         if is_recorded(zoo, data.name, data, encoder.name):
             return "there"  # another process has joined it meanwhile
-        plan = agreed(folder, proposed)
+        plan = agree_on_plan(folder, proposed)
     index, shards = settings.shard
     mine = [b for b in missing_blocks(folder, plan) if b % shards == index - 1]
     _encode_blocks(folder, plan, mine, encoder, data, settings)
@@ -132,7 +132,7 @@ def export(zoo: Path, encoder: Encoder, data: Dataset, settings: Settings) -> st
             return "written"  # another shard was quicker to join
         if missing_blocks(folder, plan):
             return "waiting"
-        moves = joined(zoo, encoder.name, data.name, plan, settings.dtype)
+        moves = join_blocks(zoo, encoder.name, data.name, plan, settings.dtype)
         write_labels_once(zoo, data.name, labels)
         publish(moves)
         layers = {} if plan.settled is None else {"layers": {data.name: plan.settled}}

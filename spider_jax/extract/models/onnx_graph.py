@@ -150,8 +150,8 @@ def _graph(spec: Spec, session: Any, model: Any) -> _Graph:
         shown = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
         raise InputError(f"model {spec} must take one float picture [N, 3, H, W], it takes {shown}")
     shape = inputs[0].shape
-    told = "nhwc" if shape[3] == 3 and shape[1] != 3 else "nchw"
-    layout = spec.choice("layout", ("nchw", "nhwc"), told)
+    said = "nhwc" if shape[3] == 3 and shape[1] != 3 else "nchw"
+    layout = spec.choice("layout", ("nchw", "nhwc"), said)
     return _Graph(session, inputs[0].name, layout, shape[0] if isinstance(shape[0], int) else 0)
 
 

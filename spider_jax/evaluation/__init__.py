@@ -1,0 +1,1 @@
+"""Honest comparison, whole datasets held out."""

@@ -1,0 +1,1 @@
+"""Features of a model on a dataset, written block by block."""

@@ -1,0 +1,1 @@
+"""Small heads on frozen features, and the measures of their predictions."""

@@ -1,0 +1,1 @@
+"""A million models on disk and one stream over them."""

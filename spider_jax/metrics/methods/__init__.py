@@ -1,0 +1,1 @@
+"""One file a metric; the table `METRICS` names them all."""

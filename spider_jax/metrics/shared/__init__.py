@@ -1,0 +1,1 @@
+"""What metrics share: checked inputs, one pass of statistics, eigenvectors, folds."""

@@ -1,0 +1,1 @@
+"""Models added, removed, renamed without training."""

@@ -1,0 +1,1 @@
+"""A list in order: losses, agreement measures, rank aggregation, the `Ranking` result."""

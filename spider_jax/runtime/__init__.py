@@ -1,0 +1,1 @@
+"""How work runs on this machine: threads, BLAS, shape buckets, streaming, processes, progress."""

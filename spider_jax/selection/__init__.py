@@ -1,0 +1,1 @@
+"""Two phases: recall, then heads that are really trained."""

@@ -1,0 +1,1 @@
+"""The ranker: parameters, folded scoring, task memory, re-ranking, on disk."""

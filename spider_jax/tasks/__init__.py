@@ -1,0 +1,1 @@
+"""A task as tokens: class centres and deviations, padding, scaling, sampled meta-tasks."""

@@ -1,0 +1,1 @@
+"""How a spider is trained: config, teachers, targets, step, loop, parallel."""

@@ -1,0 +1,1 @@
+"""B-Tuning and its baselines."""

@@ -1,0 +1,1 @@
+"""A zoo on disk: opened, checked, inspected, split, scored; the embedded zoo."""
