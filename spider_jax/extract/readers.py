@@ -9,19 +9,19 @@ from spider_jax.extract.models.encoder import Encoder
 from spider_jax.extract.spec import Spec, parse_spec
 
 MODEL_READERS = {
-    "torch": "torch_model:read_torch",
-    "timm": "torch_zoos:read_timm",
-    "torchvision": "torch_zoos:read_torchvision",
-    "hf": "hf_model:read_hf",
-    "onnx": "onnx_model:read_onnx",
+    "torch": "models.torch_module:read_torch",
+    "timm": "models.torch_zoos:read_timm",
+    "torchvision": "models.torch_zoos:read_torchvision",
+    "hf": "models.hf:read_hf",
+    "onnx": "models.onnx_graph:read_onnx",
 }
 DATA_READERS = {
-    "folder": "folder_data:read_folder",
-    "arrays": "array_data:read_arrays",
-    "tfds": "tfds_data:read_tfds",
-    "csv": "table_data:read_csv",
-    "parquet": "table_data:read_parquet",
-    "hf": "hf_data:read_hf",
+    "folder": "data.folder:read_folder",
+    "arrays": "data.arrays:read_arrays",
+    "tfds": "data.tfds:read_tfds",
+    "csv": "data.tables:read_csv",
+    "parquet": "data.tables:read_parquet",
+    "hf": "data.hf:read_hf",
 }
 FEATURES = "features"  # a file of features instead of a model
 
