@@ -45,16 +45,17 @@ class TaskConfig:
     resamples: int = 1
 
     def __post_init__(self) -> None:
-        if self.count < 1 or self.max_datasets < 1:
-            raise InputError("tasks: count and max_datasets must be at least 1")
-        if self.resamples < 1:
-            raise InputError(f"tasks: resamples must be at least 1, got {self.resamples}")
+        for name in ("count", "max_datasets", "min_per_class", "resamples"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.single <= 1:
-            raise InputError(f"tasks: single must be in [0, 1], got {self.single}")
-        if not 2 <= self.min_classes <= self.max_classes:
-            raise InputError("tasks: 2 <= min_classes <= max_classes must hold")
-        if not 1 <= self.min_per_class <= self.max_per_class:
-            raise InputError("tasks: 1 <= min_per_class <= max_per_class must hold")
+            raise InputError(f"single must be in [0, 1], got {self.single}")
+        if self.min_classes < 2:
+            raise InputError(f"min_classes must be at least 2, got {self.min_classes}")
+        for what in ("classes", "per_class"):
+            least, most = getattr(self, f"min_{what}"), getattr(self, f"max_{what}")
+            if most < least:
+                raise InputError(f"max_{what} must be at least min_{what} ({least}), got {most}")
 
     @property
     def max_rows(self) -> int:

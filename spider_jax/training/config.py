@@ -2,7 +2,6 @@
 
 import json
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from spider_jax.errors import InputError
 from spider_jax.ranking.aggregate import AGGREGATES
 from spider_jax.ranking.losses import LOSSES
-from spider_jax.storage.toml_page import _fields
+from spider_jax.storage.toml_page import read_page, settings_from
 from spider_jax.tasks.sampling import TaskConfig
 from spider_jax.tasks.scaling import KINDS
 from spider_jax.training.teachers import TEACHERS
@@ -113,9 +112,11 @@ class TrainConfig:
         for name in AT_LEAST_0:
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be at least 0, got {getattr(self, name)}")
-        for rate in (self.learning_rate, *self.learning_rates):
+        if not 0 < self.learning_rate < math.inf:
+            raise InputError(f"learning_rate must be positive, got {self.learning_rate}")
+        for rate in self.learning_rates:
             if not 0 < rate < math.inf:
-                raise InputError(f"learning_rate must be positive, got {rate}")
+                raise InputError(f"learning_rates must be positive, got {rate}")
         if self.learning_rates and len(self.learning_rates) != self.members:
             raise InputError(
                 f"learning_rates must be one a member ({self.members}), "
@@ -142,21 +143,7 @@ def load_config(path: str | Path) -> TrainConfig:
         InputError: no TOML file, an unknown key (the nearest is named), a value of another type or
             out of range.
     """
-    try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}") from None
-    tasks = content.pop("tasks", {})
-    if not isinstance(tasks, dict):
-        raise InputError(f"{path}: tasks must be a table, [tasks]")
-    fields = _fields(TrainConfig, content, str(path))
-    fields_of_tasks = _fields(TaskConfig, tasks, f"{path} [tasks]")
-    try:
-        return TrainConfig(**fields, tasks=TaskConfig(**fields_of_tasks))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    return read_page(path, TrainConfig)
 
 
 def read_config(content: Mapping[str, Any]) -> TrainConfig:
@@ -165,6 +152,5 @@ def read_config(content: Mapping[str, Any]) -> TrainConfig:
     Raises:
         InputError: a value that cannot be.
     """
-    plain = json.loads(json.dumps(content))
-    tasks = TaskConfig(**_fields(TaskConfig, plain.pop("tasks", {}), "spider.json, tasks"))
-    return TrainConfig(**_fields(TrainConfig, plain, "spider.json"), tasks=tasks)
+    plain = json.loads(json.dumps(content))  # lists, as a page has them
+    return settings_from(plain, TrainConfig, "spider.json")
