@@ -79,7 +79,7 @@ def settings_from(
     try:
         return kind(**given)
     except InputError as error:  # out of range: the dataclass says so
-        raise InputError(f"{where}: {error}") from None
+        raise InputError(f"{where}: {str(error).removeprefix(f'{table}: ')}") from None
 
 
 def with_options(settings: Settings, options: Mapping[str, object]) -> Settings:

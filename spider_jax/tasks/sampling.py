@@ -47,15 +47,18 @@ class TaskConfig:
     def __post_init__(self) -> None:
         for name in ("count", "max_datasets", "min_per_class", "resamples"):
             if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise InputError(f"tasks: {name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.single <= 1:
-            raise InputError(f"single must be in [0, 1], got {self.single}")
+            raise InputError(f"tasks: single must be in [0, 1], got {self.single}")
         if self.min_classes < 2:
-            raise InputError(f"min_classes must be at least 2, got {self.min_classes}")
-        for what in ("classes", "per_class"):
-            least, most = getattr(self, f"min_{what}"), getattr(self, f"max_{what}")
-            if most < least:
-                raise InputError(f"max_{what} must be at least min_{what} ({least}), got {most}")
+            raise InputError(f"tasks: min_classes must be at least 2, got {self.min_classes}")
+        for least, most in (("min_classes", "max_classes"), ("min_per_class", "max_per_class")):
+            small, large = getattr(self, least), getattr(self, most)
+            if large < small:
+                raise InputError(
+                    f"tasks: {most} must be such that {least} <= {most}, got {large}: "
+                    f"{least} is {small}"
+                )
 
     @property
     def max_rows(self) -> int:
