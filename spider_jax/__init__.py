@@ -21,7 +21,7 @@ from spider_jax.ranking.measures import weighted_tau
 from spider_jax.ranking.ranking import Ranking
 from spider_jax.spider.spider import Spider
 from spider_jax.tasks.sampling import TaskConfig
-from spider_jax.tasks.tokens import task_deviations, task_tokens
+from spider_jax.tasks.tokens import TaskTokens, task_deviations, task_tokens
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.train_spider import train
 from spider_jax.zoo.scores import score_zoo
@@ -35,6 +35,7 @@ __all__ = [
     "Spider",
     "TargetTask",
     "TaskConfig",
+    "TaskTokens",
     "TrainConfig",
     "ZooIndex",
     "h_score_shrunk",

@@ -14,8 +14,6 @@ from spider_jax.evaluation.baselines import (
     kernel_method,
     metric_methods,
     ridge_method,
-    target_deviations,
-    target_tokens,
     truth_of,
 )
 from spider_jax.evaluation.comparison import Comparison
@@ -24,6 +22,7 @@ from spider_jax.report.tables import to_markdown, to_text
 from spider_jax.spider.spider import Spider
 from spider_jax.storage.files import atomic_folder, name_to_component, write_text
 from spider_jax.tasks.sampling import TaskConfig
+from spider_jax.tasks.tokens import zoo_tokens
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.train_spider import fit
 from spider_jax.training.training_set import source_datasets, training_set
@@ -99,12 +98,9 @@ def run_demo(*, show_progress: bool = False) -> Demo:
         f"ranking {len(tasks)} tasks",
         lambda: {task: spider.rank_task(zoo, task) for task in tasks},
     )
-    asked = (
-        [target_tokens(zoo, task) for task in tasks],
-        [target_deviations(zoo, task) for task in tasks],
-    )
+    asked = [zoo_tokens(zoo, task) for task in tasks]
     methods = {
-        "spider (k = 0)": Method(np.asarray(spider.scores(*asked), np.float64)[None], "extractor"),
+        "spider (k = 0)": Method(np.asarray(spider.scores(asked), np.float64)[None], "extractor"),
         "task ridge": Method(ridge_method(zoo, sources, tasks, given)[None], "extractor"),
         "task kernel": Method(kernel_method(zoo, sources, tasks, given)[None], "extractor"),
         **baselines(zoo, tasks, spider.models),

@@ -20,6 +20,7 @@ NAMES = [
     "Spider",
     "TargetTask",
     "TaskConfig",
+    "TaskTokens",
     "TrainConfig",
     "ZooIndex",
     "h_score_shrunk",
@@ -76,15 +77,16 @@ SIGNATURES = {
         "(state, *, models, extractor='general extractor', form='many', precision='float32')"
     ),
     "Spider.load": "(folder)",
-    "Spider.rank": "(self, tokens, *, deviations=None, k=0, zoo=None, task=None, by='evidence')",
+    "Spider.rank": "(self, tokens, *, k=0, zoo=None, task=None, by='evidence')",
     "Spider.rank_task": "(self, zoo, task, *, k=0, by='evidence')",
     "Spider.save": "(self, folder)",
-    "Spider.scores": "(self, tasks, deviations=None)",
-    "TargetTask": "(name, extractor, tokens, deviations, classes, rows, note='')",
+    "Spider.scores": "(self, tasks)",
+    "TargetTask": "(name, tokens, classes, rows, note='')",
     "TaskConfig": (
         "(count=1000, single=0.6, max_datasets=3, min_classes=3, max_classes=20, rows=192, "
         "min_per_class=8, max_per_class=32, resamples=1)"
     ),
+    "TaskTokens": "(centres, deviations=None, extractor=None)",
     "TrainConfig": (
         "(seed=0, width=128, members=4, teachers=('logme', 'knn', 'ridge'), "
         "aggregate='mean_z', targets='teachers', calibration=0.5, tasks=<factory>, "
@@ -100,12 +102,8 @@ SIGNATURES = {
     "ZooIndex.names": "(self)",
     "ZooIndex.open": "(folder)",
     "ZooIndex.remove": "(self, models)",
-    "ZooIndex.top_k": (
-        "(self, tokens, k, *, deviations=None, task=None, mesh=None, show_progress=False)"
-    ),
-    "ZooIndex.top_k_tasks": (
-        "(self, tokens, k, *, deviations=None, tasks=None, mesh=None, show_progress=False)"
-    ),
+    "ZooIndex.top_k": ("(self, tokens, k, *, task=None, mesh=None, show_progress=False)"),
+    "ZooIndex.top_k_tasks": ("(self, tokens, k, *, tasks=None, mesh=None, show_progress=False)"),
     "ZooIndex.verify": "(self, *, show_progress=False)",
     "h_score_shrunk": "(features, labels, *, standardize=False)",
     "knn": "(features, labels, *, k=5, samples=20000, seed=0, standardize=False)",
@@ -124,7 +122,7 @@ SIGNATURES = {
         "(data, extractor, *, zoo=None, named=None, facts=None, clusters=10, bins=10, seed=0, "
         "batch=None, show_progress=False)"
     ),
-    "task_tokens": "(features, labels)",
+    "task_tokens": "(features, labels, *, extractor=None)",
     "train": "(zoo, config=None, *, datasets=None, run=None, show_progress=False)",
     "weighted_tau": "(truth, scores, *, rank=True)",
 }
@@ -134,6 +132,7 @@ PROPERTIES = {
     "Spider": {"folded", "guessed", "models", "token_scaling"},
     "TargetTask": set(),
     "TaskConfig": {"max_rows"},
+    "TaskTokens": set(),
     "TrainConfig": set(),
     "ZooIndex": set(),
 }

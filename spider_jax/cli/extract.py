@@ -104,5 +104,5 @@ def ranking_of_data(
     facts = loaded.description.training.get("extractor_facts")
     options: dict[str, Any] = {"clusters": clusters, "bins": bins, "show_progress": show}
     task = task_from(data, spec, named=name, facts=facts, **options)
-    ranking = loaded.rank(task.tokens, deviations=task.deviations, task=task.name)
+    ranking = loaded.rank(task.tokens, task=task.name)
     return replace(ranking, notes=(*ranking.notes, task.note)) if task.note else ranking

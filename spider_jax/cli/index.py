@@ -122,13 +122,12 @@ def top_k(
     from spider_jax.index.zoo_index import ZooIndex
     from spider_jax.report.tables import to_csv
     from spider_jax.storage.files import write_text
-    from spider_jax.tasks.tokens import zoo_deviations, zoo_tokens
+    from spider_jax.tasks.tokens import zoo_tokens
     from spider_jax.zoo.store import FeatureStore
 
     opened, store = ZooIndex.open(index), FeatureStore(zoo)
     tokens = [zoo_tokens(store, task, opened.about.extractor) for task in tasks]
-    spread = [zoo_deviations(store, task, opened.about.extractor) for task in tasks]
-    rankings = opened.top_k_tasks(tokens, k, deviations=spread, tasks=tasks, show_progress=show)
+    rankings = opened.top_k_tasks(tokens, k, tasks=tasks, show_progress=show)
     if output.csv is not None:
         rows: list[tuple[Any, ...]] = [
             (task, *row) for task, r in zip(tasks, rankings, strict=True) for row in r.to_rows()

@@ -14,7 +14,7 @@ from spider_jax.spider.task_kernel import task_kernel
 from spider_jax.spider.task_ridge import describe, design, fit_task_ridge, source_unit
 from spider_jax.tasks.padding import pad_tokens
 from spider_jax.tasks.scaling import fit_scaling
-from spider_jax.tasks.tokens import load_sources, task_deviations, task_tokens
+from spider_jax.tasks.tokens import load_sources, zoo_tokens
 from spider_jax.training.training_set import TrainingSet
 from spider_jax.zoo.scores import score_zoo
 from spider_jax.zoo.store import FeatureStore
@@ -117,10 +117,10 @@ def kernel_method(
     assert zoo.extractor is not None
     features = load_sources(zoo, zoo.extractor, sources)
     scaling = fit_scaling(np.concatenate(list(features.values())), kind="standardize", spread=False)
-    tokens, mask = pad_tokens([target_tokens(zoo, task) for task in tasks])
+    tokens = pad_tokens([zoo_tokens(zoo, task) for task in tasks])
     known = np.asarray(scaling(jnp.asarray(given.tokens), jnp.asarray(given.mask)))
-    asked = np.asarray(scaling(jnp.asarray(tokens), jnp.asarray(mask)))
-    return task_kernel(known, given.mask, z_scores(given.targets), asked, mask)
+    asked = np.asarray(scaling(jnp.asarray(tokens.centres), jnp.asarray(tokens.mask)))
+    return task_kernel(known, given.mask, z_scores(given.targets), asked, tokens.mask)
 
 
 def ridge_method(
@@ -133,19 +133,7 @@ def ridge_method(
     ridge = fit_task_ridge(
         design(describe(given.tokens, given.mask, given.deviations, unit)), unit, 1.0
     )
-    tokens, mask = pad_tokens([target_tokens(zoo, task) for task in tasks])
-    asked = describe(tokens, mask, np.stack([target_deviations(zoo, t) for t in tasks]), unit)
+    tokens = pad_tokens([zoo_tokens(zoo, task) for task in tasks])
+    assert tokens.deviations is not None  # of a zoo's task they are known
+    asked = describe(tokens.centres, tokens.mask, tokens.deviations, unit)
     return np.asarray(ridge.weights(asked) @ z_scores(given.targets))
-
-
-def target_deviations(zoo: FeatureStore, task: str) -> NDArray[np.float32]:
-    """How the extractor's features spread on a task of the zoo."""
-    assert zoo.extractor is not None
-    return task_deviations(zoo.training_features(zoo.extractor, task), zoo.training_labels(task))
-
-
-def target_tokens(zoo: FeatureStore, task: str) -> NDArray[np.float32]:
-    """The extractor's class centres on a task of the zoo."""
-    if zoo.extractor is None:
-        raise InputError(f"{zoo.folder} names no general extractor in manifest.json")
-    return task_tokens(zoo.training_features(zoo.extractor, task), zoo.training_labels(task))

@@ -14,24 +14,24 @@ from spider_jax.extract.export.batches import prepared_item, spans
 from spider_jax.extract.export.encode import encoded_batches, refuse_other_items, rows_of_batch
 from spider_jax.extract.models.encoder import Encoder
 from spider_jax.extract.readers import FEATURES, model_spec, open_data, open_model
-from spider_jax.tasks.tokens import task_deviations, task_tokens
+from spider_jax.tasks.tokens import TaskTokens, task_tokens
 from spider_jax.zoo.store import FeatureStore
 
 
 @dataclass(frozen=True, eq=False)
 class TargetTask:
-    """What a spider reads of a task.
+    """A task made of data that no zoo holds.
 
-    name: of the data. extractor: name of the model that ran. tokens: float32 [C, D] class centres,
-    deviations: float32 [2, D], see `task_tokens` and `task_deviations`. classes: what the tokens
-    stand for. rows: N forward passes were made. note: for the reader of a ranking, where tokens
-    are no classes; else "".
+    Attributes:
+        name: of the data.
+        tokens: what a spider reads of it, with the name of the extractor that ran.
+        classes: what the C class centres stand for.
+        rows: N, so many forward passes were made.
+        note: for the reader of a ranking, where the tokens are no classes; else "".
     """
 
     name: str
-    extractor: str
-    tokens: NDArray[np.float32]
-    deviations: NDArray[np.float32]
+    tokens: TaskTokens
     classes: tuple[str, ...]
     rows: int
     note: str = ""
@@ -50,20 +50,22 @@ def task_from(
     batch: int | None = None,
     show_progress: bool = False,
 ) -> TargetTask:
-    """Tokens of data that no zoo holds: spider.rank(task.tokens, deviations=task.deviations).
+    """Tokens of data that no zoo holds: `spider.rank(task.tokens)`.
 
     Without labels the tokens are k-means centres; of a regression they are the centres of quantile
     bins (of several targets: of k-means clusters of the targets); of multi-label data the centres
     of the rows that have each label. Features are held in memory, 4 N D bytes.
 
     Args:
-        data: [NAME=]READER:WHAT, as for `extract`. extractor: [NAME=]READER:WHAT of the model that
-            the spider knows tasks by.
+        data: [NAME=]READER:WHAT, as for `extract`.
+        extractor: [NAME=]READER:WHAT of the model that the spider knows tasks by.
         zoo: a zoo with that extractor; other weights, preprocessing or layer are refused.
         named: the name that the extractor must have, for instance the one a spider knows.
         facts: how it ran in a spider's training, `description.training["extractor_facts"]`; other
             weights, preprocessing or layer are refused.
-        clusters: k of k-means. bins: of a regression. seed: of k-means.
+        clusters: k of k-means.
+        bins: of a regression.
+        seed: of k-means.
         batch: rows encoded together; default: as memory allows, at most 64.
         show_progress: a bar on stderr.
 
@@ -91,9 +93,7 @@ def task_from(
     rows, labels, classes = pseudo_classes(features, opened, clusters, bins, seed)
     return TargetTask(
         name=opened.name,
-        extractor=encoder.name,
-        tokens=task_tokens(features[rows], labels),
-        deviations=task_deviations(features[rows], labels),
+        tokens=task_tokens(features[rows], labels, extractor=encoder.name),
         classes=classes,
         rows=opened.rows,
         note=_note(opened, len(classes)),

@@ -24,7 +24,7 @@ from spider_jax.spider.task_memory import MemoryWeights
 from spider_jax.storage.files import checked_names
 from spider_jax.tasks.padding import class_buckets, pad_tokens
 from spider_jax.tasks.scaling import Scaling, apply_scaling
-from spider_jax.tasks.tokens import check_tokens, checked_deviations
+from spider_jax.tasks.tokens import TaskTokens, checked_tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,26 +150,23 @@ class ZooIndex:
 
     def top_k(
         self,
-        tokens: ArrayLike,
+        tokens: TaskTokens | ArrayLike,
         k: int,
         *,
-        deviations: ArrayLike | None = None,
         task: str | None = None,
         mesh: Mesh | None = None,
         show_progress: bool = False,
     ) -> Ranking:
         """The best k models for one task: `top_k_tasks` of it alone."""
         names = None if task is None else [task]
-        spread = None if deviations is None else [deviations]
         options: dict[str, Any] = {"mesh": mesh, "show_progress": show_progress}
-        return self.top_k_tasks([tokens], k, deviations=spread, tasks=names, **options)[0]
+        return self.top_k_tasks([tokens], k, tasks=names, **options)[0]
 
     def top_k_tasks(
         self,
-        tokens: Sequence[ArrayLike],
+        tokens: Sequence[TaskTokens | ArrayLike],
         k: int,
         *,
-        deviations: Sequence[ArrayLike] | None = None,
         tasks: Sequence[str] | None = None,
         mesh: Mesh | None = None,
         show_progress: bool = False,
@@ -177,9 +174,9 @@ class ZooIndex:
         """The best k models for several tasks, all of them served by one pass over the index.
 
         Args:
-            tokens: T arrays of raw class centres [C_t, D] (`task_tokens`).
+            tokens: `task_tokens` of T tasks, or arrays of raw class centres [C_t, D] alone, for
+                a worse order.
             k: models wanted; an index of fewer gives all it has.
-            deviations: T arrays [2, D] (`task_deviations`), for a better order.
             tasks: names of the tasks, for the reports.
             mesh: devices that share the rows, dealt over its axis "model"; where these belong to
                 several processes, all of them call this, each reads its own rows only, and all
@@ -198,16 +195,16 @@ class ZooIndex:
             raise InputError("tokens of at least one task are needed, got none")
         if tasks is not None and len(tasks) != len(tokens):
             raise InputError(f"tasks must name all {len(tokens)} tasks, got {len(tasks)} names")
-        given = [check_tokens(t, self.about.extractor, f"tokens {i}") for i, t in enumerate(tokens)]
-        spread = checked_deviations(deviations, len(given), self.about.extractor)
+        about = self.about.extractor
+        given = [checked_tokens(t, about, f"tokens {i}") for i, t in enumerate(tokens)]
         most = min(k, len(self))
         if most == 0:
             raise InputError(f"{self.folder} holds no model")
-        buckets = list(class_buckets(given).items())
-        blocks = [self._task_block(given, spread, where, C) for C, where in buckets]
+        buckets = list(class_buckets(given).values())
+        blocks = [self._task_block([given[i] for i in where]) for where in buckets]
         with row_bar(sum(b.rows for b in self.blocks), "scoring", show_progress) as bar:
             found = stream_top_k(self.folder, self.blocks, self.shared, blocks, most, mesh, bar)
-        order = np.argsort(np.concatenate([where for _, where in buckets]))
+        order = np.argsort(np.concatenate(buckets))
         scores, rows = (np.concatenate(part)[order] for part in zip(*found, strict=True))
         names, guessed = self._names_of(rows), self._guessed()
         called: Sequence[str | None] = tasks or [None] * len(given)
@@ -237,19 +234,12 @@ class ZooIndex:
         notes += [note_of_guesses(guessed)] if guessed else []
         return Ranking(tuple(names), scores, resolution, task, notes=tuple(notes))
 
-    def _task_block(
-        self,
-        tokens: Sequence[NDArray[np.float32]],
-        deviations: NDArray[np.float32] | None,
-        which: Sequence[int],
-        classes: int,
-    ) -> TaskBlock:
-        """Some of the tasks, padded to so many classes."""
-        values, mask = pad_tokens([tokens[i] for i in which], classes=classes)
-        scaled = np.asarray(apply_scaling(self.scaling, values, mask))
-        own = None if deviations is None else deviations[list(which)]
-        memory = remembered(self.memory_weights, scaled, mask, values, own)
-        return TaskBlock(scaled, mask, memory)
+    def _task_block(self, tokens: Sequence[TaskTokens]) -> TaskBlock:
+        """Tasks of one class bucket."""
+        padded = pad_tokens(tokens)
+        scaled = np.asarray(apply_scaling(self.scaling, padded.centres, padded.mask))
+        memory = remembered(self.memory_weights, scaled, padded)
+        return TaskBlock(scaled, padded.mask, memory)
 
     def _guessed(self) -> set[int]:
         """Rows of the index whose models were added without features."""

@@ -43,8 +43,8 @@ class Selector:
                 selector.tell(model, train_one_more_epoch(model))
 
     Validation scores are larger-is-better. A model whose score is NaN, or that `fail` names, is
-    dropped with its reason and the selection goes on; if nobody is left, the best that was dropped comes back,
-    else the next that never started. A winner is worth more than the budget: that may exceed it.
+    dropped with its reason and the selection goes on; if nobody is left, the best that was dropped
+    comes back, else the next that never started. A winner is worth more than the budget: that may exceed it.
 
     Args:
         models: names, best by recall first: where the budget does not pay for all, the first start.

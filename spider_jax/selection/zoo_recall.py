@@ -13,7 +13,7 @@ from spider_jax.records.performance import PastResults
 from spider_jax.runtime.progress import progress
 from spider_jax.selection.recall import needs_proxy, proxy_factor, recall_scores
 from spider_jax.spider.spider import Spider
-from spider_jax.tasks.tokens import check_extractor, task_deviations, task_tokens
+from spider_jax.tasks.tokens import zoo_tokens
 from spider_jax.zoo.store import FeatureStore
 
 log = logging.getLogger("spider_jax")
@@ -128,11 +128,6 @@ def _spider_scores(
             f"the spider was trained on {task!r}, what is known of it among the rest: train one "
             'with "held_out" in that task\'s manifest entry, or name a metric'
         )
-    check_extractor(zoo, spider.description.extractor)
-    extractor = str(spider.description.extractor["name"])
-    features = np.asarray(zoo.features(extractor, task)[train], np.float32)
-    labels = zoo.labels(task)[train]
-    ranking = spider.rank(
-        task_tokens(features, labels), deviations=task_deviations(features, labels), task=task
-    )
+    tokens = zoo_tokens(zoo, task, spider.description.extractor, rows=train)
+    ranking = spider.rank(tokens, task=task)
     return dict(zip(ranking.names, map(float, ranking.scores), strict=True))

@@ -17,8 +17,7 @@ import numpy as np
 
 from spider_jax.errors import InputError
 from spider_jax.spider.own_maps import OwnMaps
-from spider_jax.spider.spider import Spider
-from spider_jax.spider.state import Description, TeacherTable
+from spider_jax.spider.state import Description, SpiderState, TeacherTable
 from spider_jax.spider.task_memory import Memory, MemoryWeights
 from spider_jax.spider.task_ridge import TaskRidge
 from spider_jax.spider.weights import Weights
@@ -36,7 +35,7 @@ from spider_jax.tasks.scaling import Scaling
 DESCRIPTION, CHECKSUMS, ARRAYS = "spider.json", "checksums.json", "arrays"
 
 
-def save(spider: Spider, folder: Path) -> None:
+def save(spider: SpiderState, folder: Path) -> None:
     """Write the folder, all or nothing.
 
     Raises:
@@ -62,7 +61,7 @@ def save(spider: Spider, folder: Path) -> None:
         write_json(temporary / CHECKSUMS, "checksums", {"files": digests(temporary / ARRAYS)})
 
 
-def load(folder: Path) -> Spider:
+def load(folder: Path) -> SpiderState:
     """Read what `save` wrote.
 
     Raises:
@@ -80,7 +79,7 @@ def load(folder: Path) -> Spider:
     memory = _memory(arrays["memory"]) if content["memory"] else None
     own = _own(description, content["own"], arrays["own"]) if content.get("own") else None
     yard = TeacherTable(**arrays["yardstick"]) if content.get("yardstick") else None
-    return Spider(description, scaling, Weights(**weights), memory, own, yard)
+    return SpiderState(description, scaling, Weights(**weights), memory, own, yard)
 
 
 def refuse_foreign(folder: Path) -> None:
@@ -93,7 +92,7 @@ def refuse_foreign(folder: Path) -> None:
     refuse_foreign_folder(folder, "spider", lambda names: DESCRIPTION in names and names <= ours)
 
 
-def _arrays(spider: Spider) -> dict[str, Any]:
+def _arrays(spider: SpiderState) -> dict[str, Any]:
     scaling = spider.scaling
     arrays = {
         "mean": jnp.asarray(scaling.mean),

@@ -36,7 +36,7 @@ IGNORED = ("uni_prompt", "hete_prompt")
 
 
 def read_state(
-    state: Mapping[str, Any], models: Sequence[str]
+    state: Mapping[str, object], models: Sequence[str]
 ) -> tuple[Weights, dict[str, int], OwnMaps | None]:
     """An ensemble of one from a published checkpoint.
 
@@ -72,7 +72,7 @@ def read_state(
 
 
 def _own_maps(
-    state: Mapping[str, Any], models: Sequence[str], widths: Mapping[str, int], d: int
+    state: Mapping[str, object], models: Sequence[str], widths: Mapping[str, int], d: int
 ) -> OwnMaps | None:
     """The models' own linear layers: the first factor is the layer, the second leaves it be."""
     if not widths:
@@ -92,10 +92,10 @@ def _own_maps(
     )
 
 
-def _array(state: Mapping[str, Any], name: str) -> NDArray[np.float32]:
+def _array(state: Mapping[str, object], name: str) -> NDArray[np.float32]:
     if name not in state:
         raise InputError(f"state lacks {name!r}: is it a checkpoint of the published code?")
-    value = state[name]
+    value: Any = state[name]
     try:
         value = value.detach().cpu() if hasattr(value, "detach") else value
         array = np.asarray(value, np.float32)
@@ -120,7 +120,7 @@ def _check_shape(
         )
 
 
-def _own_widths(state: Mapping[str, Any], models: Sequence[str], d: int) -> dict[str, int]:
+def _own_widths(state: Mapping[str, object], models: Sequence[str], d: int) -> dict[str, int]:
     """Feature width by model, from the linear layers that models have for their own features."""
     widths = {}
     for name in state:

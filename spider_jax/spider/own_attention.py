@@ -24,6 +24,7 @@ from spider_jax.spider.own_maps import OwnMap
 from spider_jax.spider.scoring import Attention, attend, read_out, task_side
 from spider_jax.tasks.padding import class_bucket, pad_tokens
 from spider_jax.tasks.scaling import Scaling, apply_scaling
+from spider_jax.tasks.tokens import TaskTokens
 
 ROWS = 8  # models whose first pass is computed again in one call
 
@@ -31,7 +32,7 @@ ROWS = 8  # models whose first pass is computed again in one call
 def first_pass(
     checkpoint: Checkpoint,
     theta: NDArray[np.float32],
-    tokens: NDArray[np.float32],
+    tokens: TaskTokens,
     scaling: Scaling | None = None,
 ) -> tuple[ModelRows, Attention]:
     """What some models have seen of a task in the first pass.
@@ -40,13 +41,15 @@ def first_pass(
     rest is computed here, 4 C d operations each.
 
     Args:
-        checkpoint: of the spider. theta: [E, k, d] their tokens. tokens: [C, D] of the task.
+        checkpoint: of the spider.
+        theta: [E, k, d] their tokens.
+        tokens: of the task.
         scaling: of the tokens, as in `score_pairs`.
 
     Returns:
         their rows, and the attention [E, k, ...] of every member.
     """
-    given, mask = pad_tokens([tokens])
+    given, mask, _ = pad_tokens([tokens])
     scaled = given if scaling is None else apply_scaling(scaling, given, mask)
     side = task_side(checkpoint.shared, scaled, mask, form=checkpoint.form)
     kind = checkpoint.chunks[0].key.dtype

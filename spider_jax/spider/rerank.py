@@ -11,7 +11,7 @@ not whether they should fall behind models that were not looked at, so these k s
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,10 @@ from spider_jax.metrics.table import METRICS
 from spider_jax.ranking.aggregate import mean_z
 from spider_jax.ranking.ranking import Ranking
 from spider_jax.spider.own_attention import first_pass, general_score, score_again
-from spider_jax.tasks.tokens import task_tokens
+from spider_jax.spider.state import SpiderState
+from spider_jax.tasks.tokens import TaskTokens, task_centres
 from spider_jax.zoo.scores import score_zoo
 from spider_jax.zoo.store import FeatureStore, Skipped
-
-if TYPE_CHECKING:
-    from spider_jax.spider.spider import Spider
 
 log = logging.getLogger("spider_jax")
 
@@ -37,7 +35,11 @@ ASKED = (0, 1, 3, 5, 10)  # numbers of models whose cost is stated
 
 
 def checked_k(
-    spider: "Spider", k: int | Literal["auto"], zoo: FeatureStore | None, task: str | None, by: str
+    spider: SpiderState,
+    k: int | Literal["auto"],
+    zoo: FeatureStore | None,
+    task: str | None,
+    by: str,
 ) -> int:
     """How many models to look at.
 
@@ -70,9 +72,9 @@ class Looked(NamedTuple):
 
 
 def rerank_scores(
-    spider: "Spider",
+    spider: SpiderState,
     first: NDArray[np.float32],
-    tokens: NDArray[np.float32],
+    tokens: TaskTokens,
     zoo: FeatureStore,
     task: str,
     *,
@@ -82,9 +84,13 @@ def rerank_scores(
     """Scores after a look at the k best models; the others keep theirs.
 
     Args:
-        spider: that gave the scores. first: [M] of the first pass. tokens: [C, D] of the task.
+        spider: that gave the scores.
+        first: [M] of the first pass.
+        tokens: of the task.
         zoo: labels of the task, and the k models' features on it.
-        task: its name. k: how many. by: one of LOOKS.
+        task: its name.
+        k: how many.
+        by: one of LOOKS.
 
     Returns:
         What was seen; a model without usable features keeps its score.
@@ -132,9 +138,9 @@ def in_front(
 
 
 def _attended(
-    spider: "Spider",
+    spider: SpiderState,
     first: NDArray[np.float32],
-    tokens: NDArray[np.float32],
+    tokens: TaskTokens,
     zoo: FeatureStore,
     task: str,
     top: NDArray[np.int64],
@@ -153,7 +159,7 @@ def _attended(
     for place, i in enumerate(top):
         name = spider.models[i]
         try:
-            centres = task_tokens(zoo.training_features(name, task), labels)
+            centres = task_centres(zoo.training_features(name, task), labels)
             check_width(name, task, centres.shape[1], spider.own.width(int(i)))
         except InputError as error:
             problems.append(Skipped(name, task, str(error)))
@@ -187,7 +193,7 @@ def _without(
 
 
 def reranked(
-    ranking: Ranking, spider: "Spider", looked: Looked, zoo: FeatureStore, task: str, *, by: str
+    ranking: Ranking, spider: SpiderState, looked: Looked, zoo: FeatureStore, task: str, *, by: str
 ) -> Ranking:
     """The ranking by the new scores: what it cost, what it left out, what more would cost."""
     new = Ranking.from_scores(
@@ -203,7 +209,7 @@ def reranked(
 
 
 def _told(
-    first: Ranking, spider: "Spider", looked: Looked, zoo: FeatureStore, task: str, by: str
+    first: Ranking, spider: SpiderState, looked: Looked, zoo: FeatureStore, task: str, by: str
 ) -> tuple[str, ...]:
     """Notes on what was looked at, and the price of other numbers of models."""
     rows, M, k = len(zoo.training_rows(task)), len(first.names), len(looked.models)

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Float32
 from numpy.typing import NDArray
 
 from spider_jax.runtime.threads import aligned, over_cores, usable_cores
 from spider_jax.spider.attention import LAYER_NORM_EPSILON
 from spider_jax.spider.folding import CHUNK, Checkpoint, ModelRows, Shared, centre, dot
 from spider_jax.spider.task_memory import MemoryWeights, memory_weights
+from spider_jax.tasks.padding import PaddedTokens
 from spider_jax.tasks.scaling import Scaling, apply_scaling
 
 # Numbers of one intermediate [E, T, m, d] of a call: tasks are scored in blocks that respect it.
@@ -190,51 +191,55 @@ def _score_block(
 
 
 def score_pairs(
-    checkpoint: Checkpoint,
-    tokens: NDArray[np.float32],
-    mask: NDArray[np.bool_],
-    scaling: Scaling | None = None,
-    deviations: NDArray[np.float32] | None = None,
-) -> NDArray[np.float32]:
+    checkpoint: Checkpoint, tokens: PaddedTokens, scaling: Scaling | None = None
+) -> Float32[np.ndarray, "E T M"]:
     """Scores of all models on all tasks of one class bucket by every member of the ensemble.
 
     Never holds more than BLOCK numbers or one task's [E, m, d] of a chunk: not [T, M, d].
 
     Args:
-        checkpoint: of `fold_checkpoint`. tokens: [T, C, D] padded. mask: [T, C] True where real.
+        checkpoint: of `fold_checkpoint`.
+        tokens: of T tasks, padded; their deviations are for the memory, see `memory_weights`.
         scaling: of the tokens; None where they are scaled, or their scaling is folded.
-        deviations: [T, 2, D] for the memory, see `memory_weights`.
 
     Returns:
         float32 [E, T, M].
     """
     blocks, first = [], 0
     rows = checkpoint.chunks[0].base.shape[-2]
-    for block, real in task_blocks(checkpoint.shared, tokens, mask, rows=rows):
+    deviations = tokens.deviations
+    for block, real in task_blocks(checkpoint.shared, tokens.centres, tokens.mask, rows=rows):
         scaled = block if scaling is None else apply_scaling(scaling, block, real)
         spread = None if deviations is None else deviations[first : first + len(block)]
-        memory = remembered(checkpoint.memory_weights, scaled, real, block, spread)
+        given = PaddedTokens(block, real, spread)
+        memory = remembered(checkpoint.memory_weights, scaled, given)
         first += len(block)
         scores = _block_scores(checkpoint, scaled, real, memory)
         blocks.append(scores[0] if len(scores) == 1 else np.concatenate(scores, axis=-1))
     joined = blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
-    return joined[:, : len(tokens), : checkpoint.models]
+    return joined[:, : len(tokens.mask), : checkpoint.models]
 
 
 def remembered(
-    kept: MemoryWeights | None,
-    scaled: Any,
-    mask: NDArray[np.bool_],
-    tokens: NDArray[np.float32],
-    deviations: NDArray[np.float32] | None,
-) -> NDArray[np.float32] | None:
-    """`memory_weights` of tasks [T, C, ...], perhaps padded after the last of `deviations`."""
+    kept: MemoryWeights | None, scaled: Array | np.ndarray, tokens: PaddedTokens
+) -> Float32[np.ndarray, "T S"] | None:
+    """`memory_weights` of tasks, of which those at the end may be padding without deviations.
+
+    Args:
+        kept: how the spider's memory is weighed; None without a memory.
+        scaled: [T, C, p] scaled class centres.
+        tokens: of the T tasks, raw.
+
+    Returns:
+        float32 [T, S], None without a memory.
+    """
     if kept is None:
         return None
+    mask, deviations = tokens.mask, tokens.deviations
     if deviations is not None and len(deviations) < len(mask):
         missing = len(mask) - len(deviations)
         deviations = np.pad(deviations, [(0, missing), (0, 0), (0, 0)])
-    return memory_weights(kept, np.asarray(scaled), mask, tokens, deviations)
+    return memory_weights(kept, np.asarray(scaled), mask, tokens.centres, deviations)
 
 
 def _block_scores(

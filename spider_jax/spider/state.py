@@ -1,11 +1,18 @@
-"""What a spider is: its names, numbers and provenance, without a verb."""
+"""What a spider is: names, numbers and provenance. It ranks nothing and knows no training code."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from spider_jax.spider.folding import Checkpoint, fold_checkpoint
+from spider_jax.spider.own_maps import OwnMaps
+from spider_jax.spider.task_memory import Memory
+from spider_jax.spider.weights import Weights
+from spider_jax.tasks.scaling import Scaling
 
 
 class TeacherTable(NamedTuple):
@@ -74,3 +81,58 @@ class Description:
     precision: str = "float32"
     form: str = "many"
     training: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class SpiderState:
+    """The whole state of a trained spider.
+
+    Attributes:
+        description: names and provenance.
+        scaling: of raw extractor features.
+        weights: with a leading axis of ensemble members, float32.
+        memory: of its training tasks, added to the network; None where it has none.
+        own: how the models' own class centres become tokens, where it has learned that.
+        teacher_table: what models that are added are measured against.
+    """
+
+    description: Description
+    scaling: Scaling
+    weights: Weights
+    memory: Memory | None = None
+    own: OwnMaps | None = None
+    teacher_table: TeacherTable | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Its six fields by name, so that a class with the same fields can be made of it."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names of the models it ranks."""
+        return self.description.models
+
+    @property
+    def guessed(self) -> tuple[str, ...]:
+        """Models that were added without features, by a guess."""
+        added = self.description.training.get("added", {})
+        return tuple(m for m in self.models if str(added.get(m, "")).startswith("guessed"))
+
+    @cached_property
+    def folded(self) -> Checkpoint:
+        """The weights ready to score, in the precision of the description."""
+        about, weights = self.description, self.weights
+        if self.token_scaling is None:
+            factor = self.scaling.matrix[None, :, None]
+            weights = weights._replace(project=weights.project * factor)
+        return fold_checkpoint(
+            weights, memory=self.memory, form=about.form, precision=about.precision
+        )
+
+    @cached_property
+    def token_scaling(self) -> Scaling | None:
+        """Of tokens before they are scored: None where it is folded into the weights.
+
+        A memory meets scaled tokens.
+        """
+        return None if self.scaling.folds and self.memory is None else self.scaling

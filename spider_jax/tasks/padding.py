@@ -1,11 +1,27 @@
 """Tasks of different class counts in one array."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float32
 
 from spider_jax.runtime.threads import aligned
+from spider_jax.tasks.tokens import TaskTokens
+
+
+class PaddedTokens(NamedTuple):
+    """Tasks of one class bucket in one array.
+
+    Attributes:
+        centres: [T, C, D] class centres, zero rows as padding.
+        mask: [T, C] True where a class is real.
+        deviations: [T, 2, D] of the tasks, None where only centres are known.
+    """
+
+    centres: Float32[np.ndarray, "T C D"]
+    mask: Bool[np.ndarray, "T C"]
+    deviations: Float32[np.ndarray, "T 2 D"] | None = None
 
 
 def class_bucket(classes: int) -> int:
@@ -21,33 +37,38 @@ def class_bucket(classes: int) -> int:
     return -(-classes // step) * step
 
 
-def class_buckets(tokens: Sequence[NDArray[np.float32]]) -> dict[int, list[int]]:
-    """Positions of the tasks by class bucket."""
-    buckets: dict[int, list[int]] = {}
+def class_buckets(tokens: Sequence[TaskTokens]) -> dict[tuple[int, bool], list[int]]:
+    """Positions of the tasks that are scored in one call.
+
+    Args:
+        tokens: of T tasks.
+
+    Returns:
+        Positions by class bucket, and by whether the deviations are known.
+    """
+    buckets: dict[tuple[int, bool], list[int]] = {}
     for position, task in enumerate(tokens):
-        buckets.setdefault(class_bucket(len(task)), []).append(position)
+        key = class_bucket(len(task.centres)), task.deviations is not None
+        buckets.setdefault(key, []).append(position)
     return buckets
 
 
-def pad_tokens(
-    tokens: Sequence[NDArray[np.float32]],
-    *,
-    classes: int | None = None,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Stack tasks of different class counts.
+def pad_tokens(tokens: Sequence[TaskTokens]) -> PaddedTokens:
+    """Stack tasks of different class counts, padded to the bucket of the largest.
 
     Args:
-        tokens: T arrays [C_t, D].
-        classes: C, at least the largest C_t; default: the bucket of the largest.
+        tokens: of T tasks, all with deviations or all without.
 
     Returns:
-        [T, C, D] with zero rows as padding, and the mask [T, C].
+        The tasks in one array.
     """
-    C = classes or class_bucket(max(len(task) for task in tokens))
-    padded = aligned((len(tokens), C, tokens[0].shape[1]), np.float32)
+    C = class_bucket(max(len(task.centres) for task in tokens))
+    padded = aligned((len(tokens), C, tokens[0].centres.shape[1]), np.float32)
     mask = np.zeros((len(tokens), C), bool)
     for i, task in enumerate(tokens):
-        padded[i, : len(task)] = task
-        padded[i, len(task) :] = 0
-        mask[i, : len(task)] = True
-    return padded, mask
+        classes = len(task.centres)
+        padded[i, :classes] = task.centres
+        padded[i, classes:] = 0
+        mask[i, :classes] = True
+    deviations = [task.deviations for task in tokens if task.deviations is not None]
+    return PaddedTokens(padded, mask, np.stack(deviations) if deviations else None)

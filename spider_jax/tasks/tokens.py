@@ -1,40 +1,84 @@
-"""Tasks as tokens: class centres of the general extractor, and meta-tasks mixed from classes."""
+"""A task as tokens: what a spider reads of it, from arrays or from a zoo, checked once."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Float, Float32, Int
+from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
 from spider_jax.metrics.shared.inputs import check_labels, finite_features
 from spider_jax.zoo.store import FeatureStore
 
+NO_NUMBERS = "got no array of numbers"
 
-def task_tokens(features: ArrayLike, labels: ArrayLike) -> NDArray[np.float32]:
-    """Class centres mu_c = mean of the features of class c: a task as a set of tokens.
+
+@dataclass(frozen=True, eq=False)
+class TaskTokens:
+    """A task as the general extractor sees it: all that a spider reads of it.
+
+    Attributes:
+        centres: [C, D] class centres of the extractor's raw features.
+        deviations: [2, D] standard deviation of each feature over all rows, and within classes;
+            None where only the centres are known. With them the ranking is better.
+        extractor: name of the model whose features these are; None where it is not known.
+    """
+
+    centres: Float[np.ndarray, "C D"]
+    deviations: Float[np.ndarray, "2 D"] | None = None
+    extractor: str | None = None
+
+
+def task_tokens(
+    features: ArrayLike, labels: ArrayLike, *, extractor: str | None = None
+) -> TaskTokens:
+    """Tokens of a task: mu_c = mean of the features of class c, and how the features spread.
 
     Args:
-        features: [N, D] the general extractor's raw features. labels: [N] int.
+        features: [N, D] the general extractor's raw features.
+        labels: [N] int, in any encoding.
+        extractor: name of the model whose features these are, so that a spider can refuse those of
+            another.
 
     Returns:
-        float32 [C, D], classes in sorted order of their labels.
+        The tokens in float32, classes in sorted order of their labels.
 
     Raises:
         InputError: shapes that do not match, values that are not finite, one class only.
     """
     F = finite_features(features)
+    y = check_labels(labels, len(F))
+    centres = class_centres(F, y)
+    return TaskTokens(centres, _deviations(F, y, centres), extractor)
+
+
+def task_centres(features: ArrayLike, labels: ArrayLike) -> Float32[np.ndarray, "C D"]:
+    """The class centres of `task_tokens` alone.
+
+    Args:
+        features: [N, D] raw features of any model.
+        labels: [N] int, in any encoding.
+
+    Returns:
+        float32 [C, D], classes in sorted order of their labels.
+
+    Raises:
+        InputError: as `task_tokens`.
+    """
+    F = finite_features(features)
     return class_centres(F, check_labels(labels, len(F)))
 
 
-def task_deviations(features: ArrayLike, labels: ArrayLike) -> NDArray[np.float32]:
+def task_deviations(features: ArrayLike, labels: ArrayLike) -> Float32[np.ndarray, "2 D"]:
     """How the features of a task spread: [sd over all rows; sd within classes] of each feature.
 
-    Beside the class centres it says how far apart classes lie for their size, which tells models
-    apart that centres alone do not.
+    Beside the class centres it says how far apart classes lie for their size, which separates
+    models that centres alone do not. `task_tokens` holds it.
 
     Args:
-        features: [N, D] the general extractor's raw features. labels: [N] int.
+        features: [N, D] the general extractor's raw features.
+        labels: [N] int, in any encoding.
 
     Returns:
         float32 [2, D].
@@ -42,46 +86,78 @@ def task_deviations(features: ArrayLike, labels: ArrayLike) -> NDArray[np.float3
     Raises:
         InputError: as `task_tokens`.
     """
-    F = np.asarray(finite_features(features), np.float64)
+    F = finite_features(features)
     y = check_labels(labels, len(F))
-    within = F - class_centres(F, y)[y]
+    return _deviations(F, y, class_centres(F, y))
+
+
+def _deviations(
+    F: Float[np.ndarray, "N D"], y: Int[np.ndarray, " N"], centres: Float32[np.ndarray, "C D"]
+) -> Float32[np.ndarray, "2 D"]:
+    F = np.asarray(F, np.float64)
+    within = F - centres[y]
     return np.asarray(np.stack([F.std(0), np.sqrt((within**2).mean(0))]), np.float32)
 
 
 def class_centres(
-    features: NDArray[np.floating], labels: NDArray[np.integer]
-) -> NDArray[np.float32]:
-    """[C, D] means of the rows of each class 0..C-1 (segment sums in float64)."""
+    features: Float[np.ndarray, "N D"], labels: Int[np.ndarray, " N"]
+) -> Float32[np.ndarray, "C D"]:
+    """Means of the rows of each class 0..C-1, summed in float64.
+
+    Args:
+        features: [N, D] finite.
+        labels: [N] in 0..C-1, every class present.
+
+    Returns:
+        float32 [C, D].
+    """
     members = np.eye(int(labels.max()) + 1)[labels]
     return np.asarray(members.T @ features / members.sum(0)[:, None], np.float32)
 
 
-def zoo_tokens(zoo: FeatureStore, task: str, extractor: Mapping[str, Any]) -> NDArray[np.float32]:
-    """`task_tokens` of a task of a zoo: class centres of this extractor on its training rows.
+def zoo_tokens(
+    zoo: FeatureStore,
+    task: str,
+    extractor: Mapping[str, object] | None = None,
+    *,
+    rows: Int[np.ndarray, " n"] | None = None,
+) -> TaskTokens:
+    """`task_tokens` of a task of a zoo, of the extractor's features on its training rows.
+
+    Args:
+        zoo: labels of the task and the extractor's features on it.
+        task: its name.
+        extractor: name and width of the extractor that a spider needs; default: the zoo's own.
+        rows: [n] other rows of the task than its training rows.
+
+    Returns:
+        The tokens.
 
     Raises:
-        InputError: unknown task, or a zoo with another extractor.
+        InputError: unknown task, a zoo without an extractor, or with another one.
     """
-    return task_tokens(*_of_extractor(zoo, task, extractor))
+    name = str(extractor["name"]) if extractor is not None else zoo.extractor
+    if extractor is not None:
+        check_extractor(zoo, extractor)
+    if name is None:
+        raise InputError(f"{zoo.folder} names no general extractor in manifest.json")
+    if rows is None:
+        features, labels = zoo.training_features(name, task), zoo.training_labels(task)
+    else:
+        features, labels = np.asarray(zoo.features(name, task)[rows]), zoo.labels(task)[rows]
+    return task_tokens(features, labels, extractor=name)
 
 
-def zoo_deviations(
-    zoo: FeatureStore, task: str, extractor: Mapping[str, Any]
-) -> NDArray[np.float32]:
-    """`task_deviations` of a task of a zoo; arguments and errors as `zoo_tokens`."""
-    return task_deviations(*_of_extractor(zoo, task, extractor))
+def check_extractor(zoo: FeatureStore, extractor: Mapping[str, object]) -> None:
+    """Refuse a zoo that names another extractor than a spider was trained with.
 
+    Args:
+        zoo: whose manifest may name an extractor.
+        extractor: name and width of the spider's.
 
-def _of_extractor(
-    zoo: FeatureStore, task: str, extractor: Mapping[str, Any]
-) -> tuple[NDArray[np.float32], NDArray[Any]]:
-    """Training rows and labels of a task, of the extractor that a spider needs."""
-    check_extractor(zoo, extractor)
-    return zoo.training_features(extractor["name"], task), zoo.training_labels(task)
-
-
-def check_extractor(zoo: FeatureStore, extractor: Mapping[str, Any]) -> None:
-    """Refuse a zoo that names another extractor than a spider was trained with."""
+    Raises:
+        InputError: they differ.
+    """
     if zoo.extractor is not None and zoo.extractor != extractor["name"]:
         raise InputError(
             f"{zoo.folder} has extractor {zoo.extractor!r}, the spider needs "
@@ -89,51 +165,89 @@ def check_extractor(zoo: FeatureStore, extractor: Mapping[str, Any]) -> None:
         )
 
 
-def checked_deviations(
-    deviations: Sequence[ArrayLike] | None, tasks: int, extractor: Mapping[str, Any]
-) -> NDArray[np.float32] | None:
-    """`task_deviations` of so many tasks as float32 [T, 2, D] of this extractor; None stays None.
+def checked_tokens(
+    tokens: TaskTokens | ArrayLike, extractor: Mapping[str, object], what: str = "tokens"
+) -> TaskTokens:
+    """Tokens of this extractor as float32; an array is taken for bare class centres.
+
+    Args:
+        tokens: of one task.
+        extractor: name and width of the extractor that a spider needs.
+        what: they are called in an error.
+
+    Returns:
+        The tokens, whole and finite.
 
     Raises:
-        InputError: another shape, not finite, or negative.
+        InputError: no array of numbers, another width or extractor, no class, not finite, or
+            deviations that are negative.
     """
-    if deviations is None:
-        return None
-    wanted = (2, extractor["width"])
-    arrays = [np.asarray(array, np.float32) for array in deviations]
-    shapes = [array.shape for array in arrays]
-    sound = all(np.isfinite(array).all() and (array >= 0).all() for array in arrays)
-    if shapes != [wanted] * tasks or not sound:
+    if not isinstance(tokens, TaskTokens):
+        return TaskTokens(_checked_centres(tokens, extractor, what))
+    if tokens.extractor is not None and tokens.extractor != extractor["name"]:
         raise InputError(
-            f"deviations must be task_deviations of {extractor['name']!r}, {tasks} of {wanted}, "
-            f"finite and not negative, got {', '.join(map(str, shapes))}"
+            f"{what} are of extractor {tokens.extractor!r}, the spider needs {extractor['name']!r}"
         )
-    return np.stack(arrays)
+    centres, deviations = _checked_centres(tokens.centres, extractor, what), tokens.deviations
+    if deviations is not None:
+        deviations = _checked_deviations(deviations, extractor, what)
+    return TaskTokens(centres, deviations, tokens.extractor)
 
 
-def check_tokens(tokens: ArrayLike, extractor: Mapping[str, Any], what: str) -> NDArray[np.float32]:
-    """Tokens as float32 [C, D] of this extractor (its name and width); `what` they are called.
-
-    Raises:
-        InputError: no array of numbers, another width, no class, or not finite.
-    """
-    wanted = f"[C, {extractor['width']}] class centres of {extractor['name']!r}"
+def _checked_centres(
+    centres: ArrayLike, extractor: Mapping[str, object], what: str
+) -> Float32[np.ndarray, "C D"]:
+    wanted = f"{what} must be [C, {extractor['width']}] class centres of {extractor['name']!r}"
     try:
-        values = np.asarray(tokens)
-        if values.dtype != np.float32:
-            with np.errstate(over="ignore"):  # what float32 cannot hold is found below
-                values = values.astype(np.float32)
+        values = _as_float32(centres)
     except (TypeError, ValueError):
-        raise InputError(f"{what} must be {wanted}, got no array of numbers") from None
+        raise InputError(f"{wanted}, {NO_NUMBERS}") from None
     if values.ndim != 2 or values.shape[1] != extractor["width"] or len(values) == 0:
-        raise InputError(f"{what} must be {wanted}, got {values.shape}")
+        raise InputError(f"{wanted}, got {values.shape}")
     if not np.isfinite(values).all():
         raise InputError(f"{what} must be finite, got NaN or infinity")
     return values
 
 
+def _checked_deviations(
+    deviations: ArrayLike, extractor: Mapping[str, object], what: str
+) -> Float32[np.ndarray, "2 D"]:
+    wanted = (
+        f"deviations of {what} must be [2, {extractor['width']}] task_deviations of "
+        f"{extractor['name']!r}"
+    )
+    try:
+        values = _as_float32(deviations)
+    except (TypeError, ValueError):
+        raise InputError(f"{wanted}, {NO_NUMBERS}") from None
+    if values.shape != (2, extractor["width"]):
+        raise InputError(f"{wanted}, got {values.shape}")
+    wrong = values[~(np.isfinite(values) & (values >= 0))]
+    if len(wrong):
+        raise InputError(f"{wanted}, finite and not negative, got {wrong[0]}")
+    return values
+
+
+def _as_float32(values: ArrayLike) -> Float32[np.ndarray, "..."]:
+    """A value beyond float32 becomes an infinity, which the caller refuses."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.asarray(values), np.float32)
+
+
 def load_sources(
     zoo: FeatureStore, model: str, datasets: Sequence[str]
-) -> dict[str, NDArray[np.float32]]:
-    """Training features of a model by dataset."""
+) -> dict[str, Float32[np.ndarray, "_ D"]]:
+    """Training features of a model by dataset.
+
+    Args:
+        zoo: that holds them.
+        model: its name.
+        datasets: their names.
+
+    Returns:
+        float32 [N, D] by dataset.
+
+    Raises:
+        InputError: a model without usable features on one of them.
+    """
     return {dataset: zoo.training_features(model, dataset) for dataset in datasets}

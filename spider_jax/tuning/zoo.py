@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from spider_jax.errors import InputError
 from spider_jax.heads.measures import measure_name
 from spider_jax.heads.targets import make_targets
 from spider_jax.metrics.methods.logme import logme
 from spider_jax.runtime.progress import progress
 from spider_jax.spider.spider import Spider
-from spider_jax.tasks.tokens import task_deviations, task_tokens
+from spider_jax.tasks.tokens import zoo_tokens
 from spider_jax.tuning.config import TuneConfig
 from spider_jax.tuning.files import TunedStudent
 from spider_jax.tuning.loss import teacher_weights
@@ -109,10 +107,8 @@ def _ranked(
     train, models = split.train, zoo.models_of(task)
     labels, scores, left = zoo.labels(task)[train], dict[str, float](), list[ZooProblem]()
     if spider is not None:
-        extractor = str(spider.description.extractor["name"])
-        features = np.asarray(zoo.features(extractor, task)[train], np.float32)
-        tokens, deviations = task_tokens(features, labels), task_deviations(features, labels)
-        ranking = spider.rank(tokens, deviations=deviations, task=task)
+        tokens = zoo_tokens(zoo, task, spider.description.extractor, rows=train)
+        ranking = spider.rank(tokens, task=task)
         known = dict(zip(ranking.names, map(float, ranking.scores), strict=True))
         left = [ZooProblem(m, task, "not in the spider") for m in models if m not in known]
         return {m: known[m] for m in models if m in known}, left

@@ -16,7 +16,6 @@ from spider_jax.evaluation.baselines import (
     baselines,
     kernel_method,
     metric_methods,
-    target_tokens,
     truth_of,
 )
 from spider_jax.evaluation.comparison import Comparison
@@ -30,7 +29,6 @@ from spider_jax.ranking.measures import (
 )
 from spider_jax.spider.task_kernel import task_kernel
 from spider_jax.tasks.sampling import TaskConfig
-from spider_jax.tasks.tokens import task_tokens
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.training_set import training_set
 from spider_jax.zoo.store import FeatureStore
@@ -332,12 +330,3 @@ def test_kernel_method_ranks_for_a_zoos_tasks(small_zoo: Path) -> None:
     assert (found <= z.max(0) + 1e-6).all()
     twice = kernel_method(zoo, sources, ("dice",), given)
     np.testing.assert_allclose(twice[0], found[0], atol=1e-6)
-
-
-def test_target_tokens_are_the_extractors_class_centres(small_zoo: Path, refused: Refused) -> None:
-    zoo = FeatureStore(small_zoo)
-    wanted = task_tokens(zoo.features("psi", "cars"), zoo.labels("cars"))
-    assert target_tokens(zoo, "cars").tolist() == wanted.tolist()
-    FeatureStore.write_manifest(small_zoo)
-    with refused("no general extractor"):
-        target_tokens(FeatureStore(small_zoo), "cars")

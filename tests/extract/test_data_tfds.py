@@ -20,7 +20,7 @@ from spider_jax.extract import extract, task_from
 from spider_jax.extract.data import tfds as tfds_data
 from spider_jax.extract.network import reachable
 from spider_jax.extract.readers import open_data
-from spider_jax.tasks.tokens import task_deviations, task_tokens
+from spider_jax.tasks.tokens import task_tokens
 from spider_jax.zoo.store import FeatureStore
 from support.command_line import Command, one_line
 from support.small_training import CONFIG, train
@@ -106,9 +106,11 @@ def test_through_extract_tokens_and_rank(
         x = normalised(np.stack([np.asarray(data.item(row)) for row in range(24)]))
         features = torch.relu(tiny().convolution(x)).mean((2, 3)).numpy()
     task = task_from(target, f"psi={SPEC}", zoo=store)
-    assert (task.rows, task.classes, task.extractor) == (24, ("ant", "bee", "cow"), "psi")
-    np.testing.assert_allclose(task.tokens, task_tokens(features, data.labels), atol=1e-5)
-    np.testing.assert_allclose(task.deviations, task_deviations(features, data.labels), atol=1e-5)
+    assert (task.rows, task.classes, task.tokens.extractor) == (24, ("ant", "bee", "cow"), "psi")
+    wanted = task_tokens(features, data.labels)
+    np.testing.assert_allclose(task.tokens.centres, wanted.centres, atol=1e-5)
+    assert task.tokens.deviations is not None
+    np.testing.assert_allclose(task.tokens.deviations, wanted.deviations, atol=1e-5)
 
     spider.save(tmp_path / "spider")
     again = ranking_of_data(tmp_path / "spider", target, f"psi={SPEC}", 10, 10, False)

@@ -73,7 +73,7 @@ def test_unlabelled_pictures(tmp_path: Path) -> None:
     found = k_means(F, 3, 0)
     assert task.classes == ("cluster 0", "cluster 1", "cluster 2")
     for k in range(3):
-        np.testing.assert_allclose(task.tokens[k], F[found == k].mean(0), atol=1e-5)
+        np.testing.assert_allclose(task.tokens.centres[k], F[found == k].mean(0), atol=1e-5)
 
 
 def test_regression_and_multi_label(tmp_path: Path) -> None:
@@ -81,15 +81,15 @@ def test_regression_and_multi_label(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=pictures(8), labels=targets)
     task = task_from(f"arrays:{tmp_path / 'a.npz'}", SPEC, bins=2)
     wanted = np.stack([F[:4].mean(0), F[4:].mean(0)])
-    np.testing.assert_allclose(task.tokens, wanted, atol=1e-5)
+    np.testing.assert_allclose(task.tokens.centres, wanted, atol=1e-5)
     marks = np.zeros((8, 3), bool)
     marks[:5, 0] = marks[3:, 2] = True  # no row has label 1
     np.savez(tmp_path / "b.npz", images=pictures(8), labels=marks)
     task = task_from(f"arrays:{tmp_path / 'b.npz'}", SPEC)
     assert task.classes == ("label 0", "label 2")
-    np.testing.assert_allclose(task.tokens, [F[:5].mean(0), F[3:].mean(0)], atol=1e-5)
+    np.testing.assert_allclose(task.tokens.centres, [F[:5].mean(0), F[3:].mean(0)], atol=1e-5)
     np.savez(tmp_path / "c.npz", images=pictures(8), labels=np.stack([targets, -targets], 1))
-    assert len(task_from(f"arrays:{tmp_path / 'c.npz'}", SPEC, bins=2).tokens) == 2
+    assert len(task_from(f"arrays:{tmp_path / 'c.npz'}", SPEC, bins=2).tokens.centres) == 2
 
 
 def test_another_extractor_than_the_zoo_has(tmp_path: Path, refused: Refused) -> None:

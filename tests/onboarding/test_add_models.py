@@ -15,6 +15,7 @@ from spider_jax.onboarding.cold_start import cold_start_weights
 from spider_jax.onboarding.edit import remove, rename
 from spider_jax.onboarding.training_tasks import redraw_training_tasks
 from spider_jax.spider.spider import Spider
+from spider_jax.tasks.tokens import TaskTokens
 from spider_jax.training.training_set import training_set
 from spider_jax.zoo.store import FeatureStore
 from support.published_torch import published_state
@@ -64,7 +65,7 @@ def place(spider: Spider, model: str) -> Theta:
 def by_model(spider: Spider, zoo: FeatureStore | None = None) -> dict[str, bytes]:
     """The bits of every model's scores: with and without deviations, and by attention."""
     found = [spider.scores([tokens(c), tokens(3)])[0] for c in (3, 12)]
-    found.append(spider.scores([tokens()], [DEVIATIONS])[0])
+    found.append(spider.scores([TaskTokens(tokens(), DEVIATIONS)])[0])
     scores = {m: b"".join(s[i].tobytes() for s in found) for i, m in enumerate(spider.models)}
     if zoo is not None:
         ranking = spider.rank_task(zoo, "cars", k=len(spider.models), by="attention")
@@ -134,8 +135,9 @@ def test_an_older_index_takes_the_new_models(
 ) -> None:
     index = ZooIndex.build(known, tmp_path / "index")
     grown = add(known, add_models(zoo.folder, cold=None), cold=True).spider
-    ranking = index.append(grown).top_k(tokens(), 100, deviations=DEVIATIONS)
-    expected = dict(zip(grown.models, grown.scores([tokens()], [DEVIATIONS])[0], strict=True))
+    ranking = index.append(grown).top_k(TaskTokens(tokens(), DEVIATIONS), 100)
+    scores = grown.scores([TaskTokens(tokens(), DEVIATIONS)])[0]
+    expected = dict(zip(grown.models, scores, strict=True))
     assert {*ranking.names} == {*KNOWN, *NEW, "cold"}
     close = 1e-6 * max(1, float(np.ptp(list(expected.values()))))
     assert dict(zip(ranking.names, ranking.scores, strict=True)) == pytest.approx(
@@ -185,7 +187,7 @@ def test_a_copy_stands_beside_its_model(zoo: FeatureStore, tmp_path: Path) -> No
     added = add(train(write_zoo(tmp_path / "known", KNOWN), config), zoo, ["twin"]).spider
     np.testing.assert_allclose(place(added, "twin"), place(added, "narrow"), rtol=0, atol=1e-5)
     tasks = [tokens(seed=seed) for seed in range(20)]
-    scores = added.scores(tasks, [DEVIATIONS] * 20).astype(np.float64)
+    scores = added.scores([TaskTokens(task, DEVIATIONS) for task in tasks]).astype(np.float64)
     apart = np.abs(scores - scores[:, [added.models.index("twin")]]).mean(0)
     assert [added.models[i] for i in np.argsort(apart)[:2]] == ["twin", "narrow"]
     ranks = np.argsort(np.argsort(-scores, axis=1), axis=1)

@@ -12,6 +12,7 @@ from spider_jax.spider.attention import score_with_own
 from spider_jax.spider.own_attention import first_pass, general_score, score_again
 from spider_jax.spider.rerank import in_front
 from spider_jax.spider.weights import OwnTokens, Weights
+from spider_jax.tasks.tokens import TaskTokens
 from support.published_torch import NAMES, OWN, published_state, tasks
 from support.references import ranking_and_spider as reference
 
@@ -37,7 +38,7 @@ def looked(spider: Spider, tokens: NDArray[Any], own: dict[str, NDArray[Any]]) -
     assert spider.own is not None
     rows = [spider.models.index(name) for name in own]
     theta = np.asarray(spider.weights.theta)[:, rows]
-    seen = first_pass(spider.folded, theta, tokens, spider.token_scaling)
+    seen = first_pass(spider.folded, theta, TaskTokens(tokens), spider.token_scaling)
     return {
         name: float(
             score_again(spider.folded, theta, seen, spider.own.of(row), own[name], i).mean()
@@ -78,7 +79,7 @@ def test_without_own_tokens_it_is_the_first_pass() -> None:
     spider = Spider.from_torch(published_state(MODELS, D=D), models=MODELS)
     (tokens,) = tasks(9, D=D)
     theta = np.asarray(spider.weights.theta)
-    seen = first_pass(spider.folded, theta, tokens, spider.token_scaling)
+    seen = first_pass(spider.folded, theta, TaskTokens(tokens), spider.token_scaling)
     general = general_score(spider.folded, seen).mean(0)
     np.testing.assert_allclose(general, spider.scores([tokens])[0], rtol=0, atol=2e-6)
 

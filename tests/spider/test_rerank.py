@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from scipy.stats import zscore
 from spider_jax.ranking.ranking import Ranking
 from spider_jax.spider.rerank import EVIDENCE, checked_k
 from spider_jax.spider.spider import Spider
-from spider_jax.tasks.tokens import zoo_deviations, zoo_tokens
+from spider_jax.tasks.tokens import zoo_tokens
 from spider_jax.zoo.scores import score_zoo
 from spider_jax.zoo.store import FeatureStore
 from support.references import ranking_and_spider as reference
@@ -248,8 +247,7 @@ def test_without_a_look_no_feature_is_read(known: Spider, zoo: FeatureStore) -> 
 
 def test_rank_and_rank_task_agree(known: Spider, zoo: FeatureStore) -> None:
     extractor = known.description.extractor
-    given: dict[str, Any] = {"deviations": zoo_deviations(zoo, TASK, extractor)}
-    found = known.rank(zoo_tokens(zoo, TASK, extractor), **given, k=2, zoo=zoo, task=TASK)
+    found = known.rank(zoo_tokens(zoo, TASK, extractor), k=2, zoo=zoo, task=TASK)
     whole = known.rank_task(zoo, TASK, k=2)
     assert (found.names, found.notes) == (whole.names, whole.notes)
     np.testing.assert_array_equal(found.scores, whole.scores)

@@ -14,7 +14,8 @@ from spider_jax.spider.attention import score_tasks
 from spider_jax.spider.folding import CHUNK, fold_checkpoint
 from spider_jax.spider.scoring import score_chunk, score_pairs, task_side
 from spider_jax.spider.weights import Weights
-from spider_jax.tasks.padding import class_bucket, pad_tokens
+from spider_jax.tasks.padding import PaddedTokens, class_bucket, pad_tokens
+from spider_jax.tasks.tokens import TaskTokens
 from support.references import ranking_and_spider as reference
 
 D, WIDTH = 6, 8  # keys in token space; WIDE tokens are projected
@@ -75,8 +76,12 @@ def members(*w, **settings):
     return fold_checkpoint(jax.tree.map(lambda *a: jnp.stack(a), *w), **settings)
 
 
+def padded_tasks(*tasks):
+    return pad_tokens([TaskTokens(task) for task in tasks])[:2]
+
+
 def in_chunks(folded, tokens, mask):
-    return score_pairs(folded, np.asarray(tokens), np.asarray(mask))
+    return score_pairs(folded, PaddedTokens(np.asarray(tokens), np.asarray(mask)))
 
 
 def close(found, expected, tolerance):
@@ -108,7 +113,7 @@ def test_more_models_than_classes_takes_the_same_sum_in_another_order():
 @pytest.mark.parametrize("form", CHUNK)
 def test_members_and_tasks_together_score_as_full_attention(form):
     w = [weights(CHUNK[form] + 3, seed) for seed in (0, 1)]
-    tokens, mask = pad_tokens([centres(3), centres(7)])
+    tokens, mask = padded_tasks(centres(3), centres(7))
     found = in_chunks(members(*w, form=form), tokens, mask)
     assert found.shape == (2, 2, CHUNK[form] + 3)
     for e, t, m in [(0, 0, 0), (1, 0, CHUNK[form]), (0, 1, CHUNK[form] - 1), (1, 1, -1)]:
@@ -170,10 +175,10 @@ def test_an_unknown_precision_or_form_is_refused(refused):
 
 
 def test_a_new_task_of_a_known_bucket_compiles_nothing():
-    scored = in_chunks(PAIR, *pad_tokens([centres(11, seed) for seed in range(3)]))
+    scored = in_chunks(PAIR, *padded_tasks(*(centres(11, seed) for seed in range(3))))
     compiled = (score_chunk, task_side)
     before = [call._cache_size() for call in compiled]
-    again = in_chunks(PAIR, *pad_tokens([centres(c, 9) for c in (16, 9, 3)]))
+    again = in_chunks(PAIR, *padded_tasks(*(centres(c, 9) for c in (16, 9, 3))))
     assert [call._cache_size() for call in compiled] == before
     assert again.shape == scored.shape
 
@@ -181,18 +186,18 @@ def test_a_new_task_of_a_known_bucket_compiles_nothing():
 @pytest.mark.parametrize(("form", "classes"), [("many", 33), ("many", 100), ("few", 100)])
 def test_pieces_of_one_core_score_as_a_compiled_loop_of_all_cores(form, classes):
     w = weights(700, D=WIDE), weights(700, 1, D=WIDE)
-    tasks = pad_tokens([centres(classes, seed, D=WIDE) for seed in range(3)])
+    tasks = padded_tasks(*(centres(classes, seed, D=WIDE) for seed in range(3)))
     loop = members(*w, form=form, compiled_loop=True)
     pieces = members(*w, form=form)
-    close(score_pairs(pieces, *tasks), score_pairs(loop, *tasks), 1e-6)
-    alone = [score_pairs(pieces, *(a[t : t + 1] for a in tasks)) for t in range(3)]
-    close(np.concatenate(alone, 1), score_pairs(pieces, *tasks), 1e-6)
+    close(in_chunks(pieces, *tasks), in_chunks(loop, *tasks), 1e-6)
+    alone = [in_chunks(pieces, *(a[t : t + 1] for a in tasks)) for t in range(3)]
+    close(np.concatenate(alone, 1), in_chunks(pieces, *tasks), 1e-6)
 
 
 @pytest.mark.parametrize("padded", [64, 65, 67])
 def test_halves_of_any_number_of_classes_make_the_task(padded):
     w, task = weights(9, D=WIDE), with_padding(centres(61, D=WIDE), padded)
-    found = score_pairs(members(jax.tree.map(jnp.asarray, w)), *task)[0]
+    found = in_chunks(members(jax.tree.map(jnp.asarray, w)), *task)[0]
     close(found[0], [expected_score(w, m, centres(61, D=WIDE)) for m in range(9)], 2e-6)
 
 
@@ -234,9 +239,9 @@ def test_padding_does_not_count(classes, rubbish):
 @EXAMPLES
 def test_a_batch_of_one_is_its_task_in_a_batch(sizes):
     tasks = [centres(size, seed) for seed, size in enumerate((*sizes, 16))]
-    together = in_chunks(PAIR, *pad_tokens(tasks))
+    together = in_chunks(PAIR, *padded_tasks(*tasks))
     for t, task in enumerate(tasks):
-        alone = in_chunks(PAIR, *pad_tokens([task]))
+        alone = in_chunks(PAIR, *padded_tasks(task))
         close(together[:, t], alone[:, 0], 1e-6)
 
 
@@ -271,12 +276,12 @@ def test_other_models_leave_a_score_as_it_is_to_the_bit(models, kind):
 def test_one_call_or_two_is_the_same_to_the_bit(monkeypatch, classes, count, wide, precision):
     ensemble = [weights(CHUNK["many"] + 47, seed, D=wide) for seed in range(count)]
     folded = members(*ensemble, precision=precision)
-    task = pad_tokens([centres(classes, D=wide)])
+    task = padded_tasks(centres(classes, D=wide))
     found = {}
     for cores in ((0,), (0,) * 8):  # more chunks than cores: a call for the task's side, and theirs
         monkeypatch.setattr(scoring, "usable_cores", lambda cores=cores: cores)
         assert scoring._side_in_every_call(folded, *task[1].shape) == (len(cores) == 8)
-        found[len(cores)] = score_pairs(folded, *task)
+        found[len(cores)] = in_chunks(folded, *task)
     np.testing.assert_array_equal(found[1], found[8])
 
 
@@ -286,6 +291,6 @@ def test_scores_tell_models_apart():  # else the test above could not fail
 
 def test_an_ensemble_is_its_members_one_by_one():
     w = [weights(20, seed) for seed in (0, 1)]
-    tokens, mask = pad_tokens([centres(3), centres(7)])
+    tokens, mask = padded_tasks(centres(3), centres(7))
     together = in_chunks(members(*w), tokens, mask)
     close(together, np.stack([score(one, tokens, mask) for one in w]), 1e-6)

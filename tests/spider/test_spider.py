@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spider_jax.spider.spider import Spider
-from spider_jax.tasks.tokens import task_deviations, task_tokens
+from spider_jax.tasks.tokens import task_tokens
 from spider_jax.zoo.store import FeatureStore
 from support.small_training import CONFIG, Refused, tokens, train, with_resolution
 from support.small_training import PSI_WIDTH as WIDTH
@@ -32,10 +32,9 @@ def test_ranks_every_model_and_shows_what_is_known(spider: Spider, small_zoo: Pa
     assert sorted(ranking.names) == sorted(MODELS)
     assert ranking.task == "birds"
     assert ranking.accuracies == {m: zoo.accuracies[m, "birds"] for m in MODELS}
-    centres = task_tokens(zoo.features("psi", "birds"), zoo.labels("birds"))
-    deviations = task_deviations(zoo.features("psi", "birds"), zoo.labels("birds"))
+    tokens = task_tokens(zoo.features("psi", "birds"), zoo.labels("birds"))
     assert dict(zip(ranking.names, ranking.scores, strict=True)) == dict(
-        zip(MODELS, spider.scores([centres], [deviations])[0], strict=True)
+        zip(MODELS, spider.scores([tokens])[0], strict=True)
     )
 
 

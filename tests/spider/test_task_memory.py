@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from spider_jax.spider.task_memory import (
 from spider_jax.spider.task_ridge import TaskRidge, describe
 from spider_jax.tasks.sampling import MetaTask
 from spider_jax.tasks.scaling import apply_scaling
+from spider_jax.tasks.tokens import TaskTokens
 from support.toy_index import toy_spider, toy_tokens
 
 S, C, WIDTH, M = 6, 4, 3, 5
@@ -196,6 +198,10 @@ def toy_deviations(spider: Spider, tasks: int) -> list[NDArray[np.float32]]:
     return [rng.uniform(0.1, 2, (2, D)).astype(np.float32) for _ in range(tasks)]
 
 
+def whole(centres: list[Any], deviations: list[Any]) -> list[TaskTokens]:
+    return [TaskTokens(*both) for both in zip(centres, deviations, strict=True)]
+
+
 @pytest.mark.parametrize("form", ["many", "few"])
 def test_with_deviations_scores_recall_by_the_ridge(form):
     spider = remembering(9, form)
@@ -204,29 +210,40 @@ def test_with_deviations_scores_recall_by_the_ridge(form):
     ridge, tasks = spider.memory.weights.ridge, [toy_tokens(classes) for classes in (3, 12, 5)]
     deviations = toy_deviations(spider, 3)
     alone = dataclasses.replace(spider, memory=None).scores(tasks)
-    found = spider.scores(tasks, deviations)
+    found = spider.scores(whole(tasks, deviations))
     for tokens, spread, network, scores in zip(tasks, deviations, alone, found, strict=True):
         real = np.ones((1, len(tokens)), bool)
         asked = describe(tokens[None], real, spread[None], ridge.unit)[0] - ridge.centre
         weights = 1.5 * (asked @ ridge.coefficients + 1 / S)
         expected = network + weights @ spider.memory.targets
         np.testing.assert_allclose(scores, expected, atol=2e-6 * max(1, np.ptp(expected)))
-        assert spider.rank(tokens, deviations=spread).notes == ()
+        assert spider.rank(TaskTokens(tokens, spread)).notes == ()
         assert "class centres alone" in spider.rank(tokens).notes[0]
 
 
-@pytest.mark.parametrize("wrong", ["width", "count", "nan", "negative"])
+def test_a_batch_may_hold_tasks_with_deviations_and_without():
+    spider = remembering(9)
+    tasks = [toy_tokens(classes) for classes in (3, 12, 5, 4)]
+    given = whole(tasks, toy_deviations(spider, 4))
+    mixed = spider.scores([tasks[0], given[1], tasks[2], given[3]])
+    bare, all_known = spider.scores(tasks), spider.scores(given)
+    np.testing.assert_array_equal(mixed, [bare[0], all_known[1], bare[2], all_known[3]])
+    assert (bare != all_known).any(1).all()
+
+
+@pytest.mark.parametrize("wrong", ["width", "nan", "negative", "words"])
 def test_deviations_that_do_not_fit_are_refused(wrong, refused):
     spider = remembering(9)
     given = toy_deviations(spider, 2)
     if wrong == "width":
         given[1] = given[1][:, 1:]
-    elif wrong == "count":
-        given = given[:1]
+    elif wrong == "words":
+        given[1] = [["a"], ["b"]]
     else:
         given[1][0, 0] = np.nan if wrong == "nan" else -1
-    with refused("deviations must be task_deviations of"):
-        spider.scores([toy_tokens(3), toy_tokens(4)], given)
+    tasks = whole([toy_tokens(3), toy_tokens(4)], given)
+    with refused("deviations of tokens of task 1 must be [2, ", "task_deviations of"):
+        spider.scores(tasks)
 
 
 @pytest.mark.parametrize("ridge", [True, False])
@@ -237,11 +254,12 @@ def test_it_is_saved_and_loaded(tmp_path: Path, ridge: bool):
         kept = spider.memory.weights._replace(ridge=None)
         spider = dataclasses.replace(spider, memory=spider.memory._replace(weights=kept))
     spider.save(tmp_path / "spider")
-    tasks, deviations = [toy_tokens(4)], toy_deviations(spider, 1)
+    tasks = [toy_tokens(4)]
+    given = whole(tasks, toy_deviations(spider, 1))
     again = Spider.load(tmp_path / "spider")
     np.testing.assert_array_equal(again.scores(tasks), spider.scores(tasks))
-    found = again.scores(tasks, deviations)
-    np.testing.assert_array_equal(found, spider.scores(tasks, deviations))
+    found = again.scores(given)
+    np.testing.assert_array_equal(found, spider.scores(given))
     assert (found != again.scores(tasks)).any() == ridge
 
 
@@ -249,9 +267,9 @@ def test_an_index_carries_it(tmp_path: Path):
     spider = remembering(9)
     index = ZooIndex.build(spider, tmp_path / "index")
     tasks = [toy_tokens(classes) for classes in (3, 12, 5)]
-    for deviations in (None, toy_deviations(spider, 3)):
-        found = index.top_k_tasks(tasks, 9, deviations=deviations)
-        for ranking, scores in zip(found, spider.scores(tasks, deviations), strict=True):
+    for given in (tasks, whole(tasks, toy_deviations(spider, 3))):
+        found = index.top_k_tasks(given, 9)
+        for ranking, scores in zip(found, spider.scores(given), strict=True):
             order = np.argsort(-scores, kind="stable")
             assert ranking.names == tuple(spider.models[i] for i in order)
             spread = max(1.0, float(np.ptp(scores)))

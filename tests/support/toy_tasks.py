@@ -3,6 +3,7 @@
 import numpy as np
 
 from spider_jax.tasks.padding import pad_tokens
+from spider_jax.tasks.tokens import TaskTokens
 
 
 def blobs(n=40, width=6, classes=3, *, noise=1.0, seed=0):
@@ -52,4 +53,5 @@ def standardized(F):
 
 def random_tokens(sizes, width=6, seed=0):
     rng = np.random.default_rng(seed)
-    return pad_tokens([rng.normal(size=(c, width)).astype(np.float32) for c in sizes])
+    tasks = [TaskTokens(rng.normal(size=(c, width)).astype(np.float32)) for c in sizes]
+    return pad_tokens(tasks)[:2]

@@ -6,10 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spider_jax.tasks import tokens as tasks
+from spider_jax.tasks import padding
 from spider_jax.tasks.padding import class_bucket, class_buckets, pad_tokens
 from spider_jax.tasks.sampling import TaskConfig, sample_tasks, whole_tasks
-from spider_jax.tasks.tokens import task_tokens
+from spider_jax.tasks.tokens import (
+    TaskTokens,
+    checked_tokens,
+    task_centres,
+    task_deviations,
+    task_tokens,
+    zoo_tokens,
+)
+from spider_jax.zoo.store import FeatureStore
 
 
 def sources(**classes):
@@ -29,13 +37,27 @@ def test_tokens_are_the_means_of_classes_in_the_order_of_their_labels():
     F, y = rng.normal(size=(30, 5)), rng.permutation(np.arange(30) % 3)
     names = np.array([7, 40, -3])[y]
     expected = [F[names == name].mean(0) for name in (-3, 7, 40)]
-    np.testing.assert_allclose(task_tokens(F, names), expected, rtol=1e-6)
-    assert task_tokens(F, names).dtype == np.float32
+    found = task_tokens(F, names, extractor="psi")
+    np.testing.assert_allclose(found.centres, expected, rtol=1e-6)
+    assert found.centres.dtype == np.float32
+    assert found.extractor == "psi"
+    np.testing.assert_array_equal(task_centres(F, names), found.centres)
+
+
+def test_deviations_are_over_all_rows_and_within_classes():
+    rng = np.random.default_rng(1)
+    F, y = rng.normal(size=(30, 5)), rng.permutation(np.arange(30) % 3)
+    within = F - np.array([F[y == label].mean(0) for label in y])
+    expected = [F.std(0), np.sqrt((within**2).mean(0))]
+    found = task_tokens(F, y).deviations
+    assert found is not None
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_array_equal(task_deviations(F, y), found)
 
 
 def test_tokens_are_summed_in_float64():
     F = np.float32([[1e8], [1], [-1e8], [5]])
-    assert task_tokens(F, [0, 0, 0, 1]).tolist() == [[np.float32(1 / 3)], [5]]
+    assert task_tokens(F, [0, 0, 0, 1]).centres.tolist() == [[np.float32(1 / 3)], [5]]
 
 
 def test_tokens_of_a_broken_task_are_refused(refused):
@@ -56,15 +78,18 @@ def test_a_bucket_is_one_of_sixteen_an_octave(classes):
 
 
 def test_tasks_of_a_bucket_are_found_together():
-    tokens = [np.zeros((c, 4), np.float32) for c in (3, 9, 8, 70, 16)]
-    assert class_buckets(tokens) == {8: [0, 2], 16: [1, 4], 72: [3]}
+    tokens = [TaskTokens(np.zeros((c, 4), np.float32)) for c in (3, 9, 8, 70, 16)]
+    assert class_buckets(tokens) == {(8, False): [0, 2], (16, False): [1, 4], (72, False): [3]}
+    tokens[2] = replace(tokens[2], deviations=np.ones((2, 4), np.float32))
+    assert class_buckets(tokens)[8, True] == [2]
 
 
 def test_tokens_are_padded_to_the_bucket_of_the_largest_task(monkeypatch):
-    monkeypatch.setattr(tasks, "aligned", lambda shape, dtype: np.full(shape, 7, dtype))
+    monkeypatch.setattr(padding, "aligned", lambda shape, dtype: np.full(shape, 7, dtype))
     rng = np.random.default_rng(0)
     tokens = [rng.normal(size=(c, 4)).astype(np.float32) for c in (3, 9, 1)]
-    padded, mask = pad_tokens(tokens)
+    padded, mask, deviations = pad_tokens([TaskTokens(task) for task in tokens])
+    assert deviations is None
     assert padded.shape == (3, 16, 4)
     assert mask.sum(1).tolist() == [3, 9, 1]
     for task, row, real in zip(tokens, padded, mask, strict=True):
@@ -246,3 +271,29 @@ def test_a_whole_task_has_all_classes_of_one_source(rows):
 def test_whole_tasks_need_a_source(refused):
     with refused("at least one dataset"):
         whole_tasks({}, TaskConfig(), 0)
+
+
+# ---- of a zoo ---------------------------------------------------------------------------------
+
+
+def test_tokens_of_a_zoos_task_are_of_its_extractor(small_zoo, refused):
+    zoo = FeatureStore(small_zoo)
+    rows = np.arange(0, 40, 2)
+    for given, options in ((slice(None), {}), (rows, {"rows": rows})):
+        wanted = task_tokens(zoo.features("psi", "cars")[given], zoo.labels("cars")[given])
+        found = zoo_tokens(zoo, "cars", **options)
+        np.testing.assert_array_equal(found.centres, wanted.centres)
+        np.testing.assert_array_equal(found.deviations, wanted.deviations)
+        assert found.extractor == "psi"
+    FeatureStore.write_manifest(small_zoo)
+    with refused("no general extractor"):
+        zoo_tokens(FeatureStore(small_zoo), "cars")
+
+
+def test_tokens_of_another_extractor_are_refused(refused):
+    extractor = {"name": "psi", "width": 4}
+    tokens = TaskTokens(np.ones((3, 4), np.float32), extractor="phi")
+    with refused("tokens are of extractor 'phi'", "'psi'"):
+        checked_tokens(tokens, extractor)
+    bare = checked_tokens(np.ones((3, 4)), extractor)
+    assert (bare.centres.dtype, bare.deviations, bare.extractor) == (np.float32, None, None)
