@@ -161,9 +161,11 @@ FUNCTIONS = tuple(name for name in SIGNATURES if name[0].islower())
 
 
 def members(name: str, kind: type | tuple[type, ...]) -> Iterator[tuple[str, Any]]:
-    """Public members of a class, as they stand in it."""
-    for member, value in vars(getattr(spider_jax, name)).items():
-        if not member.startswith("_") and isinstance(value, kind):
+    """Public members of a class, as they stand in it or in the classes of ours that it extends."""
+    ours = [c for c in getattr(spider_jax, name).__mro__ if c.__module__.startswith("spider_jax")]
+    for member in {member: None for c in ours for member in vars(c) if not member.startswith("_")}:
+        value = inspect.getattr_static(ours[0], member)
+        if isinstance(value, kind):
             yield member, value
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -217,4 +217,5 @@ class Spider(SpiderState):
         Raises:
             InputError: not a spider, a newer format, or damaged weights.
         """
-        return Spider(**load(Path(folder)).fields())
+        state = load(Path(folder))
+        return Spider(**{field.name: getattr(state, field.name) for field in fields(state)})

@@ -1,7 +1,7 @@
 """What a spider is: names, numbers and provenance. It ranks nothing and knows no training code."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -102,10 +102,6 @@ class SpiderState:
     memory: Memory | None = None
     own: OwnMaps | None = None
     teacher_table: TeacherTable | None = None
-
-    def fields(self) -> dict[str, Any]:
-        """Its six fields by name, so that a class with the same fields can be made of it."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -241,7 +241,8 @@ def test_deviations_that_do_not_fit_are_refused(wrong, refused):
         given[1] = [["a"], ["b"]]
     else:
         given[1][0, 0] = np.nan if wrong == "nan" else -1
-    tasks = whole([toy_tokens(3), toy_tokens(4)], given)
+    tasks = [TaskTokens(toy_tokens(3), given[0]), TaskTokens(toy_tokens(4))]
+    object.__setattr__(tasks[1], "deviations", given[1])  # as it comes where no type is checked
     with refused("deviations of tokens of task 1 must be [2, ", "task_deviations of"):
         spider.scores(tasks)
 
