@@ -22,8 +22,15 @@ Params = dict[str, Any]
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """hidden: units of the hidden layer, 0 for a linear head. batch: rows a step. learning_rate and
-    weight_decay: of AdamW. seed: of initial weights, order of rows and a split made here."""
+    """How heads are trained.
+
+    Attributes:
+        hidden: units of the hidden layer, 0 for a linear head.
+        batch: rows a step.
+        learning_rate: of AdamW.
+        weight_decay: of AdamW.
+        seed: of initial weights, the order of rows, and a split where the zoo has none.
+    """
 
     hidden: int = 0
     batch: int = 64
@@ -32,13 +39,13 @@ class HeadConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        sound = 0 < self.learning_rate < np.inf and 0 <= self.weight_decay < np.inf
-        if not sound or self.hidden < 0 or self.batch < 1 or self.seed < 0:
-            raise InputError(
-                "hidden, weight_decay and seed must be >= 0, batch >= 1, learning_rate > 0, got "
-                f"{self.hidden}, {self.weight_decay}, {self.seed}, {self.batch}, "
-                f"{self.learning_rate}"
-            )
+        for name, least in (("hidden", 0), ("batch", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be >= {least}, got {getattr(self, name)}")
+        if not 0 < self.learning_rate < np.inf:
+            raise InputError(f"learning_rate must be > 0 and finite, got {self.learning_rate}")
+        if not 0 <= self.weight_decay < np.inf:
+            raise InputError(f"weight_decay must be >= 0 and finite, got {self.weight_decay}")
 
 
 class HeadState(NamedTuple):

@@ -4,6 +4,7 @@ A policy sees validation scores of the target and what the past says, nothing el
 dataclasses of plain values, so that a selection's JSON holds its policy whole.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from math import erf, sqrt
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
@@ -276,7 +277,7 @@ def tolerant_filter(past: PastResults) -> TrendFilter:
     return TrendFilter.fit(past, threshold=0.02)
 
 
-POLICIES: dict[str, Any] = {
+POLICIES: dict[str, Callable[[PastResults], Policy]] = {
     "noise-aware": NoiseAware.fit,
     "successive-halving": lambda past: SuccessiveHalving(),
     "brute-force": lambda past: BruteForce(),
@@ -285,16 +286,34 @@ POLICIES: dict[str, Any] = {
 }
 
 
-def make_policy(name: str, past: PastResults) -> Policy:
-    """A policy by its name, fitted to past results without the target.
+def check_policy(name: str) -> None:
+    """Refuse a name that is none of a policy.
+
+    Args:
+        name: of POLICIES.
 
     Raises:
         InputError: an unknown name.
     """
     if name not in POLICIES:
         raise InputError(f"unknown policy {name!r}: known are {', '.join(POLICIES)}")
-    policy: Policy = POLICIES[name](past)
-    return policy
+
+
+def make_policy(name: str, past: PastResults) -> Policy:
+    """A policy by its name, fitted to past results.
+
+    Args:
+        name: of POLICIES.
+        past: results without the target's own.
+
+    Returns:
+        The policy.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    check_policy(name)
+    return POLICIES[name](past)
 
 
 def policy_content(policy: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from spider_jax.errors import InputError
 from spider_jax.heads.measures import measure_name
 from spider_jax.heads.training import HeadConfig
 from spider_jax.records.performance import PastResults
+from spider_jax.selection.policies import check_policy
 from spider_jax.selection.selector import Selector
 from spider_jax.spider.spider import Spider
 from spider_jax.storage.cache import fingerprint
@@ -25,13 +26,17 @@ log = logging.getLogger("spider_jax")
 
 @dataclass(frozen=True)
 class SelectConfig:
-    """How models are selected.
+    """How models are selected: what a page of `spider-jax select` holds.
 
-    budget: epochs in all, over all models; None: every model starts. epochs: of a full training.
-    policy: name in POLICIES. recall: a metric from METRICS that alone tells of a model, "prior"
-    (past results alone), or "spider". representatives: run the metric on one model of every
-    cluster only. threshold: mean gap in accuracy within which models are of one cluster. head: of
-    the training.
+    Attributes:
+        budget: epochs in all, over all models; None: every model starts.
+        epochs: of a full training.
+        policy: name in POLICIES: which models get another epoch.
+        recall: a metric from METRICS that alone tells of a model, "prior" (past results alone), or
+            "spider". On a page also the folder of a spider.
+        representatives: run the metric on one model of every cluster only.
+        threshold: mean gap in accuracy within which models are of one cluster.
+        head: of the training.
     """
 
     budget: int | None = 16
@@ -41,6 +46,18 @@ class SelectConfig:
     representatives: bool = False
     threshold: float = 0.09
     head: HeadConfig = field(default_factory=HeadConfig)
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise InputError(f"epochs must be a whole number, at least 1, got {self.epochs}")
+        if self.budget is not None and self.budget < self.epochs:
+            raise InputError(
+                f"budget must pay for one full training ({self.epochs} epochs), got {self.budget}: "
+                "raise it"
+            )
+        check_policy(self.policy)
+        if not self.threshold >= 0:
+            raise InputError(f"threshold must be >= 0, got {self.threshold}")
 
 
 def run_name(

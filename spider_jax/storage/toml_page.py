@@ -101,9 +101,17 @@ def with_options(settings: Settings, options: Mapping[str, object]) -> Settings:
     changed, fields = dict(options), vars(settings)
     for name, table in fields.items():
         if dataclasses.is_dataclass(table) and name not in changed:
-            own = [key for key in vars(table) if key in changed and key not in fields]
+            own = [key for key in changed if key not in fields and key in _names(table)]
             changed[name] = with_options(table, {key: changed.pop(key) for key in own})
     return dataclasses.replace(settings, **changed)
+
+
+def _names(settings: object) -> set[str]:
+    """Fields of a dataclass and of its tables."""
+    found = set(vars(settings))
+    for table in filter(dataclasses.is_dataclass, vars(settings).values()):
+        found |= _names(table)
+    return found
 
 
 def _typed(value: object, wanted: object, what: str) -> object:

@@ -1,6 +1,7 @@
 """Settings of a tuning, and the runs that they ask for."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import product
 from typing import NamedTuple
 
@@ -10,14 +11,24 @@ from spider_jax.tuning.loss import METHODS
 
 @dataclass(frozen=True)
 class TuneConfig:
-    """How students are tuned; every combination of the first three is run with every seed.
+    """How students are tuned: every combination of the first three settings, with every seed.
 
-    learning_rates: of the student; its head learns head_rate times as fast. weights: of the penalty
-    (lambda), () for the method's own. temperatures: of the teachers' weights; standardised: LogME
-    first. seeds: how many, from `seed`: of first heads and order of rows. epochs, batch: of
-    training. momentum, weight_decay: of SGD with Nesterov momentum. decay_at: share of the epochs
-    after which the rate is a tenth. together: runs at once; 0 for as many as memory allows.
-    checkpoint_every: epochs.
+    Attributes:
+        learning_rates: of the student; its head learns head_rate times as fast.
+        weights: of the penalty (lambda); () for the method's own.
+        temperatures: of the softmax that makes teachers' weights of their LogME.
+        standardised: standardise LogME over the teachers before the softmax.
+        seeds: how many, counted from `seed`.
+        seed: the first one: of initial heads, of the order of rows, and of a split where the zoo
+            has none.
+        epochs: of every run.
+        batch: rows a step.
+        momentum: of SGD with Nesterov momentum, in [0, 1].
+        weight_decay: of SGD.
+        head_rate: how many times as fast as the student its head learns.
+        decay_at: share of the epochs after which the learning rate is a tenth, in [0, 1].
+        together: runs trained side by side; 0 for as many as memory allows.
+        checkpoint_every: epochs that an interruption may cost where checkpoints are kept.
     """
 
     learning_rates: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
@@ -46,12 +57,49 @@ class TuneConfig:
         for name in ("momentum", "decay_at"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
-        if min(self.seed, self.together, self.weight_decay, self.head_rate, *self.weights) < 0:
-            raise InputError(
-                "seed, together, weight_decay, head_rate and weights must be >= 0, got "
-                f"{self.seed}, {self.together}, {self.weight_decay}, {self.head_rate}, "
-                f"{self.weights}"
-            )
+        for name in ("seed", "together", "weight_decay", "head_rate"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} must be >= 0, got {getattr(self, name)}")
+        if min(self.weights, default=0) < 0:
+            raise InputError(f"weights must be >= 0, got {self.weights}")
+
+
+@dataclass(frozen=True)
+class TuneZooConfig:
+    """What to tune on a zoo, and how: what a page of `spider-jax tune` holds.
+
+    Attributes:
+        teachers: names of models, or "auto:K" for the K best.
+        methods: names in METHODS, each once.
+        hidden: units of the student's own layer, see `feature_student`.
+        training: how students are tuned.
+    """
+
+    teachers: tuple[str, ...] = ("auto:3",)
+    methods: tuple[str, ...] = ("b-tuning", "fine-tuning")
+    hidden: int = 64
+    training: TuneConfig = field(default_factory=TuneConfig)
+
+    def __post_init__(self) -> None:
+        check_methods(self.methods)
+        if self.hidden < 1:
+            raise InputError(f"hidden must be >= 1, got {self.hidden}")
+
+
+def check_methods(methods: Sequence[str]) -> None:
+    """Refuse methods that are not in METHODS, none at all, and one that is named twice.
+
+    Args:
+        methods: names.
+
+    Raises:
+        InputError: as said.
+    """
+    for method in methods:
+        if method not in METHODS:
+            raise InputError(f"methods must be some of {', '.join(METHODS)}, got {method!r}")
+    if not methods or len(set(methods)) < len(methods):
+        raise InputError(f"methods must be at least one, each once, got {list(methods)}")
 
 
 class Hyperparameters(NamedTuple):

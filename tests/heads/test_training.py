@@ -1,12 +1,14 @@
 """Heads: the compiled epoch against a float64 loop, and company that changes nothing."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spider_jax.heads import training as head_training
+from spider_jax.heads import blocks as head_blocks
 from spider_jax.heads.files import head_path, load_head, save_head
 from spider_jax.heads.targets import make_targets
 from spider_jax.heads.training import HeadConfig, HeadState, init_head, train_epoch
@@ -102,8 +104,8 @@ def test_rows_outside_training_are_not_read() -> None:
 @pytest.mark.parametrize("rows", [1, 7, 17])  # of a block, in whole batches of 8: 8, 8 and 16
 def test_blocks_of_rows_do_not_change_a_head(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     whole = heads("a", "classification", CONFIG, epochs=5)[0]
-    monkeypatch.setattr(head_training, "BLOCK_BYTES", 4 * D * rows)
-    assert len(next(head_training.blocks(TRAIN, D))) == rows
+    monkeypatch.setattr(head_blocks, "BLOCK_BYTES", 4 * D * rows)
+    assert len(next(head_blocks.blocks(TRAIN, D))) == rows
     in_parts = heads("a", "classification", CONFIG, epochs=5)[0]
     for name, expected in whole.params.items():
         np.testing.assert_allclose(in_parts.params[name], expected, rtol=0, atol=1e-5)
@@ -113,11 +115,11 @@ def test_blocks_of_rows_do_not_change_a_head(monkeypatch: pytest.MonkeyPatch, ro
 @pytest.mark.parametrize("unit", [1e-12, 1e-7, 1.0, 1e7])
 def test_the_unit_of_features_does_not_matter(unit: float) -> None:
     given = (X["a"] * unit).astype(np.float32)
-    mean, scale = head_training.column_scaling(given, TRAIN)
+    mean, scale = head_blocks.column_scaling(given, TRAIN)
     np.testing.assert_allclose(mean / unit, X["a"][TRAIN].mean(0), rtol=1e-5)
     np.testing.assert_allclose(scale / unit, X["a"][TRAIN].std(0), rtol=1e-5)
     given[:, 1] = 3.7 * unit  # a constant is no unit
-    assert head_training.column_scaling(given, TRAIN)[1][1] == 1
+    assert head_blocks.column_scaling(given, TRAIN)[1][1] == 1
 
 
 def test_predictions_of_every_kind() -> None:
@@ -162,10 +164,23 @@ def test_a_damaged_head_is_refused(tmp_path: Path, refused) -> None:  # type: ig
         load_head(path, CONFIG)
 
 
-def test_settings_out_of_range_are_refused(refused) -> None:  # type: ignore[no-untyped-def]
-    with refused("batch >= 1", "0"):
-        HeadConfig(batch=0)
-    with refused("seed", "-1"):
-        HeadConfig(seed=-1)
-    with refused("learning_rate", "nan"):
-        HeadConfig(learning_rate=float("nan"))
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("hidden", -1, ">= 0"),
+        ("batch", 0, ">= 1"),
+        ("seed", -1, ">= 0"),
+        ("learning_rate", 0.0, "> 0"),
+        ("learning_rate", float("nan"), "> 0"),
+        ("weight_decay", -0.5, ">= 0"),
+        ("weight_decay", float("inf"), "finite"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused_by_its_name(
+    name: str,
+    value: float,
+    rule: str,
+    refused: Callable[..., AbstractContextManager[None]],
+) -> None:
+    with refused(f"{name} must be", rule, f"got {value}"):
+        HeadConfig(**{name: value})  # type: ignore[arg-type]

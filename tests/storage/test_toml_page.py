@@ -1,19 +1,25 @@
-"""A TOML page becomes a TrainConfig, or one line that says what is wrong with it."""
+"""A TOML page becomes settings of any kind, or one line that says what is wrong with it."""
 
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import fields, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from spider_jax.errors import InputError
+from spider_jax.selection.run import SelectConfig
+from spider_jax.storage.toml_page import read_page, settings_from, with_options
 from spider_jax.tasks.sampling import TaskConfig
-from spider_jax.training.config import TrainConfig, load_config
+from spider_jax.training.config import TrainConfig, load_config, read_config
+from spider_jax.tuning.config import TuneZooConfig
 
 Refused = Callable[..., AbstractContextManager[None]]
-PAGES = sorted((Path(__file__).parents[2] / "configs").rglob("*.toml"))
+CONFIGS = Path(__file__).parents[2] / "configs"
+PAGES = sorted(CONFIGS.rglob("*.toml"))
+KINDS = {"train": TrainConfig, "select": SelectConfig, "tune": TuneZooConfig}
 EVERYTHING = """
 seed = 7
 width = 16
@@ -95,19 +101,140 @@ def test_a_page_may_be_given_as_text(tmp_path: Path) -> None:
     assert load_config(str(page(tmp_path, "seed = 3"))) == replace(TrainConfig(), seed=3)
 
 
+# ---- any dataclass ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Leg:
+    length: float = 1.0
+    toes: tuple[int, ...] = (5,)
+
+    def __post_init__(self) -> None:
+        if self.length <= 0:
+            raise InputError(f"length must be > 0, got {self.length}")
+
+
+@dataclass(frozen=True)
+class Body:
+    legs: int | None = 8
+    leg: Leg = field(default_factory=Leg)
+
+
+@dataclass(frozen=True)
+class Animal:
+    name: str = "spider"
+    marks: tuple[str, ...] | None = None
+    body: Body = field(default_factory=Body)
+
+
+def test_tables_in_tables(tmp_path: Path) -> None:
+    text = 'name = "ant"\n[body]\nlegs = 6\n[body.leg]\nlength = 2\ntoes = []'
+    wanted = Animal("ant", None, Body(6, Leg(2.0, ())))
+    assert read_page(page(tmp_path, text), Animal) == wanted
+
+
+def test_none_is_a_word_where_it_is_allowed(tmp_path: Path) -> None:
+    text = 'marks = ["cross"]\n[body]\nlegs = "none"'
+    assert read_page(page(tmp_path, text), Animal) == Animal("spider", ("cross",), Body(None))
+    assert settings_from({"marks": None}, Animal, "animal.json") == Animal()
+
+
+@pytest.mark.parametrize(
+    ("text", "mentions"),
+    [
+        ("[body]\nlegs = 0.5", ('page.toml [body]: legs must be int or "none", got 0.5',)),
+        ("[body]\nlimbs = 8", ("page.toml [body]: unknown key 'limbs', did you mean 'legs'?",)),
+        ("[body]\nleg = 8", ("page.toml: body.leg must be a table, [body.leg]",)),
+        ("[body.leg]\nlength = 0", ("page.toml [body.leg]: length must be > 0, got 0.0",)),
+        ("[body.leg]\ntoes = [1, 2.5]", ("[body.leg]: toes, entry 1 must be int, got 2.5",)),
+        ('marks = "x"', ("marks must be a list of str or \"none\", got 'x'",)),
+    ],
+)
+def test_a_message_names_page_table_and_key(
+    tmp_path: Path, refused: Refused, text: str, mentions: tuple[str, ...]
+) -> None:
+    path = page(tmp_path, text)
+    with refused(*mentions):
+        read_page(path, Animal)
+
+
+def test_options_go_before_a_page_in_tables_too() -> None:
+    animal = Animal("ant", None, Body(6, Leg(2.0)))
+    assert with_options(animal, {}) == animal
+    found = with_options(animal, {"name": "bee", "legs": None, "toes": (3,)})
+    assert found == Animal("bee", None, Body(None, Leg(2.0, (3,))))
+    assert with_options(animal, {"body": Body(4)}) == Animal("ant", None, Body(4))
+    assert animal == Animal("ant", None, Body(6, Leg(2.0)))
+    with pytest.raises(InputError, match="length must be > 0"):
+        with_options(animal, {"length": -1.0})
+    with pytest.raises(TypeError, match="wings"):
+        with_options(animal, {"wings": 2})
+
+
+# ---- a spider's JSON -------------------------------------------------------------------------
+
+
+def test_a_spiders_settings_are_read_again(refused: Refused) -> None:
+    config = TrainConfig(epochs=3, teachers=("knn",), tasks=TaskConfig(count=7))
+    assert read_config(asdict(config)) == config
+    assert read_config({}) == TrainConfig()
+    with refused("spider.json: unknown key 'epochz'"):
+        read_config({"epochz": 3})
+    with refused("spider.json [tasks]: count must be at least 1, got 0"):
+        read_config({"tasks": {"count": 0}})
+
+
 # ---- the pages that ship ---------------------------------------------------------------------
 
 
 def test_pages_ship() -> None:
     assert {"real_zoo.toml", "smoke.toml"} <= {path.name for path in PAGES}
+    assert {path.parent.name for path in PAGES} == set(KINDS)
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_page_loads_and_names_its_command(path: Path) -> None:
-    assert load_config(path).epochs > 0
     header = re.match(r"(#.*\n)+", path.read_text())
     assert header
-    assert f"--config configs/{path.name}" in header[0]
+    command = rf"spider-jax {path.parent.name} .*--config {path.relative_to(CONFIGS.parent)}"
+    assert re.search(command, header[0])
+
+
+def said(settings: object, content: Mapping[str, object]) -> None:
+    """The settings hold what the page says, table by table."""
+    for key, value in content.items():
+        found = getattr(settings, key)
+        if isinstance(value, dict):
+            said(found, value)
+        elif value == "none":
+            assert found is None
+        else:
+            assert found == (tuple(value) if isinstance(value, list) else value)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_page_means_what_it_says(path: Path) -> None:
+    said(read_page(path, KINDS[path.parent.name]), tomllib.loads(path.read_text()))
+
+
+def all_keys(settings: object) -> dict[str, object]:
+    """Fields by name, of a table as a dict."""
+    assert is_dataclass(settings)
+    names = [one.name for one in fields(settings)]
+    values = {name: getattr(settings, name) for name in names}
+    return {name: all_keys(v) if is_dataclass(v) else None for name, v in values.items()}
+
+
+def keys(content: Mapping[str, object]) -> dict[str, object]:
+    return {name: keys(v) if isinstance(v, dict) else None for name, v in content.items()}
+
+
+@pytest.mark.parametrize("name", ["train/real_zoo", "select/default", "tune/default"])
+def test_a_default_page_writes_all_defaults_out(name: str) -> None:
+    path = CONFIGS / f"{name}.toml"
+    default = KINDS[path.parent.name]()
+    assert read_page(path, KINDS[path.parent.name]) == default
+    assert keys(tomllib.loads(path.read_text())) == all_keys(default)
 
 
 def test_the_real_zoos_page_writes_the_defaults_out() -> None:
@@ -141,7 +268,9 @@ def test_the_real_zoos_page_writes_the_defaults_out() -> None:
         ('teachers = ["knm"]', ("teachers must be", "knm")),
         ('aggregate = "mean"', ("aggregate must be", "'mean'")),
         ("tasks = 3", ("tasks must be a table",)),
-        ("[tasks]\nsingle = 2", ("single must be in [0, 1]", "2")),
+        ("[tasks]\nsingle = 2", ("page.toml [tasks]: single must be in [0, 1], got 2",)),
+        ("[tasks]\nmin_classes = 30", ("max_classes must be", "got 20: min_classes is 30")),
+        ("learning_rates = [0.1, 0.0]\nmembers = 2", ("learning_rates", "must be positive", "0.0")),
         ("epochs = 0", ("epochs must be at least 1", "0")),
         ("epochs = ", ("not valid TOML",)),
         ("epochs = 1\nepochs = 2", ("not valid TOML",)),
