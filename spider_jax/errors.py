@@ -9,7 +9,17 @@ class InputError(ValueError):
 
 
 def one_line(error: BaseException) -> str:
-    """An exception of someone else's code in one line of at most 300 characters."""
+    """What an exception of other code says, in one line.
+
+    Args:
+        error: any exception.
+
+    Returns:
+        Its class and its message, at most 300 characters.
+
+    >>> one_line(OSError("no space\\n  left"))
+    'OSError: no space left'
+    """
     text = " ".join(str(error).split())
     name = type(error).__name__
     return (f"{name}: {text}" if text else name)[:300]

@@ -1,7 +1,7 @@
-"""One thread for NumPy's and SciPy's BLAS where the caller has threads of its own, one a matrix.
+"""One thread for NumPy's and SciPy's BLAS, where the caller has threads of its own.
 
-Two OpenBLAS threads on one small matrix wait for each other, and for XLA's: on two busy cores
-`eigh` of 64 x 64 took 50 ms instead of 1 ms. XLA takes its LAPACK from SciPy.
+Two OpenBLAS threads on one small matrix wait for each other, and for those of XLA: on two busy
+cores `eigh` of 64 x 64 took 50 ms instead of 1 ms. XLA takes its LAPACK from SciPy.
 """
 
 import ctypes
@@ -9,19 +9,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
-from typing import Any
 
 MODULES = ("numpy.linalg._umath_linalg", "scipy.linalg.cython_lapack")
 NAMES = ("scipy_openblas_{}64_", "openblas_{}64_", "scipy_openblas_{}", "openblas_{}")
 
-Threads = tuple[Callable[[], int], Callable[[int], Any]]  # how many, and the setter
+Threads = tuple[Callable[[], int], Callable[[int], object]]  # how many, and the setter
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """OpenBLAS uses one thread inside; another BLAS is left as it is.
+    """OpenBLAS uses one thread inside the block; another BLAS is left as it is.
 
-    The number is the process's, not the thread's: it is put back on leaving.
+    The number belongs to the process, not to the calling thread. It is set back at the end.
     """
     found = [threads for module in MODULES if (threads := _openblas(module)) is not None]
     before = [get() for get, _ in found]
@@ -36,7 +35,7 @@ def one_blas_thread() -> Iterator[None]:
 
 @lru_cache
 def _openblas(module: str) -> Threads | None:
-    """Of the OpenBLAS that an extension module is linked with; None where it is another BLAS."""
+    """Getter and setter of the OpenBLAS that a module is linked with; None for another BLAS."""
     try:
         library = ctypes.CDLL(str(import_module(module).__file__))
     except (ImportError, OSError):

@@ -1,7 +1,7 @@
-"""Several processes, on one machine or many: how they find each other, and share out tasks.
+"""Several processes, on one machine or many: how they find each other, and which tasks each takes.
 
-JAX's own runtime connects them. Its coordinator asks nobody who they are: use it on a network that
-you trust; it listens on the address that is given and on no other.
+JAX's own runtime connects them. Its coordinator does not authenticate them, so use it only on a
+network that you trust. It listens on the address that is given and on no other.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float32, Int
 
 from spider_jax.errors import InputError
 
@@ -20,9 +20,13 @@ PATIENCE = 300.0  # seconds until the processes must have found each other, as i
 
 
 class Place(NamedTuple):
-    """Where a process stands: host:port of process 0, the number of processes, its own number.
+    """The place of a process among those that work together.
 
-    local: its number on its machine, whose GPU it then uses; None for all devices.
+    Attributes:
+        coordinator: host:port of process 0.
+        processes: how many there are.
+        process: its own number, from 0.
+        local: its number on its machine, whose GPU it then uses; None for all devices.
     """
 
     coordinator: str
@@ -37,7 +41,16 @@ def place(
     process: int | None,
     environment: Mapping[str, str],
 ) -> Place | None:
-    """What was asked for, or what SLURM says; None for a single process.
+    """The place that was asked for, or the one that SLURM gives.
+
+    Args:
+        coordinator: host:port of process 0.
+        processes: how many processes there are.
+        process: the number of this one, from 0.
+        environment: variables, of which SLURM's are read where none of the three is given.
+
+    Returns:
+        The place; None for a single process.
 
     Raises:
         InputError: not all of the three given, or values that cannot be.
@@ -60,9 +73,14 @@ def place(
 def connect(where: Place) -> None:
     """Wait for the other processes; afterwards `jax.devices()` are those of all.
 
+    Call it before anything else uses JAX.
+
+    Args:
+        where: the place of this process.
+
     Raises:
-        InputError: process 0 cannot listen on its address, or another one cannot reach it. JAX
-            would end the process in both cases, by a signal.
+        InputError: process 0 cannot listen on its address, or another one cannot reach it in five
+            minutes. JAX would end the process by a signal in both cases.
     """
     host, _, port = where.coordinator.rpartition(":")
     address = host.strip("[]"), int(port)
@@ -102,7 +120,7 @@ def _listen(host: str, port: int) -> None:
 
 
 def _reach(host: str, port: int) -> None:
-    """Raise unless someone listens there before the patience ends."""
+    """Raise unless a process listens there within PATIENCE seconds."""
     until = time.monotonic() + PATIENCE
     while True:
         try:
@@ -115,16 +133,35 @@ def _reach(host: str, port: int) -> None:
         time.sleep(0.1)
 
 
-def share(groups: int, size: int = 1) -> NDArray[np.int64] | None:
-    """Positions of the tasks of this process, whole groups of `size`; None for all of them."""
+def share(groups: int, size: int = 1) -> Int[np.ndarray, " t"] | None:
+    """Which tasks this process takes: every P-th group, for P processes.
+
+    Args:
+        groups: how many groups of tasks there are.
+        size: tasks of a group, which stay together.
+
+    Returns:
+        Positions of its tasks; None for all of them, where there is one process.
+    """
     if jax.process_count() == 1:
         return None
     mine = np.arange(jax.process_index(), groups, jax.process_count())
     return (mine[:, None] * size + np.arange(size)).ravel()
 
 
-def gather(rows: NDArray[np.float32], groups: int, size: int = 1) -> NDArray[np.float32]:
-    """`rows` [T, ...], of which each process knows its `share`, whole in every process."""
+def gather(
+    rows: Float32[np.ndarray, " T *rest"], groups: int, size: int = 1
+) -> Float32[np.ndarray, " T *rest"]:
+    """Rows of all tasks, of which each process knows only its `share`.
+
+    Args:
+        rows: one for each of T = groups * size tasks; those of other processes are not read.
+        groups: as in `share`.
+        size: as in `share`.
+
+    Returns:
+        The rows of all processes, in every process.
+    """
     from jax.experimental.multihost_utils import process_allgather
 
     count = jax.process_count()
@@ -140,7 +177,7 @@ def gather(rows: NDArray[np.float32], groups: int, size: int = 1) -> NDArray[np.
 
 
 def _of_slurm(environment: Mapping[str, str]) -> Place | None:
-    """The first node of the step is the coordinator, at a port that hangs on the job."""
+    """The first node of the step is the coordinator; its port follows from the job's number."""
     nodes = environment.get("SLURM_STEP_NODELIST", "")
     if not nodes or environment.get("SLURM_NTASKS", "1") == "1":
         return None
@@ -162,7 +199,13 @@ def _number(environment: Mapping[str, str], name: str) -> int:
 
 
 def first_node(nodes: str) -> str:
-    """The first host of a node list as SLURM writes it.
+    """The first host of a list of nodes.
+
+    Args:
+        nodes: the list as SLURM writes it.
+
+    Returns:
+        The name of the host.
 
     >>> first_node("gpu[07-09,12],cpu1"), first_node("alone,other"), first_node("r[1-2]n[3,5]-ib")
     ('gpu07', 'alone', 'r1n3-ib')

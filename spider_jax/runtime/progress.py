@@ -1,4 +1,4 @@
-"""One progress bar per phase, on stderr, silent where stderr is not a terminal."""
+"""Progress bars: one per phase, on stderr, silent where stderr is not a terminal."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,15 +11,29 @@ Item = TypeVar("Item")
 
 @runtime_checkable
 class Bar(Protocol):
-    """What a loop tells of its progress."""
+    """What a loop reports its progress to."""
 
     def update(self, count: int) -> object:
-        """So many more are done."""
+        """Move the bar.
+
+        Args:
+            count: how many more are done.
+        """
         ...
 
 
 def progress(items: Iterable[Item], phase: str, show: bool, unit: str = "model") -> Iterable[Item]:
-    """`items`, with a bar and the time left if asked for and if someone can see it."""
+    """`items`, with a bar and the time left.
+
+    Args:
+        items: what is worked on.
+        phase: name of the bar.
+        show: whether to show it, where stderr is a terminal.
+        unit: what one item is.
+
+    Returns:
+        The same items, to iterate over.
+    """
     if not show:
         return items
     bar: Iterable[Item] = tqdm(items, desc=phase, unit=unit, disable=None, dynamic_ncols=True)
@@ -27,7 +41,17 @@ def progress(items: Iterable[Item], phase: str, show: bool, unit: str = "model")
 
 
 def task_bar(tasks: int, phase: str, show: bool, *, done: int = 0) -> "tqdm[Any]":
-    """A bar that counts tasks, shows tasks a second and figures beside them."""
+    """A bar that counts tasks, with tasks per second; the caller may set figures beside it.
+
+    Args:
+        tasks: how many there are.
+        phase: name of the bar.
+        show: whether to show it, where stderr is a terminal.
+        done: tasks of an earlier run, where the bar begins.
+
+    Returns:
+        The bar; the caller closes it.
+    """
     return tqdm(
         total=tasks,
         initial=done,
@@ -41,7 +65,16 @@ def task_bar(tasks: int, phase: str, show: bool, *, done: int = 0) -> "tqdm[Any]
 
 @contextmanager
 def row_bar(rows: int, phase: str, show: bool) -> Iterator[Bar]:
-    """A bar that counts rows and shows rows a second."""
+    """A bar that counts rows, with rows per second.
+
+    Args:
+        rows: how many there are.
+        phase: name of the bar.
+        show: whether to show it, where stderr is a terminal.
+
+    Yields:
+        The bar; it is closed at the end of the block.
+    """
     disable = None if show else True
     with tqdm(total=rows, desc=phase, unit="row", unit_scale=True, disable=disable) as bar:
         yield bar

@@ -1,12 +1,11 @@
-"""Features larger than memory, block by block on a device; the next one is read meanwhile."""
+"""Features larger than memory, block by block on a device; the next block is read meanwhile."""
 
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Array, Shaped
 
 BLOCK_BYTES = 1 << 24
 ALIGNMENT = 64  # bytes: JAX takes such memory on a CPU as it is
@@ -14,19 +13,19 @@ PAGE_BYTES = 4096
 
 
 def device_blocks(
-    matrix: NDArray[Any], *, rows: int | None = None, device: jax.Device | None = None
-) -> Generator[tuple[int, jax.Array], None, None]:
+    matrix: Shaped[np.ndarray, "N D"], *, rows: int | None = None, device: jax.Device | None = None
+) -> Generator[tuple[int, Shaped[Array, "_ D"]], None, None]:
     """Blocks of rows of a memmap as arrays on a device, in order.
 
     A thread reads the next block from disk and puts it on the device while the caller computes with
-    this one; two blocks are held at a time. On a CPU a block is the file's own pages where its
-    start is aligned: nothing is copied, and the file must not be changed while the array lives
-    (replacing it by renaming is no change).
+    this one. Two blocks are held at a time. On a CPU a block whose start is aligned is not copied:
+    it is the pages of the file, which must not be changed while the array lives (a file that is
+    renamed over it changes nothing).
 
     Args:
-        matrix: [N, D], as `FeatureStore.features` returns it.
-        rows: of a block; default: about 16 MB, aligned.
-        device: where to; default: JAX's own default.
+        matrix: the rows, as `FeatureStore.features` returns them.
+        rows: of a block; by default about 16 MB, aligned.
+        device: where to; by default JAX's default device.
 
     Yields:
         (first row, [b, D] of the matrix's dtype); the last block may have fewer rows.
@@ -45,8 +44,14 @@ def device_blocks(
             yield start, now.result()
 
 
-def aligned_rows(matrix: NDArray[Any]) -> int:
-    """Rows of about BLOCK_BYTES whose bytes are a multiple of ALIGNMENT.
+def aligned_rows(matrix: Shaped[np.ndarray, "N D"]) -> int:
+    """How many rows make a block of about BLOCK_BYTES and a multiple of ALIGNMENT bytes.
+
+    Args:
+        matrix: whose rows are counted; only its width and dtype are read.
+
+    Returns:
+        The number of rows, at least 1.
 
     >>> aligned_rows(np.empty((10, 3), np.float16)) * 6 % 64
     0
@@ -56,8 +61,10 @@ def aligned_rows(matrix: NDArray[Any]) -> int:
     return max(1, BLOCK_BYTES // (width * whole)) * whole
 
 
-def _load(matrix: NDArray[Any], start: int, step: int, device: jax.Device | None) -> jax.Array:
+def _load(
+    matrix: Shaped[np.ndarray, "N D"], start: int, step: int, device: jax.Device | None
+) -> Shaped[Array, "_ D"]:
     block = np.asarray(matrix[start : start + step])
-    if block.flags.c_contiguous:  # every page is read here, not when it is computed with
+    if block.flags.c_contiguous:  # read every page in this thread, not where it is computed with
         block.reshape(-1).view(np.uint8)[::PAGE_BYTES].max(initial=0)
     return jax.block_until_ready(jax.device_put(block, device))

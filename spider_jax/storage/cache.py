@@ -1,8 +1,9 @@
 """Scores that were computed once: on disk under what they depend on, never under a name.
 
 The key of a model on a task is the SHA-256 of its features (or probabilities), of the rows used and
-of their labels, so a changed file is another key and a copied zoo is the same. One JSON a key holds
-the values by metric and version; it is replaced whole, so an interrupted run leaves what it had.
+of their labels. A changed file therefore has another key, and a copied zoo has the same keys. One
+JSON per key holds the values by metric and version. It is replaced whole, so an interrupted run
+keeps what it had.
 """
 
 import hashlib
@@ -11,10 +12,9 @@ import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float64, Shaped
 
 from spider_jax.errors import InputError
 from spider_jax.storage.files import read_json, write_json
@@ -25,13 +25,27 @@ BLOCK_BYTES = 1 << 24
 
 
 def default_folder(kind: str = "scores") -> Path:
-    """$XDG_CACHE_HOME/spider_jax/<kind>, or ~/.cache/spider_jax/<kind>: the user's own."""
+    """The user's own cache: $XDG_CACHE_HOME/spider_jax/<kind>, or ~/.cache/spider_jax/<kind>.
+
+    Args:
+        kind: what is kept there, the name of the folder.
+
+    Returns:
+        The folder, which may not exist yet.
+    """
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "spider_jax" / kind
 
 
-def fingerprint(arrays: Iterable[NDArray[Any]]) -> str:
-    """SHA-256 of dtypes, shapes and bytes, read in blocks of rows."""
+def fingerprint(arrays: Iterable[Shaped[np.ndarray, "_ ..."]]) -> str:
+    """SHA-256 of dtypes, shapes and bytes of arrays.
+
+    Args:
+        arrays: of any shape and dtype but scalars; memmaps are read in blocks of rows.
+
+    Returns:
+        64 hexadecimal digits.
+    """
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(repr((array.dtype.str, array.shape)).encode())
@@ -45,6 +59,10 @@ class ScoreCache:
     """Values by metric of one key; every `put` is on disk before it returns.
 
     A folder that cannot be read or written costs the cache, not the run: the log says so.
+
+    Args:
+        folder: where the values of all keys lie; None for a cache that keeps nothing.
+        key: what the values depend on, as `fingerprint` gives it.
     """
 
     def __init__(self, folder: Path | None, key: str) -> None:
@@ -58,8 +76,16 @@ class ScoreCache:
         except (ValueError, OverflowError) as error:
             log.warning("a cached score is not used: %s: %s", self._path, error)
 
-    def get(self, name: str, size: int | None = None) -> NDArray[np.float64] | None:
-        """The parts of a metric's value, [P], or None; size: P, where it is known."""
+    def get(self, name: str, size: int | None = None) -> Float64[np.ndarray, " P"] | None:
+        """The kept value of a metric.
+
+        Args:
+            name: of the value, as `cache_key` gives it.
+            size: P, where it is known; a value of another size is not used.
+
+        Returns:
+            The P parts of the value, or None where there is none.
+        """
         found = self._values.get(name)
         if found is not None and size not in (None, len(found)):
             log.warning(
@@ -71,12 +97,21 @@ class ScoreCache:
             return None
         return None if found is None else np.array(found, np.float64)
 
-    def put(self, name: str, parts: NDArray[np.float64]) -> None:
-        """Keep the parts of a metric's value, [P] finite numbers."""
+    def put(self, name: str, parts: Float64[np.ndarray, " P"]) -> None:
+        """Keep the value of a metric.
+
+        Args:
+            name: of the value, as `cache_key` gives it.
+            parts: the P parts of the value; kept only where all of them are finite.
+        """
         self.put_all({name: parts})
 
-    def put_all(self, values: Mapping[str, NDArray[np.float64]]) -> None:
-        """Keep values by name in one write; those that are not finite are left out."""
+    def put_all(self, values: Mapping[str, Float64[np.ndarray, " _"]]) -> None:
+        """Keep several values in one write.
+
+        Args:
+            values: the parts of each value by name; a value that is not finite is left out.
+        """
         finite = {name: v.tolist() for name, v in values.items() if np.isfinite(v).all()}
         if self._path is None or not finite:
             return
@@ -89,12 +124,8 @@ class ScoreCache:
             self._path = None
 
 
-def _sound(values: Any) -> dict[str, list[float]]:
-    """Values by name as a file holds them.
-
-    Raises:
-        ValueError: something else than lists of finite numbers.
-    """
+def _sound(values: object) -> dict[str, list[float]]:
+    """Values by name as a file holds them; ValueError if they are no lists of finite numbers."""
     if not isinstance(values, dict):
         raise ValueError("values must be an object")
     for name, parts in values.items():
@@ -104,6 +135,18 @@ def _sound(values: Any) -> dict[str, list[float]]:
     return values
 
 
-def cache_key(metric: str, version: int, options: dict[str, Any]) -> str:
-    """The name of a value in a cache: metric, version and what it was called with."""
-    return json.dumps([metric, version, options], sort_keys=True)
+def cache_key(metric: str, version: int, options: Mapping[str, object]) -> str:
+    """The name of a value in a cache.
+
+    Args:
+        metric: name of the metric.
+        version: of its number, as in the table of metrics.
+        options: what it was called with, plain JSON values by name.
+
+    Returns:
+        One line of JSON; the same for the same options in another order.
+
+    >>> cache_key("knn", 1, {"k": 5})
+    '["knn", 1, {"k": 5}]'
+    """
+    return json.dumps([metric, version, dict(options)], sort_keys=True)

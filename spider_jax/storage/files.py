@@ -1,4 +1,4 @@
-"""Files we write: one path component a name, all or nothing, every JSON with format and version."""
+"""How this package writes files: one path component per name, all or nothing, versioned JSON."""
 
 import contextlib
 import hashlib
@@ -57,6 +57,12 @@ def name_to_component(name: str) -> str:
 def component_to_name(component: str) -> str:
     """The name that a path component stands for.
 
+    Args:
+        component: as `name_to_component` writes it.
+
+    Returns:
+        The name.
+
     Raises:
         InputError: the component is not how `name_to_component` writes any name.
 
@@ -75,6 +81,10 @@ def component_to_name(component: str) -> str:
 def refuse_case_twin(name: str, existing: Iterable[str]) -> None:
     """Refuse a name that differs from an existing one only in case (some disks cannot hold both).
 
+    Args:
+        name: the new name.
+        existing: the names that are there.
+
     Raises:
         InputError: such a twin exists.
     """
@@ -86,6 +96,12 @@ def refuse_case_twin(name: str, existing: Iterable[str]) -> None:
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """Open a binary file that appears under `path` only once it is complete and on disk.
+
+    Args:
+        path: where the file goes; its folder is made, and a file that exists is replaced.
+
+    Yields:
+        A temporary file beside it, open for writing.
 
     Raises:
         InputError: a folder stands there, or a file where its folder should be.
@@ -108,7 +124,13 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A fresh folder that takes the place of `path` only once the block has ended without error.
+    """A new folder that takes the place of `path` only once the block has ended without error.
+
+    Args:
+        path: where the folder goes; its parent is made, and a folder that exists is replaced.
+
+    Yields:
+        A temporary folder beside it, empty.
 
     Raises:
         InputError: a file stands there, or where its parent should be.
@@ -145,11 +167,12 @@ def _make_parent(path: Path) -> None:
 
 
 def refuse_foreign_folder(folder: Path, kind: str, is_ours: Callable[[set[str]], bool]) -> None:
-    """Refuse a folder that is neither new, empty nor of this kind: ask before work.
+    """Refuse a folder that is neither new, empty nor of this kind; call it before long work.
 
     Args:
-        folder: where something is to be written. kind: what, for the message. is_ours: whether
-            these names in the folder are those of the kind.
+        folder: where something will be written.
+        kind: what will be written, for the message.
+        is_ours: says of the names in the folder whether they are those of the kind.
 
     Raises:
         InputError: a file stands there, or a folder with something else in it.
@@ -162,7 +185,14 @@ def refuse_foreign_folder(folder: Path, kind: str, is_ours: Callable[[set[str]],
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file below a folder, by its path there."""
+    """SHA-256 of every file below a folder.
+
+    Args:
+        folder: where to look.
+
+    Returns:
+        Digests by the path of the file below the folder.
+    """
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
@@ -173,10 +203,17 @@ def digests(folder: Path) -> dict[str, str]:
     return found
 
 
-def damaged_file(folder: Path, wanted: Any) -> str | None:
-    """What the first file below `folder` is that differs from these digests; None if none does.
+def damaged_file(folder: Path, wanted: object) -> str | None:
+    """The first file below a folder that differs from its digest.
 
     No path is taken from `wanted`, which comes from a JSON: what is on disk is looked up in it.
+
+    Args:
+        folder: where to look.
+        wanted: what `digests` gave, as a JSON holds it; anything else counts as damage.
+
+    Returns:
+        A line that names the file and says whether it is damaged or missing; None if all are sound.
     """
     if not isinstance(wanted, dict) or not wanted:
         return f"{folder}: its checksums list no files"
@@ -194,25 +231,54 @@ def created_with() -> dict[str, str]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file, all or nothing."""
+    """Write a UTF-8 text file, all or nothing.
+
+    Args:
+        path: the file; one that exists is replaced.
+        text: what it holds.
+    """
     with atomic_file(path) as file:
         file.write(text.encode())
 
 
 def versioned(kind: str, content: dict[str, Any]) -> dict[str, Any]:
-    """`content` under the header that every JSON of ours starts with."""
+    """`content` under the header with which every JSON of this package starts.
+
+    Args:
+        kind: of the content; the format is "spider_jax/<kind>".
+        content: plain JSON values by name.
+
+    Returns:
+        Format, version and versions of the packages that wrote it, then the content.
+    """
     header = {"format": f"spider_jax/{kind}", "version": VERSION, "created_with": created_with()}
     return header | content
 
 
 def write_json(path: Path, kind: str, content: dict[str, Any]) -> None:
-    """Write `content` as JSON with format, version and provenance, all or nothing."""
+    """Write `content` as JSON under the header of `versioned`, all or nothing.
+
+    Args:
+        path: the file; one that exists is replaced.
+        kind: of the content; `read_json` asks for the same one.
+        content: plain JSON values by name.
+
+    Raises:
+        ValueError: a NaN or an infinity, which JSON does not have.
+    """
     text = json.dumps(versioned(kind, content), indent=1, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
 
 
 def read_json(path: Path, kind: str) -> dict[str, Any]:
     """Read a JSON of this kind; older versions are accepted, newer ones refused.
+
+    Args:
+        path: the file.
+        kind: what `write_json` was given.
+
+    Returns:
+        The whole object, with its header.
 
     Raises:
         InputError: the file is missing, no JSON object, of another format or of a newer version.
@@ -241,6 +307,12 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
 
 def checked_names(models: Sequence[str]) -> Sequence[str]:
     """Model names as they are.
+
+    Args:
+        models: names.
+
+    Returns:
+        The same names.
 
     Raises:
         InputError: one string, which would be taken for a list of letters.

@@ -1,4 +1,7 @@
-"""Plain .npy files: read by header, checked in chunks, written all or nothing, never unpickled."""
+"""Plain .npy files: checked by their header, then in chunks; written all or nothing.
+
+They are never unpickled: an array of Python objects is refused on both ways.
+"""
 
 import functools
 import io
@@ -10,7 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float, Shaped
 
 from spider_jax.errors import InputError
 from spider_jax.storage.files import atomic_file, name_to_component, refuse_case_twin
@@ -22,7 +25,13 @@ UNREADABLE = (OSError, EOFError, ValueError, SyntaxError, TokenError, MemoryErro
 
 
 class Header(NamedTuple):
-    """What an .npy file says of itself, read without its data."""
+    """What an .npy file says of itself, read without its data.
+
+    Attributes:
+        shape: of the array.
+        dtype: of the array.
+        bytes: size of its data, without the header.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -30,7 +39,13 @@ class Header(NamedTuple):
 
 
 def read_header(path: Path) -> Header:
-    """Shape and dtype of an .npy file, its size checked against them; no data is read.
+    """Shape and dtype of an .npy file; the size of the file must fit them, its data is not read.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The header.
 
     Raises:
         InputError: not a whole .npy file, or one that holds Python objects.
@@ -68,8 +83,16 @@ def _parse_header(header: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return shape, dtype
 
 
-def check_finite(matrix: NDArray[Any], what: str) -> None:
-    """Raise if any row is not finite; reads the file once, a chunk at a time."""
+def check_finite(matrix: Float[np.ndarray, "N D"], what: str) -> None:
+    """Refuse a matrix with values that are not finite; a memmap is read once, a chunk at a time.
+
+    Args:
+        matrix: the values.
+        what: what they are, for the message.
+
+    Raises:
+        InputError: a NaN or an infinity; the message counts the rows and names the first.
+    """
     step = max(1, CHUNK_BYTES // max(1, matrix.shape[1] * matrix.itemsize))
     count, first = 0, -1
     for start in range(0, len(matrix), step):
@@ -81,8 +104,16 @@ def check_finite(matrix: NDArray[Any], what: str) -> None:
         raise InputError(f"{what}: {count} rows have NaN or infinite values. First row: {first}")
 
 
-def check_rows_sum_to_one(matrix: NDArray[Any], what: str) -> None:
-    """Raise unless every row is a distribution (to 1e-2, for float16)."""
+def check_rows_sum_to_one(matrix: Float[np.ndarray, "N Z"], what: str) -> None:
+    """Refuse a matrix whose rows are no distributions; 1e-2 is allowed, for float16.
+
+    Args:
+        matrix: the values.
+        what: what they are, for the message.
+
+    Raises:
+        InputError: a row that does not sum to 1, or a negative value; the message names the first.
+    """
     sums, least = matrix.sum(1, dtype=np.float64), matrix.min(1)
     off = (np.abs(sums - 1) > 1e-2) | (least < 0)
     if off.any():
@@ -94,13 +125,32 @@ def check_rows_sum_to_one(matrix: NDArray[Any], what: str) -> None:
 
 
 def refuse_twin_on_disk(folder: Path, name: str, suffix: str = "") -> None:
-    """Refuse a name that differs from that of an existing <folder>/<name><suffix> only in case."""
+    """Refuse a name that differs from that of an existing <folder>/<name><suffix> only in case.
+
+    Args:
+        folder: where the name will be written.
+        name: a model or task name.
+        suffix: of the files there.
+
+    Raises:
+        InputError: such a twin exists.
+    """
     if folder.is_dir():
         refuse_case_twin(name, (unquote(p.name.removesuffix(suffix)) for p in folder.iterdir()))
 
 
-def write_array(folder: Path, name: str, array: NDArray[Any]) -> None:
-    """Write <folder>/<quoted name>.npy, all or nothing."""
+def write_array(folder: Path, name: str, array: Shaped[np.ndarray, "..."]) -> None:
+    """Write <folder>/<quoted name>.npy, all or nothing.
+
+    Args:
+        folder: where to; made if it is not there.
+        name: a model or task name, quoted by `name_to_component`.
+        array: of any shape and dtype but Python objects.
+
+    Raises:
+        InputError: Python objects, a name that cannot be written, or one that differs from an
+            existing one only in case.
+    """
     if array.dtype.hasobject:
         raise InputError(f"{name!r}: an array of Python objects is never written")
     refuse_twin_on_disk(folder, name, ".npy")

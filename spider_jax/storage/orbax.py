@@ -1,15 +1,18 @@
-"""Orbax as we use it: one checkpointer without side threads, and its log kept quiet."""
+"""Orbax as this package uses it: one checkpointer without side threads, its log kept quiet."""
 
 import contextlib
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 
+if TYPE_CHECKING:
+    import orbax.checkpoint as ocp
 
-def checkpointer() -> Any:
-    """Of this process alone: orbax would wait until all processes write."""
+
+def checkpointer() -> "ocp.Checkpointer":
+    """A checkpointer of this process alone; orbax's default waits until all processes write."""
     import orbax.checkpoint as ocp
 
     me = jax.process_index()
@@ -22,7 +25,10 @@ def checkpointer() -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Orbax logs every save and restore through absl at INFO and WARNING: not our user's news."""
+    """Silence absl's log below ERROR inside the block.
+
+    Orbax logs every save and restore there at INFO and WARNING, which says nothing to a user.
+    """
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)

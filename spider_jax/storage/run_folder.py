@@ -7,10 +7,11 @@ run/
   checksums/       SHA-256 of every file of a checkpoint
   set_aside/       checkpoints that could not be read, with their checksums; gone when done
 
-A checkpoint is written beside the training and renamed when it is whole. One that cannot be read
-costs the steps since the one before it; it may be damaged, or only its disk be out of reach for a
-moment, so it is kept. Damage is looked for by checksums, for orbax tells of it in tracebacks from
-its threads; only a checkpoint whose checksums a death prevented is left to orbax.
+A checkpoint is written while the training goes on, and renamed when it is whole. A checkpoint that
+cannot be read costs the steps since the one before it. It may be damaged, or its disk may only be
+out of reach for a moment, so it is kept. Checksums find the damage first, because orbax reports it
+in tracebacks from its threads. Only a checkpoint without checksums, which a process that was killed
+between the two leaves behind, is left to orbax.
 """
 
 import json
@@ -18,11 +19,11 @@ import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Array, Shaped
 
 from spider_jax.errors import InputError
 from spider_jax.storage.files import (
@@ -35,6 +36,9 @@ from spider_jax.storage.files import (
 )
 from spider_jax.storage.orbax import quiet
 
+if TYPE_CHECKING:
+    import orbax.checkpoint as ocp
+
 log = logging.getLogger("spider_jax")
 
 DESCRIPTION, METRICS = "run.json", "metrics.jsonl"
@@ -43,17 +47,22 @@ KEPT = 2
 
 
 class Saved(NamedTuple):
-    """What a checkpoint held: arrays by name, and the plain values beside them."""
+    """What a checkpoint held.
 
-    arrays: dict[str, NDArray[Any]]
+    Attributes:
+        arrays: by name, in memory.
+        progress: plain JSON values by name.
+    """
+
+    arrays: dict[str, Shaped[np.ndarray, "..."]]
     progress: dict[str, Any]
 
 
 class RunFolder:
-    """The folder of a training. Several processes share it; files are written once.
+    """The folder of a training. Several processes share it; process 0 writes the files.
 
     Args:
-        folder: new, or of the same training interrupted.
+        folder: a new one, or that of the same training, interrupted.
         identity: plain JSON values that say what is trained.
 
     Raises:
@@ -62,8 +71,8 @@ class RunFolder:
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
-        self._manager: Any = None
-        self._unsigned: int | None = None
+        self._manager: ocp.CheckpointManager | None = None
+        self._unsigned: int | None = None  # a step whose checksums are still to be written
         given = json.loads(json.dumps(identity))
         refuse_foreign_folder(self.folder, "training run", _is_run)
         if (self.folder / DESCRIPTION).exists():
@@ -72,7 +81,7 @@ class RunFolder:
             write_json(self.folder / DESCRIPTION, "training-run", {"identity": given})
 
     def restore(self) -> Saved | None:
-        """The newest checkpoint that can be read, or None; others are reported and set aside."""
+        """The newest checkpoint that can be read, or None; newer ones are logged and set aside."""
         manager = self._open()
         for step in sorted(manager.all_steps(), reverse=True):
             try:
@@ -86,12 +95,12 @@ class RunFolder:
         return None
 
     def _set_aside(self, step: int) -> None:
-        """Take a checkpoint and its checksums out of orbax's sight, in all processes."""
+        """Move a checkpoint and its checksums to where orbax does not look, in all processes."""
         from jax.experimental.multihost_utils import sync_global_devices
 
         if is_writer():
             aside = self._aside(step)
-            shutil.rmtree(aside, ignore_errors=True)  # of the same step in an earlier life
+            shutil.rmtree(aside, ignore_errors=True)  # of the same step in an earlier process
             aside.mkdir(parents=True)
             self._step(step).replace(aside / "checkpoint")
             if self._checksums(step).exists():
@@ -108,8 +117,19 @@ class RunFolder:
             if problem:
                 raise InputError(problem)
 
-    def save(self, step: int, arrays: Mapping[str, Any], progress: Mapping[str, Any]) -> None:
-        """Write a checkpoint beside what goes on; `arrays` may be changed after the return."""
+    def save(
+        self,
+        step: int,
+        arrays: Mapping[str, Shaped[Array | np.ndarray, "..."]],
+        progress: Mapping[str, object],
+    ) -> None:
+        """Write a checkpoint while the training goes on.
+
+        Args:
+            step: its number; larger than those before it.
+            arrays: by name; they may be changed after the return.
+            progress: plain JSON values by name.
+        """
         import orbax.checkpoint as ocp
 
         parts = ocp.args.Composite(
@@ -121,7 +141,7 @@ class RunFolder:
         self._unsigned = step
 
     def wait(self) -> None:
-        """Until what was saved is on disk, with its checksums."""
+        """Wait until what was saved is on disk, then write its checksums."""
         if self._unsigned is None:
             return
         with quiet():
@@ -135,7 +155,11 @@ class RunFolder:
         self._unsigned = None
 
     def log(self, history: list[dict[str, Any]]) -> None:
-        """Write all figures so far, one line of JSON each."""
+        """Write metrics.jsonl anew.
+
+        Args:
+            history: all figures so far, plain JSON values by name; each becomes a line.
+        """
         if is_writer():
             lines = [json.dumps(entry) + "\n" for entry in history]
             write_text(self.folder / METRICS, "".join(lines))
@@ -157,7 +181,7 @@ class RunFolder:
     def _aside(self, step: int) -> Path:
         return self.folder / SET_ASIDE / str(step)
 
-    def _open(self) -> Any:
+    def _open(self) -> "ocp.CheckpointManager":
         import orbax.checkpoint as ocp
 
         if self._manager is None:
@@ -188,7 +212,11 @@ class RunFolder:
 
 
 def remove_checkpoints(folder: Path) -> None:
-    """The spider is on disk: nothing is left to go on from, the figures stay."""
+    """Remove checkpoints and their checksums once the result is on disk; the figures stay.
+
+    Args:
+        folder: of the run.
+    """
     for name in (CHECKPOINTS, CHECKSUMS, SET_ASIDE):
         shutil.rmtree(folder / name, ignore_errors=True)
 
@@ -199,11 +227,11 @@ def is_writer() -> bool:
 
 
 def _is_run(names: set[str]) -> bool:
-    """Hidden files are those of a death in mid-write."""
+    """Hidden files are those that a killed process was writing."""
     return DESCRIPTION in names or all(name.startswith(".") for name in names)
 
 
-def _read(manager: Any, step: int) -> Saved:
+def _read(manager: "ocp.CheckpointManager", step: int) -> Saved:
     """Everything as NumPy arrays, whatever devices it was saved from."""
     import orbax.checkpoint as ocp
 
