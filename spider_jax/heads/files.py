@@ -9,24 +9,37 @@ import jax
 import numpy as np
 
 from spider_jax.errors import InputError
-from spider_jax.heads.training import HeadConfig, HeadState, optimizer
+from spider_jax.heads.training import HeadConfig, HeadState, Params, optimizer
 from spider_jax.storage.files import atomic_file, name_to_component
 
 UNREADABLE = (OSError, KeyError, ValueError, zipfile.BadZipFile, EOFError)
 
 
 def head_path(folder: Path, model: str) -> Path:
-    """Where a model's head lies in the folder of a run."""
+    """Where a model's head lies in the folder of a run.
+
+    Args:
+        folder: of the run.
+        model: name.
+
+    Returns:
+        The path of an .npz file in FOLDER/heads.
+    """
     return folder / "heads" / f"{name_to_component(model)}.npz"
 
 
 def save_head(path: Path, state: HeadState) -> None:
-    """Write a head with its optimiser, best checkpoint and scores."""
+    """Write a head with its optimiser, best checkpoint and scores, all or nothing.
+
+    Args:
+        path: of `head_path`.
+        state: of the head.
+    """
     arrays: dict[str, Any] = {"mean": state.mean, "scale": state.scale}
-    arrays |= {f"params/{name}": value for name, value in state.params.items()}
-    arrays |= {f"best/{name}": value for name, value in state.best.items()}
+    arrays |= {f"params/{name}": np.asarray(value) for name, value in state.params.items()}
+    arrays |= {f"best/{name}": np.asarray(value) for name, value in state.best.items()}
     leaves = jax.tree.leaves(state.optimizer)
-    arrays |= {f"optimizer/{i}": leaf for i, leaf in enumerate(leaves)}
+    arrays |= {f"optimizer/{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
     arrays["validation"] = np.array(state.validation, np.float64)
     arrays["standard_error"] = np.array(state.standard_error, np.float64)
     written = io.BytesIO()
@@ -37,6 +50,13 @@ def save_head(path: Path, state: HeadState) -> None:
 
 def load_head(path: Path, config: HeadConfig) -> HeadState:
     """Read what `save_head` wrote.
+
+    Args:
+        path: of `head_path`.
+        config: that the head was trained with.
+
+    Returns:
+        The head as it was.
 
     Raises:
         InputError: it is missing or damaged.
@@ -62,6 +82,6 @@ def load_head(path: Path, config: HeadConfig) -> HeadState:
         raise InputError(f"{path} is no whole head: {reason}") from None
 
 
-def _under(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
+def _under(arrays: dict[str, np.ndarray], prefix: str) -> Params:
     found = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
     return dict(sorted(found.items()))

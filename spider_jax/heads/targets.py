@@ -1,29 +1,53 @@
 """What a head is trained towards, by kind of task."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float32, Int, Shaped
 
 
 class Targets(NamedTuple):
-    """What heads are trained to give: Y [N, K] for the loss of this kind of task, and how outputs
-    become predictions (`shift` and `unit` put standardised numbers back)."""
+    """What heads are trained to give, and how their outputs become predictions.
+
+    Attributes:
+        kind: of the task: "classification", "multi-label" or "regression".
+        values: for the loss of this kind: one-hot classes, 0 or 1 a label, or standardised numbers.
+        shift: added to outputs of a regression.
+        unit: that outputs of a regression are multiplied by, before the shift.
+    """
 
     kind: str
-    values: NDArray[np.float32]
-    shift: NDArray[np.float32]
-    unit: NDArray[np.float32]
+    values: Float32[np.ndarray, "N K"]
+    shift: Float32[np.ndarray, " K"]
+    unit: Float32[np.ndarray, " K"]
 
-    def predictions(self, outputs: NDArray[np.float32]) -> NDArray[Any]:
-        """[n] classes, [n, K] labels, or [n, K] numbers, of outputs [n, K]."""
+    def predictions(self, outputs: Float32[np.ndarray, "n K"]) -> Shaped[np.ndarray, "n ..."]:
+        """What a head says of some rows.
+
+        Args:
+            outputs: of the head.
+
+        Returns:
+            Classes [n], labels bool [n, K], or numbers [n, K] in their own unit.
+        """
         if self.kind == "classification":
             return outputs.argmax(1)
         return outputs > 0 if self.kind == "multi-label" else outputs * self.unit + self.shift
 
 
-def make_targets(kind: str, labels: NDArray[Any], train: NDArray[np.int64]) -> Targets:
-    """One-hot classes, 0/1 labels, or numbers standardised by the training rows."""
+def make_targets(
+    kind: str, labels: Shaped[np.ndarray, "N ..."], train: Int[np.ndarray, " n"]
+) -> Targets:
+    """Targets of a task from its labels.
+
+    Args:
+        kind: "classification", "multi-label" or "regression".
+        labels: of every row: classes 0..C-1 [N], labels [N, K], or numbers [N] or [N, K].
+        train: the rows whose mean and deviation standardise numbers; a constant column has unit 1.
+
+    Returns:
+        The targets of every row.
+    """
     if kind == "classification":
         values = np.eye(int(labels.max()) + 1, dtype=np.float32)[labels]
     else:

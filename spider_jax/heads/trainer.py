@@ -3,10 +3,10 @@
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float, Int
 
 from spider_jax.errors import InputError
 from spider_jax.heads.blocks import BLOCK_BYTES
@@ -27,12 +27,20 @@ from spider_jax.zoo.store import FeatureStore
 
 log = logging.getLogger("spider_jax")
 
+Features = Float[np.ndarray, "N D"]  # of one model, a memmap
 GROUP_BYTES = 1 << 29  # of features and of heads with their optimiser that are in memory at once
 FAILURES = (InputError, RuntimeError, MemoryError)  # of one model; a full disk stops the run
 
 
 class Trained(NamedTuple):
-    """An epoch of a model: its validation score (NaN where the head diverged) or why it failed."""
+    """An epoch of a model.
+
+    Attributes:
+        model: name.
+        validation: score after the epoch; NaN where the head diverged or failed.
+        standard_error: of the score; None where it follows from the number of rows.
+        failure: why the epoch failed; None where it did not.
+    """
 
     model: str
     validation: float = float("nan")
@@ -44,7 +52,9 @@ class HeadTrainer:
     """Trains heads on a zoo's features, an epoch at a time; every epoch is on disk when it returns.
 
     Args:
-        zoo: features and labels. task: name. split: rows; test rows are read by `test` only.
+        zoo: features and labels.
+        task: name.
+        split: rows that train, validate and test; test rows are read by `test` only.
         measure: name in TASK_MEASURES.
         config: of the heads.
         folder: for heads/<model>.npz.
@@ -68,7 +78,14 @@ class HeadTrainer:
         self.targets = make_targets(kind, labels, split.train)
 
     def groups(self, models: Sequence[str]) -> Iterator[list[str]]:
-        """The models by width, the narrowest first; as many at once as memory is for."""
+        """The models by width, the narrowest first; as many at once as memory is for.
+
+        Args:
+            models: names.
+
+        Yields:
+            Names of models of one width.
+        """
         widths = {model: self.zoo.width(model) for model in models}
         for width in sorted(set(widths.values())):
             alike = [model for model in models if widths[model] == width]
@@ -81,7 +98,15 @@ class HeadTrainer:
         return block + 4 * 4 * width * (self.config.hidden or self.targets.values.shape[1])
 
     def epoch(self, models: Sequence[str], done: int) -> list[Trained]:
-        """One more epoch of models of one width that have had `done`; a failure is its own."""
+        """One more epoch of some models; the failure of one does not stop the others.
+
+        Args:
+            models: names, of one width.
+            done: epochs that they have had.
+
+        Returns:
+            What came of every model.
+        """
         try:
             return self._epoch(models, done)
         except FAILURES as error:
@@ -91,8 +116,15 @@ class HeadTrainer:
             return [Trained(models[0], failure=" ".join(str(error).split()))]
 
     def test(self, model: str, done: int) -> tuple[float, float] | None:
-        """Score of the best checkpoint of `done` epochs on test rows and its standard error; None
-        where there are no such rows."""
+        """Score on the test rows, of the checkpoint with the best validation.
+
+        Args:
+            model: name.
+            done: epochs that it has had.
+
+        Returns:
+            The score and its standard error; None where there are no test rows.
+        """
         rows = self.split.test
         if len(rows) == 0:
             return None
@@ -116,16 +148,18 @@ class HeadTrainer:
                 save_head(head_path(self.folder, models[i]), state)
         return [self._result(m, s, done) for m, s in zip(models, states, strict=True)]
 
-    def _features(self, model: str) -> Any:
+    def _features(self, model: str) -> Features:
         return self.zoo.features(model, self.task)
 
-    def _further(self, states: list[HeadState], features: list[Any], done: int) -> list[HeadState]:
+    def _further(
+        self, states: list[HeadState], features: list[Features], done: int
+    ) -> list[HeadState]:
         """One more epoch of heads of one width, and its validation."""
         new = train_epoch(states, features, self.targets, self.split.train, self.config, done)
         scores = self._scores([s.params for s in new], new, features, self.split.validation)
         return [_scored(state, *score) for state, score in zip(new, scores, strict=True)]
 
-    def _state(self, model: str, features: Any, done: int) -> HeadState:
+    def _state(self, model: str, features: Features, done: int) -> HeadState:
         """A head after `done` epochs, from its file; trained again where that cannot serve."""
         path = head_path(self.folder, model)
         if done > 0 or path.exists():
@@ -146,8 +180,8 @@ class HeadTrainer:
         self,
         params: list[Params],
         states: list[HeadState],
-        features: list[Any],
-        rows: NDArray[np.int64],
+        features: list[Features],
+        rows: Int[np.ndarray, " n"],
     ) -> list[tuple[float, float]]:
         """Score of every head on some rows, NaN where outputs are not finite, and its error.
 

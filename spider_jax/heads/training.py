@@ -1,23 +1,25 @@
 """Heads on frozen features: all models of one width trained at once under vmap, an epoch a call."""
 
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
-from numpy.typing import NDArray
+from jaxtyping import Array, Float, Float32, Int
 
 from spider_jax.errors import InputError
 from spider_jax.heads.blocks import blocks, column_scaling
 from spider_jax.heads.targets import Targets
 
 HIGHEST = jax.lax.Precision.HIGHEST
-Params = dict[str, Any]
+Params = dict[str, Float[Array | np.ndarray, "..."]]
+Trained = tuple[Params, optax.OptState]  # after some steps
+Tree = TypeVar("Tree")
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,23 @@ class HeadConfig:
 
 
 class HeadState(NamedTuple):
-    """A head in training. params, optimizer: after the last epoch. mean, scale: [D] of the training
-    rows. best: the params of the best validation. validation, standard_error: of every epoch."""
+    """A head in training.
+
+    Attributes:
+        params: after the last epoch: W [D or hidden, K], b [K], and V [D, hidden], c [hidden] where
+            there is a hidden layer.
+        optimizer: state of AdamW after the last epoch.
+        mean: of the columns, over the training rows.
+        scale: deviation of the columns, over the training rows.
+        best: the params of the best validation.
+        validation: score after every epoch.
+        standard_error: of every score; NaN where it is a share, whose error follows from the rows.
+    """
 
     params: Params
-    optimizer: Any
-    mean: NDArray[np.float32]
-    scale: NDArray[np.float32]
+    optimizer: optax.OptState
+    mean: Float32[np.ndarray, " D"]
+    scale: Float32[np.ndarray, " D"]
     best: Params
     validation: tuple[float, ...] = ()
     standard_error: tuple[float, ...] = ()
@@ -65,28 +77,58 @@ class HeadState(NamedTuple):
 
 
 def init_head(
-    model: str, config: HeadConfig, features: Any, train: NDArray[np.int64], outputs: int
+    model: str,
+    config: HeadConfig,
+    features: Float[np.ndarray, "N D"],
+    train: Int[np.ndarray, " n"],
+    outputs: int,
 ) -> HeadState:
-    """A fresh head; its weights depend on seed and model alone, not on its company."""
+    """A fresh head; its weights depend on seed and model alone, not on other models.
+
+    Args:
+        model: name.
+        config: settings.
+        features: of the model, also a memmap.
+        train: rows whose mean and deviation scale the columns.
+        outputs: K.
+
+    Returns:
+        A head of no epoch: all zero if linear, else He's random hidden layer.
+    """
     mean, scale = column_scaling(features, train)
     D, H = features.shape[1], config.hidden
     rng = np.random.default_rng([config.seed, zlib.crc32(model.encode())])
-    params: Params = {"W": np.zeros((H or D, outputs), np.float32), "b": np.zeros(outputs)}
+    drawn = {"W": np.zeros((H or D, outputs)), "b": np.zeros(outputs)}
     if H:
-        params |= {"V": rng.normal(size=(D, H)) * np.sqrt(2 / D), "c": np.zeros(H)}
-        params["W"] = rng.normal(size=(H, outputs)) / np.sqrt(H)
-    params = {name: np.asarray(value, np.float32) for name, value in sorted(params.items())}
+        drawn |= {"V": rng.normal(size=(D, H)) * np.sqrt(2 / D), "c": np.zeros(H)}
+        drawn["W"] = rng.normal(size=(H, outputs)) / np.sqrt(H)
+    params: Params = {name: np.asarray(a, np.float32) for name, a in sorted(drawn.items())}
     state = jax.tree.map(np.asarray, optimizer(config).init(params))
     return HeadState(params, state, mean, scale, params)
 
 
 def optimizer(config: HeadConfig) -> optax.GradientTransformation:
-    """AdamW."""
+    """AdamW.
+
+    Args:
+        config: with its learning rate and weight decay.
+
+    Returns:
+        The transformation of optax.
+    """
     return optax.adamw(config.learning_rate, weight_decay=config.weight_decay)
 
 
 def outputs_of(params: Params, X: Float[Array, "n D"]) -> Float[Array, "n K"]:
-    """X W + b, or relu(X V + c) W + b."""
+    """X W + b, or relu(X V + c) W + b.
+
+    Args:
+        params: of one head.
+        X: scaled features.
+
+    Returns:
+        Logits, or standardised numbers of a regression.
+    """
     if "V" in params:
         X = jax.nn.relu(jnp.matmul(X, params["V"], precision=HIGHEST) + params["c"][None])
     return jnp.matmul(X, params["W"], precision=HIGHEST) + params["b"][None]
@@ -107,16 +149,22 @@ def _loss(params: Params, X: Array, Y: Array, weight: Array, kind: str) -> Array
 
 
 @lru_cache(maxsize=32)
-def _compiled_block(kind: str, config: HeadConfig) -> Any:
+def _compiled_block(kind: str, config: HeadConfig) -> Callable[..., Trained]:
     """Steps over one block of rows, jitted, vmapped over models; labels and order are shared."""
     transform = optimizer(config)
 
     def steps(
-        params: Params, state: Any, X: Array, mean: Array, scale: Array, Y: Array, order: Array
-    ) -> Any:
+        params: Params,
+        state: optax.OptState,
+        X: Array,
+        mean: Array,
+        scale: Array,
+        Y: Array,
+        order: Array,
+    ) -> Trained:
         X = (X.astype(jnp.float32) - mean[None]) / scale[None]
 
-        def step(carry: Any, rows: Array) -> Any:
+        def step(carry: Trained, rows: Array) -> tuple[Trained, None]:
             params, state = carry
             weight = (rows >= 0).astype(jnp.float32)
             at = jnp.maximum(rows, 0)
@@ -140,17 +188,19 @@ def _compiled_outputs(params: Params, X: Array, mean: Array, scale: Array) -> Ar
 
 def train_epoch(
     states: list[HeadState],
-    features: list[Any],
+    features: list[Float[np.ndarray, "N D"]],
     targets: Targets,
-    train: NDArray[np.int64],
+    train: Int[np.ndarray, " n"],
     config: HeadConfig,
     epoch: int,
 ) -> list[HeadState]:
     """One more epoch of heads of one width; validation is not touched.
 
     Args:
-        states: of every model. features: [N, D] of every model, memmaps; read by blocks of rows.
-        targets: of all rows. train: the rows to learn from.
+        states: of every model.
+        features: of every model, also memmaps; read by blocks of rows.
+        targets: of all rows.
+        train: the rows to learn from.
         config: settings.
         epoch: from 0; with the seed it gives the order of rows: one permutation of all, the same
             for every model and width, whatever the order of the file.
@@ -158,8 +208,8 @@ def train_epoch(
     Returns:
         New states with params and optimizer after the epoch.
     """
-    params, state = (_stack([getattr(s, part) for s in states]) for part in ("params", "optimizer"))
-    mean, scale = (np.stack([getattr(s, part) for s in states]) for part in ("mean", "scale"))
+    params, state = _stack([(s.params, s.optimizer) for s in states])
+    mean, scale = _stack([(s.mean, s.scale) for s in states])
     rng = np.random.default_rng([config.seed, epoch])
     run = _compiled_block(targets.kind, config)
     for drawn in blocks(rng.permutation(train), features[0].shape[1], config.batch):
@@ -172,10 +222,23 @@ def train_epoch(
 
 
 def outputs_on(
-    params: list[Params], states: list[HeadState], features: list[Any], rows: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Outputs [m, n, K] of heads of one width on some rows."""
-    mean, scale = (np.stack([getattr(s, part) for s in states]) for part in ("mean", "scale"))
+    params: list[Params],
+    states: list[HeadState],
+    features: list[Float[np.ndarray, "N D"]],
+    rows: Int[np.ndarray, " n"],
+) -> Float32[np.ndarray, "m n K"]:
+    """Outputs of m heads of one width on some rows.
+
+    Args:
+        params: of every head: the last ones or the best.
+        states: of every head: how its columns are scaled.
+        features: of every model, also memmaps; read by blocks of rows.
+        rows: their numbers.
+
+    Returns:
+        What `outputs_of` gives.
+    """
+    mean, scale = _stack([(s.mean, s.scale) for s in states])
     stacked = _stack(params)
     found = []
     for part in blocks(rows, features[0].shape[1]):
@@ -184,18 +247,18 @@ def outputs_on(
     return np.concatenate(found, axis=1)
 
 
-def _batches(order: NDArray[np.int64], batch: int) -> NDArray[np.int32]:
-    """[steps, batch] positions, the last batch filled with -1."""
+def _batches(order: Int[np.ndarray, " n"], batch: int) -> Int[np.ndarray, "steps batch"]:
+    """Positions by batches, the last one filled with -1."""
     steps = -(-len(order) // batch)
     padded = np.full(steps * batch, -1, np.int32)
     padded[: len(order)] = order
     return padded.reshape(steps, batch)
 
 
-def _stack(trees: list[Any]) -> Any:
+def _stack(trees: Sequence[Tree]) -> Tree:
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
-def _unstack(tree: Any, count: int) -> list[Any]:
+def _unstack(tree: Tree, count: int) -> list[Tree]:
     host = jax.tree.map(np.asarray, tree)
     return [jax.tree.map(lambda leaf, i=i: leaf[i].copy(), host) for i in range(count)]
