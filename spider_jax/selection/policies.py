@@ -1,40 +1,45 @@
 """Which models get another epoch: brute force, successive halving, trend filter, noise-aware.
 
-A policy sees validation scores of the target and what the past says, nothing else. All are frozen
-dataclasses of plain values, so that a selection's JSON holds its policy whole.
+A policy sees validation scores of the target and what past results say, nothing else. All are
+frozen dataclasses of plain values, so that a selection's JSON holds its policy whole.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import erf, sqrt
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float
 
-from spider_jax.errors import InputError
 from spider_jax.records.noise import ValidationNoise, measure_spread
 from spider_jax.records.performance import PastResults, with_nulls
 from spider_jax.records.trends import mine_trends, predict_final
 
-Floats = NDArray[np.float64]
-
 
 class Seen(NamedTuple):
-    """What a policy may know of the target.
+    """What a policy may know of the target: n models after e epochs.
 
-    models: the survivors, [n]. validation: [n, e] their scores, a column an epoch. variance: mean
-    sampling variance of the last column, 0 where it is not known. epochs: of a full training.
+    Attributes:
+        models: names of the survivors.
+        validation: their scores, a column an epoch.
+        variance: mean sampling variance of the last column; 0 where it is not known.
+        epochs: of a full training.
     """
 
     models: tuple[str, ...]
-    validation: Floats
+    validation: Float[np.ndarray, "n e"]
     variance: float
     epochs: int
 
 
 class Drop(NamedTuple):
-    """A model that gets no further epoch, why, and how sure that is: P(the leader is better)."""
+    """A model that gets no further epoch.
+
+    Attributes:
+        model: name.
+        reason: why.
+        confidence: how sure that is: P(the leader is better); None where the policy does not say.
+    """
 
     model: str
     reason: str
@@ -48,11 +53,27 @@ class Policy(Protocol):
     name: ClassVar[str]
 
     def started(self, models: int, epochs: int, budget: int | None) -> int:
-        """How many of so many models, best by recall first, are trained at all."""
+        """How many models, the best by recall, are trained at all.
+
+        Args:
+            models: how many there are.
+            epochs: of a full training.
+            budget: epochs in all, over all models; None for any.
+
+        Returns:
+            At most `models`; 0 where the budget does not pay for one full training.
+        """
         ...
 
     def drops(self, seen: Seen) -> list[Drop]:
-        """Who leaves after this epoch, the worst first; after the last one all but the winner."""
+        """Which models leave after this epoch.
+
+        Args:
+            seen: the survivors and their scores.
+
+        Returns:
+            The worst first; after the last epoch all but the winner.
+        """
         ...
 
 
@@ -63,11 +84,21 @@ class BruteForce:
     name: ClassVar[str] = "brute-force"
 
     def started(self, models: int, epochs: int, budget: int | None) -> int:
-        """As many as the budget trains to the end."""
+        """As many as the budget trains to the end, see `Policy`.
+
+        Args:
+            models: how many there are.
+            epochs: of a full training.
+            budget: epochs in all.
+        """
         return models if budget is None else min(models, budget // epochs)
 
     def drops(self, seen: Seen) -> list[Drop]:
-        """Nobody before the end."""
+        """None before the end, see `Policy`.
+
+        Args:
+            seen: the survivors and their scores.
+        """
         return _least(seen, len(seen.models) if _goes_on(seen) else 1)
 
 
@@ -78,23 +109,37 @@ class SuccessiveHalving:
     name: ClassVar[str] = "successive-halving"
 
     def started(self, models: int, epochs: int, budget: int | None) -> int:
-        """The most whose halving the budget pays."""
+        """The most whose halving the budget pays, see `Policy`.
+
+        Args:
+            models: how many there are.
+            epochs: of a full training.
+            budget: epochs in all.
+        """
         if budget is None:
             return models
         return max((n for n in range(models + 1) if halving_epochs(n, epochs) <= budget), default=0)
 
     def drops(self, seen: Seen) -> list[Drop]:
-        """All but floor(n/2)."""
+        """All but floor(n/2), see `Policy`.
+
+        Args:
+            seen: the survivors and their scores.
+        """
         return _least(seen, max(1, len(seen.models) // 2) if _goes_on(seen) else 1)
 
 
 @dataclass(frozen=True)
 class TrendFilter:
-    """The published filter: leave where the trend is worse than a better model's, then halve.
+    """The published filter: drop models whose trend is worse than a better model's, then halve.
 
     From worst to best validation, a model leaves if its predicted final score is below the best
-    prediction among those of better validation by more than `threshold` (or by the share
-    `relative` of it, where that is given). trends: {model: (centres [E, k], finals [E, k])}.
+    prediction among the models of better validation by more than a tolerance.
+
+    Attributes:
+        trends: {model: (centres [E, k], finals [E, k])}, see `mine_trends`.
+        threshold: the tolerance, in units of the score.
+        relative: the tolerance as a share of the best prediction; None: `threshold` counts.
     """
 
     trends: dict[str, tuple[list[list[float | None]], list[list[float | None]]]]
@@ -106,18 +151,38 @@ class TrendFilter:
     def fit(
         past: PastResults, *, threshold: float = 0.0, relative: float | None = None, k: int = 4
     ) -> "TrendFilter":
-        """With the trends of past curves; a model without curves is never filtered."""
+        """The filter with the trends of past curves; a model without curves is never filtered.
+
+        Args:
+            past: results without the target's own.
+            threshold: see the class.
+            relative: see the class.
+            k: trends a model and epoch.
+
+        Returns:
+            The policy.
+        """
         pair = mine_trends(past.curves, past.accuracies, k=k)
         centres, finals = map(with_nulls, pair)
         both = zip(centres, finals, strict=True)
         return TrendFilter(dict(zip(past.models, both, strict=True)), threshold, relative)
 
     def started(self, models: int, epochs: int, budget: int | None) -> int:
-        """As for successive halving, which it never exceeds."""
+        """As for successive halving, which it never exceeds; see `Policy`.
+
+        Args:
+            models: how many there are.
+            epochs: of a full training.
+            budget: epochs in all.
+        """
         return SuccessiveHalving().started(models, epochs, budget)
 
     def drops(self, seen: Seen) -> list[Drop]:
-        """The filtered, then the lowest until floor(n/2) remain."""
+        """The filtered, then the lowest until floor(n/2) remain; see `Policy`.
+
+        Args:
+            seen: the survivors and their scores.
+        """
         current = seen.validation[:, -1]
         predicted = np.array([self._predict(m, seen) for m in seen.models])
         gone: list[Drop] = []
@@ -153,12 +218,16 @@ class TrendFilter:
 
 @dataclass(frozen=True)
 class NoiseAware:
-    """Ours: the best validation so far, shrunk towards the prior by how noisy it is.
+    """The best validation so far, shrunk towards the prior by how noisy it is.
 
-    E[result | v] = (tau^2 v + sigma^2 a)/(tau^2 + sigma^2) up to what all models share,
-    sigma^2 = s_e^2 + sampling variance: a the prior, v the best score so far (the checkpoint that
-    is kept), tau^2 and s_e^2 measured on benchmark tasks (`Spread`). n models are trained for one
-    epoch, n/3 for a second, one to the end: validation says little more after that.
+    E[result | v] = (tau^2 v + sigma^2 a)/(tau^2 + sigma^2), up to what all models share, with
+    sigma^2 = s_e^2 + sampling variance. a is the prior, v the best score so far (of the checkpoint
+    that is kept); tau^2 and s_e^2 are measured on benchmark tasks (`ValidationNoise`). n models are
+    trained for one epoch, n/3 for a second, one to the end: validation says little more after that.
+
+    Attributes:
+        spread: the prior, tau^2 and s_e^2.
+        share: of the models that start, how many get a second epoch.
     """
 
     spread: ValidationNoise
@@ -167,24 +236,46 @@ class NoiseAware:
 
     @staticmethod
     def fit(past: PastResults) -> "NoiseAware":
-        """With priors and spreads of past results."""
+        """The policy with priors and noise measured on past results.
+
+        Args:
+            past: results without the target's own.
+
+        Returns:
+            The policy.
+        """
         return NoiseAware(measure_spread(past))
 
     def started(self, models: int, epochs: int, budget: int | None) -> int:
-        """The most whose schedule the budget pays."""
+        """The most whose schedule the budget pays, see `Policy`.
+
+        Args:
+            models: how many there are.
+            epochs: of a full training.
+            budget: epochs in all.
+        """
         if budget is None:
             return models
         return max((n for n in range(models + 1) if self.cost(n, epochs) <= budget), default=0)
 
     def cost(self, models: int, epochs: int) -> int:
-        """Epochs that a start with so many models takes."""
+        """Epochs that a start with so many models takes.
+
+        Args:
+            models: how many start.
+            epochs: of a full training.
+        """
         return sum((models, self._kept(models), *(1,) * epochs)[:epochs]) if models else 0
 
     def _kept(self, models: int) -> int:
         return max(1, round(models * self.share))
 
     def drops(self, seen: Seen) -> list[Drop]:
-        """All but a third after the first epoch, all but the leader after the second."""
+        """All but a third after the first epoch, all but the leader after the second; see `Policy`.
+
+        Args:
+            seen: the survivors and their scores.
+        """
         expected = self.expected(seen)
         order = np.argsort(-expected, kind="stable")
         first = seen.validation.shape[1] == 1 and _goes_on(seen)
@@ -202,18 +293,30 @@ class NoiseAware:
             for i in gone
         ]
 
-    def expected(self, seen: Seen) -> Floats:
-        """Posterior mean of every survivor's result, [n]; sigma^2 by the median benchmark task."""
+    def expected(self, seen: Seen) -> Float[np.ndarray, " n"]:
+        """Posterior mean of every survivor's result; sigma^2 is that of the median benchmark task.
+
+        Args:
+            seen: the survivors and their scores.
+
+        Returns:
+            In units of the score; only differences count.
+        """
         best, prior = self._given(seen)
         noise = np.median(self.spread.early_variances(seen.validation.shape[1])) + seen.variance
         weight = _weight(self.spread.between, noise)
         return np.asarray(weight * best + (1 - weight) * (prior - prior.mean() + best.mean()))
 
-    def confidence(self, seen: Seen, leader: int) -> Floats:
-        """P(the leader's result is the better one) of every survivor, [n].
+    def confidence(self, seen: Seen, leader: int) -> Float[np.ndarray, " n"]:
+        """How sure it is that the leader's result is better than every survivor's.
 
-        Gaussian, averaged over the benchmark tasks' own s_e^2: their noise differs by far, and
-        one number for all would be too sure.
+        Args:
+            seen: the survivors and their scores.
+            leader: position of the leader among them.
+
+        Returns:
+            Gaussian P, averaged over the benchmark tasks' own s_e^2: their noise differs by far,
+            and one number for all would be too sure.
         """
         best, prior = self._given(seen)
         early = self.spread.early_variances(seen.validation.shape[1])
@@ -221,30 +324,35 @@ class NoiseAware:
         for noise in early + seen.variance:
             weight = _weight(self.spread.between, noise)
             gap = weight * (best[leader] - best) + (1 - weight) * (prior[leader] - prior)
-            spread = sqrt(2 * weight * noise)  # two posteriors of variance tau^2 sigma^2/(sum)
-            found.append([_normal(g, spread) for g in gap])
+            deviation = sqrt(2 * weight * noise)  # two posteriors of variance tau^2 sigma^2/(sum)
+            found.append([_normal(g, deviation) for g in gap])
         return np.mean(found, axis=0)
 
-    def _given(self, seen: Seen) -> tuple[Floats, Floats]:
+    def _given(self, seen: Seen) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+        """Best score so far and prior of every survivor; the mean prior where none is known."""
         prior = np.array([self.spread.prior.get(m, np.nan) for m in seen.models])
         some = np.nanmean(prior) if np.isfinite(prior).any() else 0.0
         return seen.validation.max(1), np.where(np.isfinite(prior), prior, some)
 
 
 def _weight(between: float, noise: float) -> float:
-    """Of the validation against the prior; all of it where neither is known."""
+    """Weight of the validation against the prior; 1 where neither is known."""
     return between / (between + noise) if between > 0 else 1.0
 
 
-def _normal(gap: float, spread: float) -> float:
-    """P(x > 0), x ~ N(gap, spread^2)."""
-    if spread == 0:
+def _normal(gap: float, deviation: float) -> float:
+    """P(x > 0), x ~ N(gap, deviation^2)."""
+    if deviation == 0:
         return 0.5 * (1 + float(np.sign(gap)))
-    return 0.5 * (1 + erf(gap / (spread * sqrt(2))))
+    return 0.5 * (1 + erf(gap / (deviation * sqrt(2))))
 
 
 def halving_epochs(models: int, epochs: int) -> int:
     """Epochs that successive halving takes: n + n/2 + n/4 + ..., one at least.
+
+    Args:
+        models: how many start.
+        epochs: of a full training.
 
     >>> halving_epochs(10, 5)
     19
@@ -268,81 +376,18 @@ def _least(seen: Seen, keep: int) -> list[Drop]:
 
 
 def published_filter(past: PastResults) -> TrendFilter:
-    """The filter with the published threshold, 0."""
+    """The filter with the published threshold, 0.
+
+    Args:
+        past: results without the target's own.
+    """
     return TrendFilter.fit(past)
 
 
 def tolerant_filter(past: PastResults) -> TrendFilter:
-    """The filter with a tolerance of .02."""
-    return TrendFilter.fit(past, threshold=0.02)
-
-
-POLICIES: dict[str, Callable[[PastResults], Policy]] = {
-    "noise-aware": NoiseAware.fit,
-    "successive-halving": lambda past: SuccessiveHalving(),
-    "brute-force": lambda past: BruteForce(),
-    "trend-filter": published_filter,
-    "trend-filter-0.02": tolerant_filter,
-}
-
-
-def check_policy(name: str) -> None:
-    """Refuse a name that is none of a policy.
+    """The filter with a tolerance of .02.
 
     Args:
-        name: of POLICIES.
-
-    Raises:
-        InputError: an unknown name.
-    """
-    if name not in POLICIES:
-        raise InputError(f"unknown policy {name!r}: known are {', '.join(POLICIES)}")
-
-
-def make_policy(name: str, past: PastResults) -> Policy:
-    """A policy by its name, fitted to past results.
-
-    Args:
-        name: of POLICIES.
         past: results without the target's own.
-
-    Returns:
-        The policy.
-
-    Raises:
-        InputError: an unknown name.
     """
-    check_policy(name)
-    return POLICIES[name](past)
-
-
-def policy_content(policy: Any) -> dict[str, Any]:
-    """A policy as plain values for a JSON."""
-    return {"name": policy.name} | asdict(policy)
-
-
-def read_policy(content: dict[str, Any]) -> Policy:
-    """What `policy_content` gave, as a policy again.
-
-    Raises:
-        KeyError, TypeError, ValueError: it is no such content.
-    """
-    fields = {key: value for key, value in content.items() if key != "name"}
-    if content["name"] == NoiseAware.name:
-        spread = dict(fields["spread"])
-        early = tuple(tuple(map(float, one)) for one in spread["early"])
-        return NoiseAware(
-            ValidationNoise(dict(spread["prior"]), float(spread["between"]), early),
-            float(fields["share"]),
-        )
-    if content["name"] == TrendFilter.name:
-        trends = {model: (pair[0], pair[1]) for model, pair in fields["trends"].items()}
-        for model, pair in trends.items():
-            if np.array(pair, np.float64).ndim not in (2, 3):  # [2, E, k], no epoch: [2, 0]
-                raise ValueError(f"trends of {model!r} are no tables [E, k] of numbers")
-        relative = fields["relative"]
-        return TrendFilter(
-            trends, float(fields["threshold"]), None if relative is None else float(relative)
-        )
-    plain: dict[str, Policy] = {p.name: p for p in (BruteForce(), SuccessiveHalving())}
-    return plain[content["name"]]
+    return TrendFilter.fit(past, threshold=0.02)

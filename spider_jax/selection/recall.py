@@ -1,31 +1,33 @@
-"""Coarse recall: which models get into the fine selection, by past results and a cheap proxy."""
+"""Recall, the first phase: which models are tried at all, by past results and a cheap proxy."""
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float, Int
 
 from spider_jax.errors import InputError
 from spider_jax.records.clusters import representatives
 
-Floats = NDArray[np.float64]
 PROPORTIONS = ("knn", "ridge", "linear_probe")
 PACTRAN = ("pactran_gauss", "pactran_dirichlet", "pactran_gamma")
 LOGARITHMS = ("logme", "leep", "n_leep", "nce", *PACTRAN, "spider")
 UNKNOWN_SPREAD = 0.1  # of log means, where there are none
 
 
-def proxy_factor(name: str, scores: Floats, means: Floats) -> Floats:
+def proxy_factor(
+    name: str, scores: Float[np.ndarray, " M"], means: Float[np.ndarray, " M"]
+) -> Float[np.ndarray, " M"]:
     """A proxy's scores as positive factors of the mean accuracies.
 
     Shares are taken as they are. Logarithms (mean log likelihoods, a spider's log utilities) become
     exp(s - max), which keeps every ratio. Any other metric has a unit of its own: standardised and
-    given the spread of ln(mean), it counts as much as the past does.
+    given the spread of ln(mean), it counts as much as past results do.
 
     Args:
-        name: of the proxy. scores: [M], NaN where it was not run.
-        means: [M] mean accuracies, positive or NaN.
+        name: of the proxy.
+        scores: of the proxy; NaN where it was not run.
+        means: mean accuracies, positive or NaN.
 
     Returns:
-        float64 [M], NaN where the proxy was not run.
+        The factors; NaN where the proxy was not run.
     """
     if name in PROPORTIONS:
         return scores
@@ -37,8 +39,11 @@ def proxy_factor(name: str, scores: Floats, means: Floats) -> Floats:
 
 
 def recall_scores(
-    means: Floats, accuracies: Floats, clusters: NDArray[np.int64], factors: Floats
-) -> Floats:
+    means: Float[np.ndarray, " M"],
+    accuracies: Float[np.ndarray, "M T"],
+    clusters: Int[np.ndarray, " M"],
+    factors: Float[np.ndarray, " M"],
+) -> Float[np.ndarray, " M"]:
     """Recall score of every model: its mean accuracy times what the proxy says of it.
 
     Its own factor where the proxy was run on it; else, in a cluster of several, the factor of the
@@ -46,14 +51,14 @@ def recall_scores(
     representatives that were run, or mean_r factor[r] without a task in common with any.
 
     Args:
-        means: [M] mean accuracy over benchmark tasks; NaN (nothing known) takes the mean of the
-            others, so a new model is neither favoured nor shut out.
-        accuracies: [M, T], NaN where missing: cosines are over the tasks that both models have.
-        clusters: int [M].
-        factors: positive [M], NaN where the proxy was not run.
+        means: mean accuracy over benchmark tasks; NaN (nothing known) takes the mean of the
+            others, so that a new model is neither favoured nor shut out.
+        accuracies: NaN where missing: cosines are over the tasks that both models have.
+        clusters: number of the cluster of every model.
+        factors: positive; NaN where the proxy was not run.
 
     Returns:
-        float64 [M], larger is better; NaN for a model of which nothing can be said.
+        Larger is better; NaN for a model of which nothing can be said.
 
     Raises:
         InputError: the proxy was run on no model.
@@ -80,15 +85,25 @@ def recall_scores(
     return scores
 
 
-def needs_proxy(means: Floats, clusters: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Positions of the models to run the proxy on: the representatives, and those of which
-    nothing else is known; all where there is no representative."""
+def needs_proxy(
+    means: Float[np.ndarray, " M"], clusters: Int[np.ndarray, " M"]
+) -> Int[np.ndarray, " run"]:
+    """The models to run the proxy on where it is not run on all.
+
+    Args:
+        means: mean accuracies; NaN where nothing is known.
+        clusters: number of the cluster of every model.
+
+    Returns:
+        Positions of the representatives of clusters, and of models of which nothing is known; all
+        positions where there is no representative.
+    """
     found = representatives(means, clusters)
     new = np.flatnonzero(~np.isfinite(means))
     return np.union1d(found, new) if len(found) else np.arange(len(means))
 
 
-def _cosine(a: Floats, b: Floats) -> float:
+def _cosine(a: Float[np.ndarray, " T"], b: Float[np.ndarray, " T"]) -> float:
     both = np.isfinite(a) & np.isfinite(b)
     norm = np.linalg.norm(a[both]) * np.linalg.norm(b[both])
     return float(a[both] @ b[both] / norm) if norm > 0 else 0.0

@@ -13,7 +13,7 @@ from spider_jax.errors import InputError
 from spider_jax.heads.measures import measure_name
 from spider_jax.heads.training import HeadConfig
 from spider_jax.records.performance import PastResults
-from spider_jax.selection.policies import check_policy
+from spider_jax.selection.policy_table import check_policy
 from spider_jax.selection.selector import Selector
 from spider_jax.spider.spider import Spider
 from spider_jax.storage.cache import fingerprint
@@ -63,8 +63,18 @@ class SelectConfig:
 def run_name(
     zoo: FeatureStore, task: str, config: SelectConfig, spider: Spider | None = None
 ) -> str:
-    """A name for the run that another task, setting, split, measure, spider or content of the
-    zoo's files changes."""
+    """A name for the folder of a selection.
+
+    Args:
+        zoo: features and labels.
+        task: name.
+        config: settings.
+        spider: for recall="spider".
+
+    Returns:
+        24 letters, others for another task, setting, split, measure, spider or content of the
+        zoo's files.
+    """
     digest = hashlib.sha256(repr(about_selection(zoo, task, config, spider)).encode())
     for model in zoo.models_of(task):
         name = f"{name_to_component(task)}.npy"
@@ -83,7 +93,10 @@ def about_selection(
     """What a selection is of, as plain values: it goes on only where all are the same.
 
     Args:
-        zoo: the zoo. task: its name. config: settings. spider: that recalls, if one does.
+        zoo: features and labels.
+        task: name.
+        config: settings.
+        spider: for recall="spider".
         past: results of the candidates that it began with; others do not stop it.
 
     Returns:
@@ -99,21 +112,21 @@ def about_selection(
     } | ({} if past is None else {"past": _digest(_known(past))})
 
 
-def _digest(content: Any) -> str:
+def _digest(content: object) -> str:
     """SHA-256 of the names, numbers and arrays of a tree."""
     return fingerprint(np.atleast_1d(leaf) for leaf in jax.tree.leaves(content))
 
 
-def _scoring(spider: Spider) -> list[Any]:
-    """All that its scores depend on."""
+def _scoring(spider: Spider) -> list[object]:
+    """All that a spider's scores depend on."""
     memory = spider.memory
-    known = [] if memory is None else [memory.targets, memory.weights.arrays()]
+    known: list[object] = [] if memory is None else [memory.targets, memory.weights.arrays()]
     return [spider.models, spider.scaling, spider.weights, known]
 
 
-def _known(past: PastResults) -> list[Any]:
-    """What is known, task by task: the order of tasks and room that nothing fills say nothing."""
-    found = []
+def _known(past: PastResults) -> list[object]:
+    """What is known, task by task; the order of tasks and empty room in the table do not count."""
+    found: list[object] = []
     for t in np.argsort(past.tasks):
         curves, accuracies = past.curves[:, t], past.accuracies[:, t]
         ran = np.isfinite(curves)
@@ -126,8 +139,15 @@ def _known(past: PastResults) -> list[Any]:
 def resume_selection(state: Path, about: dict[str, Any]) -> tuple[Selector, tuple[str, ...]]:
     """A selection that began earlier, and what the reader should know of that.
 
+    Args:
+        state: selection.json in the folder of the run.
+        about: of the selection that is asked for, as `about_selection` says.
+
+    Returns:
+        The selection as it stands, and notes.
+
     Raises:
-        InputError: it is damaged, or one of something else.
+        InputError: it is damaged, or a selection of something else.
     """
     selector, notes = Selector.load(state), []
     differ = [key for key, value in about.items() if selector.about.get(key) != value]

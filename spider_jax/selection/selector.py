@@ -1,4 +1,4 @@
-"""Fine selection as ask and tell: it says which models to train on, you say how they did."""
+"""Fine selection, the second phase: ask which models to train on, tell how they did."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ import numpy as np
 
 from spider_jax.errors import InputError
 from spider_jax.records.noise import accuracy_variance
-from spider_jax.selection.policies import Policy, Seen, policy_content, read_policy
+from spider_jax.selection.policies import Policy, Seen
+from spider_jax.selection.policy_table import policy_content, read_policy
 from spider_jax.storage.files import read_json, write_json
 
 LARGEST_ERROR = 1e100  # whose square is still a number
@@ -21,9 +22,14 @@ TRAINING, DROPPED, FAILED, WON, NOT_STARTED = "training", "dropped", "failed", "
 class Entry:
     """What a model cost and what became of it.
 
-    epochs: trained, a failed one too. validation: score after each. standard_error: of each, NaN
-    where not given. fate: training, dropped, failed, won or not started. reason: why it was dropped
-    or failed. confidence: P(the leader was better) when it was dropped, if the policy says.
+    Attributes:
+        model: name.
+        fate: training, dropped, failed, won or not started.
+        epochs: that it was trained; one that failed counts.
+        validation: score after each epoch.
+        standard_error: of each score; NaN where it was not given.
+        reason: why it was dropped or failed.
+        confidence: P(the leader was better) when it was dropped, if the policy says.
     """
 
     model: str
@@ -43,17 +49,26 @@ class Selector:
                 selector.tell(model, train_one_more_epoch(model))
 
     Validation scores are larger-is-better. A model whose score is NaN, or that `fail` names, is
-    dropped with its reason and the selection goes on; if nobody is left, the best that was dropped
-    comes back, else the next that never started. A winner is worth more than the budget: that may exceed it.
+    dropped with its reason and the selection goes on. If nobody is left, the best of those that
+    were dropped comes back, else the next that never started; the budget may then be exceeded, for
+    a winner is worth more than the budget.
 
     Args:
         models: names, best by recall first: where the budget does not pay for all, the first start.
-        policy: see spider_jax.policies.
+        policy: which models get another epoch, see `make_policy`.
         epochs: of a full training.
         budget: epochs in all; None: every model starts.
         validation_rows: rows behind an accuracy, from which its sampling variance follows; for
-            another measure tell its standard error instead.
+            another measure give `tell` its standard error instead.
         about: plain values that are saved with it.
+
+    Attributes:
+        entries: of every model, best by recall first.
+        policy: as given.
+        epochs: as given.
+        budget: as given.
+        validation_rows: as given.
+        about: as given.
 
     Raises:
         InputError: no models, one twice, epochs < 1, or a budget that trains no model to the end.
@@ -110,7 +125,7 @@ class Selector:
         return sum(entry.epochs for entry in self.entries.values())
 
     def ask(self) -> list[str]:
-        """The models to train for one more epoch now, and to report; [] when done."""
+        """The models to train for one more epoch now, and to `tell` of; [] when done."""
         least = min((self.entries[m].epochs for m in self.survivors), default=0)
         return [m for m in self.survivors if self.entries[m].epochs == least]
 
@@ -141,6 +156,10 @@ class Selector:
 
     def fail(self, model: str, reason: str) -> None:
         """The training of a model broke: it is dropped, and its epoch counts as spent.
+
+        Args:
+            model: one of those asked for.
+            reason: one line, for the reader.
 
         Raises:
             InputError: the model was not asked for.
@@ -182,9 +201,9 @@ class Selector:
 
     def _seen(self, alive: tuple[str, ...]) -> Seen:
         validation = np.array([self.entries[m].validation for m in alive], np.float64)
-        said = np.array([self.entries[m].standard_error[-1] for m in alive], np.float64)
-        if np.isfinite(said).any():
-            variance = float(np.nanmean(said**2))
+        errors = np.array([self.entries[m].standard_error[-1] for m in alive], np.float64)
+        if np.isfinite(errors).any():
+            variance = float(np.nanmean(errors**2))
         elif self.validation_rows:
             variance = accuracy_variance(float(validation.max(1).mean()), self.validation_rows)
         else:
@@ -192,7 +211,7 @@ class Selector:
         return Seen(alive, validation, variance, self.epochs)
 
     def _call_back(self) -> None:
-        """Nobody is left: the last that was dropped goes on, else the next that never began."""
+        """No model is left: the last that was dropped goes on, else the next that never started."""
         waiting = [m for m, entry in self.entries.items() if entry.fate == NOT_STARTED]
         following = [self._dropped.pop()] if self._dropped else waiting[:1]
         for model in following:
@@ -203,7 +222,11 @@ class Selector:
     # ---- on disk -----------------------------------------------------------------------------
 
     def save(self, path: Path) -> None:
-        """Write the whole state as JSON, all or nothing."""
+        """Write the whole state as JSON, all or nothing.
+
+        Args:
+            path: of the file.
+        """
         write_json(path, "selection", self.to_content())
 
     def to_content(self) -> dict[str, Any]:
@@ -225,7 +248,13 @@ class Selector:
 
     @staticmethod
     def load(path: Path) -> "Selector":
-        """Read what `save` wrote and go on from there.
+        """Read what `save` wrote; the selection goes on from there.
+
+        Args:
+            path: of the file.
+
+        Returns:
+            The selector as it was.
 
         Raises:
             InputError: missing, broken, or of a newer version.
@@ -263,8 +292,8 @@ def _check(selector: Selector) -> None:
             raise ValueError(f"{entry.model!r} has {entry.epochs} epochs, {scored} of them scored")
         if len(entry.standard_error) != scored or not np.isfinite(entry.validation).all():
             raise ValueError(f"{entry.model!r} has scores that are none")
-        said = entry.epochs in (judged, judged + 1) and judged < selector.epochs
-        if entry.fate == TRAINING and not said:
+        in_round = entry.epochs in (judged, judged + 1) and judged < selector.epochs
+        if entry.fate == TRAINING and not in_round:
             raise ValueError(f"{entry.model!r} has {entry.epochs} epochs, {judged} were judged")
     fates = [entry.fate for entry in entries.values()]
     dropped = sorted(m for m, entry in entries.items() if entry.fate == DROPPED)

@@ -14,7 +14,7 @@ from spider_jax.records.noise import measure_spread
 from spider_jax.records.performance import PastResults
 from spider_jax.report.tables import escape_terminal, to_text
 from spider_jax.runtime.progress import progress
-from spider_jax.selection.policies import make_policy
+from spider_jax.selection.policy_table import make_policy
 from spider_jax.selection.run import SelectConfig, about_selection, resume_selection
 from spider_jax.selection.selector import FAILED, NOT_STARTED, Entry, Selector
 from spider_jax.selection.zoo_recall import recall_zoo

@@ -1,10 +1,10 @@
-"""Recall over a zoo: the proxy is run on training rows of the models that need it."""
+"""Recall on a zoo: the proxy is run on training rows of the models that need it."""
 
 import logging
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float, Int
 
 from spider_jax.errors import InputError
 from spider_jax.metrics.table import METRICS
@@ -18,15 +18,13 @@ from spider_jax.zoo.store import FeatureStore
 
 log = logging.getLogger("spider_jax")
 
-Floats = NDArray[np.float64]
-Rows = NDArray[np.int64]
 PRIOR, SPIDER = "prior", "spider"
 
 
 def recall_zoo(
     zoo: FeatureStore,
     task: str,
-    train: Rows,
+    train: Int[np.ndarray, " n"],
     past: PastResults,
     proxy: str,
     *,
@@ -34,11 +32,13 @@ def recall_zoo(
     threshold: float = 0.09,
     representatives: bool = False,
     show_progress: bool = False,
-) -> Floats:
+) -> Float[np.ndarray, " M"]:
     """Recall score of every model of `past`, see `recall_scores`.
 
     Args:
-        zoo: features and labels. task: name. train: the rows that may be read.
+        zoo: features and labels.
+        task: name.
+        train: the rows that may be read.
         past: results of the candidates on other tasks, a row of holes where nothing is known.
         proxy: a metric that alone tells of a model, "prior" (mean accuracy alone) or "spider".
         spider: for "spider".
@@ -47,7 +47,7 @@ def recall_zoo(
         show_progress: a bar on stderr.
 
     Returns:
-        float64 [M], larger is better; NaN where nothing can be said.
+        Larger is better; NaN where nothing can be said.
 
     Raises:
         InputError: an unknown or unfit proxy, or one that could be run on no model.
@@ -70,9 +70,17 @@ def recall_zoo(
     return recall_scores(means, past.accuracies, clusters, factors)
 
 
-def raise_to_positive(means: Floats) -> Floats:
-    """Means that can be multiplied by a factor: those at or below 0, which would turn the product
-    around, are raised to a hundredth of the best; NaN (nothing known) where none is above 0."""
+def raise_to_positive(means: Float[np.ndarray, " M"]) -> Float[np.ndarray, " M"]:
+    """Means that can be multiplied by a factor: all above 0.
+
+    A mean at or below 0 would turn the product around; it becomes a hundredth of the best mean.
+
+    Args:
+        means: mean results; NaN where nothing is known.
+
+    Returns:
+        Positive means; all NaN (nothing known) where none is above 0.
+    """
     best = np.nanmax(means, initial=-np.inf)
     if best <= 0:
         return np.full(len(means), np.nan)
@@ -85,7 +93,7 @@ def raise_to_positive(means: Floats) -> Floats:
 def _metric_scores(
     zoo: FeatureStore,
     task: str,
-    train: Rows,
+    train: Int[np.ndarray, " n"],
     name: str,
     models: list[str],
     show_progress: bool,
@@ -119,7 +127,7 @@ def _metric_scores(
 
 
 def _spider_scores(
-    zoo: FeatureStore, task: str, train: Rows, spider: Spider | None
+    zoo: FeatureStore, task: str, train: Int[np.ndarray, " n"], spider: Spider | None
 ) -> Mapping[str, float]:
     if spider is None:
         raise InputError("recall='spider' needs a spider: give one, or name a metric")

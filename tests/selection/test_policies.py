@@ -8,7 +8,6 @@ import pytest
 from spider_jax.records.noise import ValidationNoise
 from spider_jax.records.performance import PastResults
 from spider_jax.selection.policies import (
-    POLICIES,
     BruteForce,
     NoiseAware,
     Policy,
@@ -16,12 +15,10 @@ from spider_jax.selection.policies import (
     SuccessiveHalving,
     TrendFilter,
     halving_epochs,
-    make_policy,
-    policy_content,
     published_filter,
-    read_policy,
     tolerant_filter,
 )
+from spider_jax.selection.policy_table import POLICIES, make_policy, policy_content, read_policy
 from spider_jax.selection.selector import Selector
 from support.recorded_curves import curves
 

@@ -11,13 +11,8 @@ import pytest
 
 from spider_jax.records.noise import ValidationNoise
 from spider_jax.records.performance import PastResults
-from spider_jax.selection.policies import (
-    POLICIES,
-    BruteForce,
-    NoiseAware,
-    SuccessiveHalving,
-    make_policy,
-)
+from spider_jax.selection.policies import BruteForce, NoiseAware, SuccessiveHalving
+from spider_jax.selection.policy_table import POLICIES, make_policy
 from spider_jax.selection.selector import Selector
 
 SPREAD = ValidationNoise({}, 0.01, ())
