@@ -63,9 +63,12 @@ SIGNATURES = {
         "(names, scores, resolution, task=None, accuracies=<factory>, notes=(), skipped=(), "
         "looked_at=())"
     ),
+    "Ranking.data": "(self)",
     "Ranking.from_json": "(path)",
     "Ranking.from_scores": "(names, scores, *, resolution, task=None, accuracies=None, notes=())",
+    "Ranking.page": "(self, top=None)",
     "Ranking.rank_intervals": "(self)",
+    "Ranking.statements": "(self)",
     "Ranking.to_content": "(self)",
     "Ranking.to_csv": "(self, path)",
     "Ranking.to_json": "(self, path)",

@@ -23,6 +23,7 @@ from spider_jax.cli.output import (
     FAILED,
     Flat,
     Messages,
+    Output,
 )
 from spider_jax.cli.spider import rank, train
 from spider_jax.cli.zoo import inspect, score
@@ -42,11 +43,11 @@ def demo(
     from spider_jax.demo import run_demo
 
     found = run_demo(show_progress=show)
-    print(found.to_text())
+    code = Output().write(found)
     if out is not None:
         found.save(out)
         print(f"\nwritten: {out}", file=sys.stderr)
-    return DONE
+    return code
 
 
 def index() -> int:

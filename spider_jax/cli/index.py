@@ -1,6 +1,5 @@
 """`spider-jax index`: build, change, check and search an index of many models."""
 
-import json
 import sys
 from typing import Annotated, Any
 
@@ -17,7 +16,6 @@ from spider_jax.cli.output import (
     SpiderFolder,
     Zoo,
 )
-from spider_jax.storage.files import versioned
 
 
 def build(
@@ -120,25 +118,14 @@ def top_k(
     """
     show = messages.start()
     from spider_jax.index.zoo_index import ZooIndex
-    from spider_jax.report.tables import to_csv
-    from spider_jax.storage.files import write_text
+    from spider_jax.ranking.ranking import Rankings
     from spider_jax.tasks.tokens import zoo_tokens
     from spider_jax.zoo.store import FeatureStore
 
     opened, store = ZooIndex.open(index), FeatureStore(zoo)
     tokens = [zoo_tokens(store, task, opened.about.extractor) for task in tasks]
     rankings = opened.top_k_tasks(tokens, k, tasks=tasks, show_progress=show)
-    if output.csv is not None:
-        rows: list[tuple[Any, ...]] = [
-            (task, *row) for task, r in zip(tasks, rankings, strict=True) for row in r.to_rows()
-        ]
-        write_text(output.csv, to_csv(("task", *rankings[0].columns), rows))
-    if output.json:
-        contents = [ranking.to_content() for ranking in rankings]
-        print(json.dumps(versioned("rankings", {"rankings": contents}), indent=1))
-    else:
-        print("\n\n".join(ranking.to_text() for ranking in rankings))
-    return DONE
+    return output.write(Rankings(tuple(rankings)))
 
 
 COMMANDS: dict[str, Any] = {

@@ -3,28 +3,40 @@
 import json
 import logging
 import os
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from spider_jax.report.escape import escape_terminal
+from spider_jax.report.page import Section, page_text
+from spider_jax.report.result import Result
+
 DONE, FAILED, BAD_INPUT, SKIPPED = range(4)
 
 
 @dataclass(frozen=True)
 class Messages:
-    """What goes to stderr."""
+    """What goes to stderr.
+
+    Attributes:
+        quiet: Only errors, no progress bars.
+        verbose: Every step.
+    """
 
     quiet: Annotated[bool, tyro.conf.arg(aliases=["-q"])] = False
-    """Only errors, no progress bars."""
     verbose: Annotated[bool, tyro.conf.arg(aliases=["-v"])] = False
-    """Every step."""
 
     def start(self) -> bool:
-        """Set the level of the log; whether progress is shown."""
+        """Set the level of the log.
+
+        Returns:
+            Whether progress is shown.
+        """
         level = logging.ERROR if self.quiet else logging.INFO if self.verbose else logging.WARNING
         logging.basicConfig(level=logging.ERROR, format="spider-jax: %(message)s")
         logging.getLogger("spider_jax").setLevel(level)
@@ -33,29 +45,37 @@ class Messages:
 
 @dataclass(frozen=True)
 class Output:
-    """How data is written."""
+    """How data is written.
+
+    Attributes:
+        json: JSON on stdout instead of a table.
+        csv: Also write the table to this CSV file.
+    """
 
     json: bool = False
-    """JSON on stdout instead of a table."""
     csv: Path | None = None
-    """Also write the table to this CSV file."""
 
-    def write(
-        self, kind: str, columns: Sequence[str], rows: list[list[Any]], text: str, **more: Any
-    ) -> None:
-        """Print the table or its JSON (with `more` beside it), and write the CSV if asked for."""
-        from spider_jax.report.tables import to_csv
-        from spider_jax.storage.files import versioned, write_text
+    def write(self, result: Result, page: Sequence[Section] | None = None, **more: object) -> int:
+        """Write a result: its page or its JSON to stdout, its table as CSV where that is asked for.
 
+        A table that is wider than the terminal is shown in parts; in a file or a pipe it is whole.
+
+        Args:
+            result: any result.
+            page: what is shown in a terminal; default: the result's own page.
+            more: entries of the JSON, beside or instead of the result's own.
+
+        Returns:
+            The exit code: SKIPPED where something was skipped, which is listed on stderr.
+        """
         if self.csv is not None:
-            write_text(self.csv, to_csv(columns, rows))
+            result.to_csv(self.csv)
         if self.json:
-            entries = [dict(zip(columns, map(_json_value, row), strict=True)) for row in rows]
-            print(
-                json.dumps(versioned(kind, {"rows": entries} | more), indent=1, ensure_ascii=False)
-            )
+            print(json.dumps(result.to_content() | more, indent=1, ensure_ascii=False))
         else:
-            print(text)
+            width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+            print(page_text(result.page() if page is None else page, width=width))
+        return report_skipped(result.skipped)
 
 
 Flat: Any = tyro.conf.OmitArgPrefixes
@@ -68,12 +88,6 @@ Task = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="TASK")]
 Models = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="MODEL...")]
 
 
-def _json_value(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
-    return value
-
-
 def keep_stdout() -> None:
     """Keep stdout for data: what libraries below Python write there goes to stderr."""
     if sys.stdout is not sys.__stdout__ or sys.stdout is None:
@@ -83,7 +97,17 @@ def keep_stdout() -> None:
     os.dup2(2, 1)
 
 
-def report_skipped(problems: Sequence[object]) -> int:
+def report_skipped(problems: Iterable[object]) -> int:
+    """List on stderr what was skipped, a line each.
+
+    Args:
+        problems: what was skipped and why.
+
+    Returns:
+        The exit code: SKIPPED where there is any, else DONE.
+    """
+    code = DONE
     for problem in problems:
-        print(f"spider-jax: skipped: {problem}", file=sys.stderr)
-    return SKIPPED if problems else DONE
+        print(f"spider-jax: skipped: {escape_terminal(str(problem))}", file=sys.stderr)
+        code = SKIPPED
+    return code

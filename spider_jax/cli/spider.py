@@ -1,6 +1,5 @@
 """`train` and `rank`: a spider from a zoo, and its order of the models for a task."""
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated, Literal
@@ -136,9 +135,4 @@ def rank(
         raise InputError("rank needs ZOO and TASK, or --data")
     else:
         ranking = Spider.load(spider).rank_task(FeatureStore(zoo), task, k=rerank, by=by)
-    text, content = ranking.to_text(top), ranking.to_content()
-    content["models"] = content["models"][:top]
-    if output.csv is not None:
-        ranking.to_csv(output.csv)
-    print(json.dumps(content, indent=1, ensure_ascii=False) if output.json else text)
-    return report_skipped(ranking.skipped)
+    return output.write(ranking, ranking.page(top), models=ranking.data()["models"][:top])

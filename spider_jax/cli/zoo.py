@@ -2,14 +2,7 @@
 
 from typing import Annotated
 
-from spider_jax.cli.output import (
-    Flat,
-    Messages,
-    Output,
-    Task,
-    Zoo,
-    report_skipped,
-)
+from spider_jax.cli.output import Flat, Messages, Output, Task, Zoo
 
 
 def inspect(
@@ -28,11 +21,7 @@ def inspect(
     from spider_jax.zoo.inspection import inspect_zoo
     from spider_jax.zoo.store import FeatureStore
 
-    found = inspect_zoo(FeatureStore(zoo), check=check, show_progress=show)
-    tasks = found.task_entries()
-    more = {"unfinished": list(found.unfinished), "costs": list(found.costs())}
-    output.write("inspection", found.columns, found.rows, found.to_text(), tasks=tasks, **more)
-    return report_skipped(found.problems)
+    return output.write(inspect_zoo(FeatureStore(zoo), check=check, show_progress=show))
 
 
 def score(
@@ -59,5 +48,4 @@ def score(
     store = FeatureStore(zoo)
     chosen = tuple(METRICS) if metrics == ("all",) else metrics or DEFAULT_METRICS
     table = score_zoo(store, task, chosen, cache=cache, show_progress=show)
-    output.write("scores", *table.listing(store.accuracies))
-    return report_skipped(table.problems)
+    return output.write(table.with_accuracies(store.accuracies))

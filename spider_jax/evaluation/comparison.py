@@ -1,10 +1,11 @@
 """Honest comparison of rankings: whole datasets held out, every method beside the baselines."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float64
 
 from spider_jax.evaluation.baselines import CONSTANT, Method
 from spider_jax.ranking.measures import (
@@ -14,23 +15,28 @@ from spider_jax.ranking.measures import (
     top_k_hits,
     weighted_tau,
 )
-from spider_jax.report.tables import to_markdown, to_text
+from spider_jax.report.escape import Own, interval
+from spider_jax.report.result import Result
+
+Measure = Callable[[Float64[np.ndarray, " M"], Float64[np.ndarray, " M"]], float]
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Methods on T tasks with true accuracies [T, M]; `rows` is the table.
+class Comparison(Result):
+    """Methods on T tasks, by their agreement with the true accuracies.
 
-    notes: what a reader must know, printed below the table.
+    Attributes:
+        tasks: names [T].
+        models: names [M].
+        truth: true accuracies.
+        methods: scores of every method and what it reads of the target, by name.
+        notes: what a reader must know, printed below the table.
+        kind: the format in the header of the JSON.
+        columns: headings of the table.
     """
 
-    tasks: tuple[str, ...]
-    models: tuple[str, ...]
-    truth: NDArray[np.float64]
-    methods: Mapping[str, Method]
-    notes: tuple[str, ...] = field(default=())
-
-    COLUMNS = (
+    kind: ClassVar[str] = "comparison"
+    columns = (
         "method",
         "reads of the target",
         "weighted tau",
@@ -40,43 +46,59 @@ class Comparison:
         "top-3 hits",
         "against the constant order",
     )
+    tasks: tuple[str, ...]
+    models: tuple[str, ...]
+    truth: Float64[np.ndarray, "T M"]
+    methods: Mapping[str, Method]
+    notes: tuple[str, ...] = field(default=())
 
-    def taus(self, name: str, *, rank: bool | None = True) -> NDArray[np.float64]:
-        """Weighted tau per task [T], the mean over runs; NaN where a run's scores are constant."""
+    def taus(self, name: str, *, rank: bool | None = True) -> Float64[np.ndarray, " T"]:
+        """Weighted tau of a method per task, the mean over its runs.
+
+        Args:
+            name: the method.
+            rank: convention of the weighted tau, see `weighted_tau`.
+
+        Returns:
+            One value per task; NaN where a run's scores are constant.
+        """
         return self._per_task(name, lambda t, s: weighted_tau(t, s, rank=rank))
 
-    def rows(self) -> list[list[object]]:
-        """One row a method, in the order given."""
+    def to_rows(self) -> list[tuple[object, ...]]:
+        """One row per method, in the order given."""
         return [self._row(name, method) for name, method in self.methods.items()]
 
-    def to_text(self) -> str:
-        """The table and its notes for a terminal."""
-        return "\n".join([to_text(self.COLUMNS, self.rows()), *self.notes])
+    def data(self) -> dict[str, Any]:
+        """What every result has, and the weighted tau of every method on every task."""
+        taus = {
+            name: dict(zip(self.tasks, self.taus(name).tolist(), strict=True))
+            for name in self.methods
+        }
+        known = {
+            name: {task: tau if np.isfinite(tau) else None for task, tau in by_task.items()}
+            for name, by_task in taus.items()
+        }
+        return super().data() | {"models": list(self.models), "weighted_tau_per_task": known}
 
-    def to_markdown(self) -> str:
-        """The table and its notes in Markdown."""
-        notes = "\n".join(f"- {note}" for note in self.notes)
-        return f"{to_markdown(self.COLUMNS, self.rows())}\n\n{notes}"
-
-    def _per_task(self, name: str, measure) -> NDArray[np.float64]:  # type: ignore[no-untyped-def]
+    def _per_task(self, name: str, measure: Measure) -> Float64[np.ndarray, " T"]:
         runs = self.methods[name].scores
         values = [[measure(t, s) for t, s in zip(self.truth, run, strict=True)] for run in runs]
         return np.asarray(np.mean(values, axis=0))
 
-    def _row(self, name: str, method: Method) -> list[object]:
+    def _row(self, name: str, method: Method) -> tuple[object, ...]:
         tau = bootstrap_interval(self.taus(name))
-        versus = "-"
+        versus = Own("-")
         if name != CONSTANT and CONSTANT in self.methods:
-            difference = paired_difference(self.taus(name), self.taus(CONSTANT))
-            tie = " tie" if difference.tie else ""
-            versus = f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]{tie}"
-        return [
+            gap = paired_difference(self.taus(name), self.taus(CONSTANT))
+            tie = " tie" if gap.tie else ""
+            versus = Own(f"{gap.mean:+.3f} {interval(gap.low, gap.high, '+.3f')}{tie}")
+        return (
             name,
             method.reads,
             tau.mean,
-            f"[{tau.low:.3f}, {tau.high:.3f}]",
+            interval(tau.low, tau.high),
             float(self.taus(name, rank=None).mean()),
             float(self._per_task(name, regret).mean()),
             float(self._per_task(name, top_k_hits).mean()),
             versus,
-        ]
+        )

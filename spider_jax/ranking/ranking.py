@@ -1,28 +1,29 @@
 """The result: models of a zoo, best first, and which of them the scores cannot tell apart."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 from numpy.typing import ArrayLike, NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.report import tables
-from spider_jax.storage.files import read_json, versioned, write_json, write_text
+from spider_jax.report.page import Block, Section, Table, page_markdown, page_text
+from spider_jax.report.result import Result
+from spider_jax.storage.files import read_json
 
 
 @dataclass(frozen=True, eq=False)
-class Ranking:
+class Ranking(Result):
     """Models with their scores, best first.
 
     Only differences between scores mean something. `resolution` is the smallest difference that
     the ranking can tell apart: models with closer (or equal) scores may stand in either order.
 
-    Args:
+    Attributes:
         names: M model names, best first, each once.
         scores: finite float32 [M], never increasing; kept read-only.
         resolution: at least 0; NaN or infinite where it is not known.
@@ -31,13 +32,15 @@ class Ranking:
         notes: sentences for the reader.
         skipped: models that could not be looked at, and why; they are ranked all the same.
         looked_at: models whose own features were read.
+        kind: the format in the header of the JSON.
 
     Raises:
         InputError: names and scores that do not fit together, or a value out of range.
     """
 
+    kind: ClassVar[str] = "ranking"
     names: tuple[str, ...]
-    scores: NDArray[np.float32]
+    scores: Float32[np.ndarray, " M"]
     resolution: float
     task: str | None = None
     accuracies: Mapping[str, float] = field(default_factory=dict)
@@ -156,6 +159,30 @@ class Ranking:
             rows.append((place, self._neighbours(*interval), name, score, *looked, *known))
         return rows
 
+    def page(self, top: int | None = None) -> tuple[Section, ...]:
+        """The table, the notes, which models were not looked at, and what the scores mean.
+
+        Args:
+            top: only so many of the best.
+
+        Returns:
+            One section.
+
+        Raises:
+            InputError: top < 1.
+        """
+        rows = self.to_rows(top)
+        hidden = len(self.names) - len(rows)
+        blocks: tuple[Block, ...] = (
+            *([] if self.task is None else [f"task: {self.task}"]),
+            Table(self.columns, rows),
+            *([f"{hidden} more not shown"] if hidden else []),
+            *(f"note: {note}" for note in self.notes),
+            *(f"not looked at: {why}" for why in self.skipped),
+            self._meaning(),
+        )
+        return (Section(blocks),)
+
     def to_text(self, top: int | None = None) -> str:
         """A table for a terminal, the notes, and a last line that says what the scores mean.
 
@@ -169,7 +196,7 @@ class Ranking:
         Raises:
             InputError: top < 1.
         """
-        return "\n".join(self._parts(tables.to_text, tables.escape_terminal, top))
+        return page_text(self.page(top))
 
     def to_markdown(self, top: int | None = None) -> str:
         """What `to_text` says, in GitHub's Markdown.
@@ -183,22 +210,17 @@ class Ranking:
         Raises:
             InputError: top < 1.
         """
-        return "\n\n".join(self._parts(tables.to_markdown, tables.escape_markdown, top))
+        return page_markdown(self.page(top))
 
-    def to_csv(self, path: str | Path) -> None:
-        """Write all rows with exact names and scores as CSV, all or nothing.
+    def data(self) -> dict[str, Any]:
+        """What a program reads; `to_json` writes it under its header, `from_json` reads it back.
 
-        Args:
-            path: the file; one that exists is replaced.
+        Returns:
+            {"task", "resolution", "notes", "skipped", "looked_at", "models": [{"rank",
+            "cannot_tell_from": [first, last], "model", "score", "accuracy"}, ...]}, with None for
+            an unknown task, resolution or accuracy.
         """
-        write_text(Path(path), tables.to_csv(self.columns, self.to_rows()))
-
-    def to_content(self) -> dict[str, Any]:
-        """What `to_json` writes, with its header."""
-        return versioned("ranking", self._content())
-
-    def _content(self) -> dict[str, Any]:
-        known = math.isfinite(self.resolution)
+        intervals = self.rank_intervals().tolist()
         models = [
             {
                 "rank": place,
@@ -208,29 +230,17 @@ class Ranking:
                 "accuracy": self.accuracies.get(name),
             }
             for place, (name, score, interval) in enumerate(
-                zip(self.names, self.scores, self.rank_intervals().tolist(), strict=True), start=1
+                zip(self.names, self.scores, intervals, strict=True), start=1
             )
         ]
         return {
             "task": self.task,
-            "resolution": self.resolution if known else None,
+            "resolution": self.resolution if math.isfinite(self.resolution) else None,
             "notes": list(self.notes),
             "skipped": list(self.skipped),
             "looked_at": list(self.looked_at),
             "models": models,
         }
-
-    def to_json(self, path: str | Path) -> None:
-        """Write the ranking as JSON, all or nothing; `from_json` reads it back.
-
-        {"format": "spider_jax/ranking", "version": 1, "created_with": {...}, "task", "resolution",
-        "notes", "skipped", "looked_at", "models": [{"rank", "cannot_tell_from": [first, last],
-        "model", "score", "accuracy"}, ...]}, with null for an unknown task, resolution or accuracy.
-
-        Args:
-            path: the file; one that exists is replaced.
-        """
-        write_json(Path(path), "ranking", self._content())
 
     @staticmethod
     def from_json(path: str | Path) -> "Ranking":
@@ -253,29 +263,12 @@ class Ranking:
         except (AttributeError, TypeError, ValueError) as error:
             raise InputError(f"{path} is not a sound ranking: {error}") from None
 
-    def __str__(self) -> str:
-        return self.to_text()
-
     # ---- words -------------------------------------------------------------------------------
 
     def _neighbours(self, first: int, last: int) -> str:
         if first == last:
             return "-"
         return f"{first}-{last}" if math.isfinite(self.resolution) else "?"
-
-    def _parts(
-        self,
-        table: Callable[[Sequence[str], Sequence[Sequence[object]]], str],
-        escape: Callable[[str], str],
-        top: int | None,
-    ) -> list[str]:
-        rows = self.to_rows(top)
-        heading = [] if self.task is None else [f"task: {escape(self.task)}"]
-        hidden = len(self.names) - len(rows)
-        more = [f"{hidden} more not shown"] if hidden else []
-        notes = [f"note: {escape(note)}" for note in self.notes]
-        notes += [f"not looked at: {escape(why)}" for why in self.skipped]
-        return [*heading, table(self.columns, rows), *more, *notes, self._meaning()]
 
     def _meaning(self) -> str:
         if not math.isfinite(self.resolution):
@@ -287,8 +280,54 @@ class Ranking:
         return f"Only differences between scores mean something; {limit}."
 
 
+@dataclass(frozen=True)
+class Rankings(Result):
+    """Rankings of several tasks, shown one after the other and written into one file.
+
+    Attributes:
+        rankings: one per task.
+        kind: the format in the header of the JSON.
+    """
+
+    kind: ClassVar[str] = "rankings"
+    rankings: tuple[Ranking, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The task, and every column that one of the rankings has."""
+        return ("task", *dict.fromkeys(c for ranking in self.rankings for c in ranking.columns))
+
+    def to_rows(self) -> list[tuple[object, ...]]:
+        """One row per task and model; None in a column that its ranking lacks."""
+        rows: list[tuple[object, ...]] = []
+        for ranking in self.rankings:
+            cells = (dict(zip(ranking.columns, row, strict=True)) for row in ranking.to_rows())
+            rows += [(ranking.task, *map(cell.get, self.columns[1:])) for cell in cells]
+        return rows
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """What was skipped in any of them."""
+        return tuple(what for ranking in self.rankings for what in ranking.skipped)
+
+    def page(self) -> tuple[Section, ...]:
+        """The pages of the rankings."""
+        return tuple(section for ranking in self.rankings for section in ranking.page())
+
+    def data(self) -> dict[str, Any]:
+        """The content of every ranking."""
+        return {"rankings": [ranking.to_content() for ranking in self.rankings]}
+
+
 def note_of_guesses(models: Sequence[str]) -> str:
-    """For the reader of a ranking: which of its models were never seen."""
+    """The sentence of a ranking that says which of its models have guessed scores.
+
+    Args:
+        models: their names, at least one; the first five are named.
+
+    Returns:
+        A note for `Ranking.notes`.
+    """
     more = f" and {len(models) - 5} more" if len(models) > 5 else ""
     return f"added without features, their places are guesses: {', '.join(models[:5])}{more}"
 

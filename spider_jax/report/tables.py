@@ -1,4 +1,4 @@
-"""One small table, three ways out: a terminal, Markdown, CSV. Names are data and are escaped."""
+"""One table of rows, three ways out: a terminal, Markdown, CSV."""
 
 import csv
 import io
@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import TypeGuard
 
-MARKDOWN_SIGNS = str.maketrans({sign: f"&#{ord(sign)};" for sign in "&<>|`[]\\*~"})
+from spider_jax.report.escape import escape_markdown, escape_terminal
+
 GAP = "  "
 
 
-def to_text(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def to_text(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, width: int | None = None
+) -> str:
     """The table aligned for a terminal, without colour.
 
     A column of numbers stands right, any other left; floats have 3 decimals, None is "-"; control
@@ -21,9 +24,13 @@ def to_text(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     Args:
         columns: one heading per column.
         rows: one cell per column in every row.
+        width: cells in a line of the terminal. A wider table is given in several parts, each with
+            the first column; nothing is cut, so a part of two columns may still be wider. Default:
+            one part.
 
     Returns:
-        One line for the headings and one per row, no newline at the end.
+        One line for the headings and one per row in each part, an empty line between parts, no
+        newline at the end.
 
     Raises:
         ValueError: a row with more or fewer cells than there are columns.
@@ -36,7 +43,13 @@ def to_text(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     right = _number_columns(columns, rows)
     lines = [[escape_terminal(_cell(value)) for value in row] for row in (columns, *rows)]
     widths = [max(map(_width, cells)) for cells in zip(*lines, strict=True)]
-    return "\n".join(GAP.join(map(_pad, line, widths, right)).rstrip() for line in lines)
+    parts = [list(range(len(widths)))] if width is None else _parts(widths, width)
+    return "\n\n".join(
+        "\n".join(
+            GAP.join(_pad(line[i], widths[i], right[i]) for i in part).rstrip() for line in lines
+        )
+        for part in parts
+    )
 
 
 def to_markdown(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -85,33 +98,12 @@ def to_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "".join(map(_csv_line, (columns, *rows)))
 
 
-def escape_terminal(text: str) -> str:
-    r"""`text` with control, format and line-breaking characters written \xNN (or \uNNNN).
-
-    >>> print(escape_terminal("\x1b[31mred\n"))
-    \x1b[31mred\x0a
-    """
-    return "".join(_code(c) if _is_control(c) else c for c in text)
-
-
-def escape_markdown(text: str) -> str:
-    """`text` that Markdown shows as it is: no cell, link, code, HTML or emphasis can begin in it.
-
-    Signs become numeric entities and not backslash escapes, because inside a table the readers of
-    Markdown disagree on what a backslash before a bar means.
-
-    >>> escape_markdown("<b>|`x`")
-    '&#60;b&#62;&#124;&#96;x&#96;'
-    """
-    return escape_terminal(text).translate(MARKDOWN_SIGNS)
-
-
 def _cell(value: object) -> str:
     if value is None:
         return "-"
     if _is_number(value) and not isinstance(value, Integral):
         return f"{float(value):z.3f}"  # z: a rounded -0.0001 is 0.000, without a sign
-    return str(value)
+    return value if isinstance(value, str) else str(value)  # str() of an Own were a plain string
 
 
 def _is_number(value: object) -> TypeGuard[Real]:
@@ -132,17 +124,16 @@ def _csv_line(cells: Sequence[object]) -> str:
     return line.getvalue().removesuffix("\r\n") + "\n"
 
 
-def _is_control(char: str) -> bool:
-    # Format characters (Cf) too: they can turn the direction of a line or hide in a name.
-    category = unicodedata.category(char)
-    return category.startswith("C") or category in ("Zl", "Zp")
-
-
-def _code(char: str) -> str:
-    number = ord(char)
-    if number < 0x100:
-        return f"\\x{number:02x}"
-    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+def _parts(widths: Sequence[int], width: int) -> list[list[int]]:
+    """Columns of each part: the first one, and as many others as the width takes, at least one."""
+    parts, used = [[0]], widths[0]
+    for i, own in enumerate(widths[1:], start=1):
+        if len(parts[-1]) > 1 and used + len(GAP) + own > width:
+            parts.append([0])
+            used = widths[0]
+        parts[-1].append(i)
+        used += len(GAP) + own
+    return parts
 
 
 def _width(text: str) -> int:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,8 @@ from spider_jax.heads.measures import TASK_MEASURES, is_share, measure_name
 from spider_jax.heads.trainer import HeadTrainer
 from spider_jax.records.noise import measure_spread
 from spider_jax.records.performance import PastResults
-from spider_jax.report.tables import escape_terminal, to_text
+from spider_jax.report.page import Notes, Section, Table
+from spider_jax.report.result import Result
 from spider_jax.runtime.progress import progress
 from spider_jax.selection.policy_table import make_policy
 from spider_jax.selection.run import SelectConfig, about_selection, resume_selection
@@ -24,22 +25,24 @@ from spider_jax.zoo.store import FeatureStore, Skipped
 
 
 @dataclass(frozen=True)
-class Selection:
+class Selection(Result):
     """What was selected, what it cost, and why every other model was not.
 
-    test: score of the winner's best checkpoint on test rows, the only test score read, and
-    test_error: its standard error. problems: models that could not be used. notes: for the reader.
+    Attributes:
+        task: name of the task.
+        measure: what validation and test scores are, see `heads.measures`.
+        selector: the models with their validation scores and their fates.
+        test: score of the winner's best checkpoint on test rows, the only test score read; None
+            where no model is left or there are no test rows.
+        test_error: standard error of `test`.
+        problems: models that could not be used, and why.
+        notes: sentences for the reader.
+        kind: the format in the header of the JSON.
+        columns: headings of the table.
     """
 
-    task: str
-    measure: str
-    selector: Selector
-    test: float | None
-    test_error: float | None
-    problems: tuple[Skipped, ...]
-    notes: tuple[str, ...]
-
-    COLUMNS = (
+    kind: ClassVar[str] = "selected-models"
+    columns = (
         "model",
         "fate",
         "epochs",
@@ -48,42 +51,69 @@ class Selection:
         "confidence",
         "why",
     )
+    task: str
+    measure: str
+    selector: Selector
+    test: float | None
+    test_error: float | None
+    problems: tuple[Skipped, ...]
+    notes: tuple[str, ...] = ()
 
-    def rows(self) -> list[list[object]]:
-        """One row a model, the winner first, then the longer trained and the better."""
+    def to_rows(self) -> list[list[object]]:
+        """One row per model, the winner first, then the longer trained and the better."""
         entries = list(self.selector.entries.values())
         return [_row(entry) for entry in sorted(entries, key=_place)]
 
-    def to_text(self) -> str:
-        """For a terminal: models that were trained, what it cost, the winner's test."""
-        shown = [row for row in self.rows() if row[1] != NOT_STARTED]
-        waiting = len(self.selector.entries) - len(shown)
-        lines = [to_text(self.COLUMNS, shown)]
-        lines += [f"{waiting} more models were not started"] if waiting else []
-        said = [f"task {self.task}, measure {self.measure}", *self.statements()]
-        return "\n".join([*lines, *map(escape_terminal, said)])
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The problems, and models whose training failed."""
+        entries = self.selector.entries.values()
+        failed = (e for e in entries if e.fate == FAILED)
+        return (
+            *map(str, self.problems),
+            *(f"{entry.model} on {self.task}: {entry.reason}" for entry in failed),
+        )
 
-    def statements(self) -> list[str]:
+    def statements(self) -> tuple[str, ...]:
         """What it cost beside brute force, the winner's test score, and the notes."""
         entries, E = self.selector.entries, self.selector.epochs
         tried = sum(entry.fate != NOT_STARTED for entry in entries.values())
+        budget = "" if self.selector.budget is None else f" of {self.selector.budget}"
         cost = (
-            f"{self.selector.spent} epochs spent{self._budget()}; brute force: {tried * E} on the "
+            f"{self.selector.spent} epochs spent{budget}; brute force: {tried * E} on the "
             f"{tried} models started, {len(entries) * E} on all {len(entries)}"
         )
         winner = self.selector.winner
-        said = "no model is left: all failed" if winner is None else f"winner: {winner}"
+        best = "no model is left: all failed" if winner is None else f"winner: {winner}"
         if self.test is not None:
-            said += (
+            best += (
                 f", test {self.measure} {self.test:.3f}, standard error {self.test_error:.3f} "
                 "(read once, after the selection)"
             )
         sure = any(entry.confidence is not None for entry in entries.values())
         note = "confidence: how sure that the model named beside it is at least as good"
-        return [said, cost, *[note] * sure, *self.notes]
+        return (best, cost, *[note] * sure, *self.notes)
 
-    def _budget(self) -> str:
-        return "" if self.selector.budget is None else f" of {self.selector.budget}"
+    def page(self) -> tuple[Section, ...]:
+        """The models that were trained, how many were not, and the statements."""
+        rows = self.to_rows()
+        shown = [row for row in rows if row[1] != NOT_STARTED]
+        waiting = len(rows) - len(shown)
+        more = [f"{waiting} more models were not started"] if waiting else []
+        about = f"task {self.task}, measure {self.measure}"
+        notes = Notes((about, *self.statements()))
+        return (Section((Table(self.columns, shown), *more, notes)),)
+
+    def data(self) -> dict[str, Any]:
+        """What every result has, the winner with its test score, and the epochs spent."""
+        return super().data() | {
+            "task": self.task,
+            "measure": self.measure,
+            "winner": self.selector.winner,
+            "test": self.test,
+            "test_standard_error": self.test_error,
+            "epochs_spent": self.selector.spent,
+        }
 
     def add_to(self, past: PastResults) -> PastResults:
         """`past` with the curves of this run and the test score of its winner; unchanged where the

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import numpy as np
 
 from spider_jax.errors import InputError
-from spider_jax.report.tables import escape_terminal, to_text
+from spider_jax.report.result import Result
 from spider_jax.runtime.progress import row_bar
 from spider_jax.tuning.config import Hyperparameters, TuneConfig, choices
 from spider_jax.tuning.files import TunedStudent
@@ -21,10 +21,14 @@ from spider_jax.zoo.store import Skipped as ZooProblem
 
 
 class Tuned(NamedTuple):
-    """One method. choice: best mean validation over seeds, the lower loss among equals.
+    """One method, with the hyper-parameters of its best mean validation over seeds.
 
-    validation, test: [S] of its seeds; test None where there are no test rows. params: of its seed
-    with the best validation, {"student", "head", ...}.
+    Attributes:
+        method: its name in METHODS.
+        choice: the hyper-parameters; among equals those of the lower loss.
+        validation: score of every seed on validation rows.
+        test: score of every seed on test rows, None where there are none.
+        params: of the seed with the best validation, {"student", "head", ...}.
     """
 
     method: str
@@ -35,41 +39,51 @@ class Tuned(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Tuning:
+class Tuning(Result):
     """What was tuned, how well, and for the reader how.
 
-    results: in the order asked for. notes: statements. problems: models that could not be used.
-    student: the best method's, on features of a zoo; None for other students.
+    Attributes:
+        measure: what validation and test scores are, see `heads.measures`.
+        results: one per method, in the order asked for.
+        notes: sentences for the reader.
+        problems: models that could not be used, and why.
+        student: the best method's, on features of a zoo; None for other students.
+        kind: the format in the header of the JSON.
+        columns: headings of the table.
     """
 
+    kind: ClassVar[str] = "tuned-students"
+    columns = ("method", "learning rate", "lambda", "temperature", "validation", "test", "spread")
     measure: str
     results: tuple[Tuned, ...]
     notes: tuple[str, ...] = ()
     problems: tuple[ZooProblem, ...] = ()
     student: TunedStudent | None = None
 
-    COLUMNS = ("method", "learning rate", "lambda", "temperature", "validation", "test", "spread")
-
     @property
     def best(self) -> Tuned:
         """The best mean validation, the first among equals."""
         return max(self.results, key=lambda one: float(np.mean(one.validation)))
 
-    def rows(self) -> list[list[object]]:
-        """One row a method: means over seeds, and the deviation of the test score over them."""
+    def to_rows(self) -> list[list[object]]:
+        """One row per method: means over seeds, and the deviation of the test score over them."""
         return [_row(one) for one in self.results]
 
-    def to_text(self) -> str:
-        """For a terminal."""
-        lines = [to_text(self.COLUMNS, self.rows())]
-        return "\n".join([*lines, *map(escape_terminal, self.statements())])
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The problems, a line each."""
+        return tuple(map(str, self.problems))
 
-    def statements(self) -> list[str]:
-        """What the table does not say."""
+    def statements(self) -> tuple[str, ...]:
+        """How it was measured, the best method, and the notes."""
         seeds = len(self.results[0].validation)
         read = "" if self.results[0].test is None else ", test rows were read once, after that"
         how = f"{self.measure}, mean of {seeds} seeds; all chosen on validation rows{read}"
-        return [how, f"best on validation: {self.best.method}", *self.notes]
+        return (how, f"best on validation: {self.best.method}", *self.notes)
+
+    def data(self) -> dict[str, Any]:
+        """What every result has, and the measure."""
+        return super().data() | {"measure": self.measure}
 
 
 def tune(

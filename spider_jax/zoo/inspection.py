@@ -2,49 +2,75 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from spider_jax.errors import InputError
-from spider_jax.report.tables import to_text
+from spider_jax.report.page import Notes, Section, Table
+from spider_jax.report.result import Result
 from spider_jax.runtime.progress import progress
 from spider_jax.zoo.store import FeatureStore, Skipped
 from spider_jax.zoo.unfinished import unfinished
 
-TASK_COLUMNS = ("task", "kind", "rows", "classes", "models", "accuracies")
-COST_COLUMNS = ("MB to rank", "MB to score", "passes missing")
+TASK_COLUMNS = (
+    *("task", "kind", "rows", "classes", "models", "accuracies"),
+    *("MB to rank", "MB to score", "passes missing"),
+)
 
 
 @dataclass(frozen=True)
-class Inspection:
-    """Rows per model and per task, the models without features on a task, the problems found."""
+class Inspection(Result):
+    """Models and tasks of a zoo, the features that are missing, the problems found.
 
-    columns: tuple[str, ...]
+    Attributes:
+        rows: one per model, a cell per name in `columns`.
+        task_rows: one per task, a cell per name in TASK_COLUMNS.
+        missing: models without features, by task.
+        extractor: name of the general extractor, None where the manifest names none.
+        unfinished: exports that were interrupted.
+        problems: what cannot be used, and why.
+        kind: the format in the header of the JSON.
+        columns: headings of the models' table.
+    """
+
+    kind: ClassVar[str] = "inspection"
+    columns = ("model", "width", "tasks", "MB", "missing on")
     rows: list[list[object]]
-    task_columns: tuple[str, ...]
     task_rows: list[list[object]]
     missing: Mapping[str, list[str]]
     extractor: str | None
     unfinished: tuple[str, ...]
     problems: tuple[Skipped, ...]
 
-    def to_text(self) -> str:
-        """For a terminal."""
-        parts = [
-            to_text(self.columns, self.rows),
-            to_text(self.task_columns, self.task_rows),
-            "\n".join([f"general extractor: {self._extractor()}", *self.costs()]),
-            "\n".join([*(f"unfinished: {export}" for export in self.unfinished), *self._give_up()]),
-        ]
-        return "\n\n".join(filter(None, parts))
+    def to_rows(self) -> list[list[object]]:
+        """One row per model."""
+        return self.rows
 
-    def _give_up(self) -> list[str]:
-        if not self.unfinished:
-            return []
-        return [
-            "the same extract goes on with them; to give one up, delete it in the zoo's .extract/"
-        ]
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The problems, a line each."""
+        return tuple(map(str, self.problems))
 
-    def _extractor(self) -> str:
-        return self.extractor or "none named in the manifest"
+    def statements(self) -> tuple[str, ...]:
+        """The general extractor, what a ranking costs, and what is unfinished."""
+        return (f"general extractor: {self._extractor()}", *self.costs(), *self._open_exports())
+
+    def page(self) -> tuple[Section, ...]:
+        """The models, the tasks, the extractor with the costs, and what is unfinished."""
+        known = (f"general extractor: {self._extractor()}", *self.costs())
+        return (
+            Section((Table(self.columns, self.rows),)),
+            Section((Table(TASK_COLUMNS, self.task_rows),)),
+            Section((Notes(known),)),
+            Section((Notes(self._open_exports()),)),
+        )
+
+    def data(self) -> dict[str, Any]:
+        """What every result has, the tasks, and by themselves the costs and what is unfinished."""
+        return super().data() | {
+            "tasks": self.task_entries(),
+            "unfinished": list(self.unfinished),
+            "costs": list(self.costs()),
+        }
 
     def costs(self) -> tuple[str, str]:
         """What it takes to rank the models for a task."""
@@ -56,9 +82,20 @@ class Inspection:
         )
 
     def task_entries(self) -> list[dict[str, object]]:
-        """For a JSON: the rows of the tasks by column, and what is missing on each."""
-        entries = [dict(zip(self.task_columns, row, strict=True)) for row in self.task_rows]
+        """The rows of the tasks by column, and what is missing on each."""
+        entries = [dict(zip(TASK_COLUMNS, row, strict=True)) for row in self.task_rows]
         return [entry | {"missing": self.missing[str(entry["task"])]} for entry in entries]
+
+    def _extractor(self) -> str:
+        return self.extractor or "none named in the manifest"
+
+    def _open_exports(self) -> tuple[str, ...]:
+        if not self.unfinished:
+            return ()
+        return (
+            *(f"unfinished: {export}" for export in self.unfinished),
+            "the same extract goes on with them; to give one up, delete it in the zoo's .extract/",
+        )
 
 
 def inspect_zoo(
@@ -95,9 +132,7 @@ def inspect_zoo(
         except InputError as error:
             problems.append(Skipped(None, task, str(error)))
     return Inspection(
-        ("model", "width", "tasks", "MB", "missing on"),
         rows,
-        (*TASK_COLUMNS, *COST_COLUMNS),
         task_rows,
         {task: sorted(set(zoo.models) - set(zoo.models_of(task))) for task in zoo.tasks},
         zoo.extractor,

@@ -2,68 +2,120 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.metrics.shared.inputs import Float64, check_targets
+from spider_jax.metrics.shared.inputs import check_targets
 from spider_jax.metrics.shared.statistics import Statistics
 from spider_jax.metrics.table import DEFAULT_METRICS, METRICS, NOT_IN_A_ZOO, Metric
 from spider_jax.ranking.aggregate import mean_z
-from spider_jax.report.tables import to_text
+from spider_jax.report.page import Notes, Section, Table
+from spider_jax.report.result import Result
 from spider_jax.runtime.progress import progress
 from spider_jax.storage.cache import ScoreCache, cache_key, default_folder, fingerprint
 from spider_jax.zoo.store import FeatureStore, Skipped
 
 log = logging.getLogger("spider_jax")
 
+Parts = Float64[np.ndarray, "_"]  # of a metric's value, see `Metric.combine`
+
 
 @dataclass(frozen=True)
-class ScoreTable:
+class ScoreTable(Result):
     """Metrics of the models on a task.
 
-    models: names [M]. metrics: names [K]. values: float64 [M, K], NaN where a model lacks what the
-    metric needs. problems: what was skipped, and why. left_out: metrics without any value, and
-    why. seconds: [K] per metric; the first that asks for shared statistics pays for them.
-    computed: how many values were not in the cache.
+    Attributes:
+        task: name of the task.
+        models: names [M].
+        metrics: names [K].
+        values: scores; NaN where a model lacks what the metric needs.
+        problems: what was skipped, and why.
+        left_out: metrics without any value, and why.
+        seconds: time per metric; the first that asks for shared statistics pays for them.
+        computed: how many values were not in the cache.
+        accuracies: true accuracy of the models for which it is known.
+        kind: the format in the header of the JSON.
     """
 
+    kind: ClassVar[str] = "scores"
     task: str
     models: tuple[str, ...]
     metrics: tuple[str, ...]
-    values: NDArray[np.float64]
+    values: Float64[np.ndarray, "M K"]
     problems: tuple[Skipped, ...]
     left_out: tuple[tuple[str, str], ...]
-    seconds: NDArray[np.float64]
+    seconds: Float64[np.ndarray, " K"]
     computed: int
+    accuracies: Mapping[str, float] = field(default_factory=dict)
 
-    def listing(
-        self, accuracies: Mapping[tuple[str, str], float]
-    ) -> tuple[tuple[str, ...], list[list[object]], str]:
-        """Columns, rows (best by the mean z-score of the metrics first) and text of the table."""
+    def with_accuracies(self, accuracies: Mapping[tuple[str, str], float]) -> "ScoreTable":
+        """The table with the true accuracies of its models beside their scores.
+
+        Args:
+            accuracies: by model and task, as `FeatureStore.accuracies` has them.
+
+        Returns:
+            A table with one more column, where any accuracy is known.
+        """
+        known = {m: accuracies[m, self.task] for m in self.models if (m, self.task) in accuracies}
+        return replace(self, accuracies=known)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Headings of `to_rows`: every metric, and the true accuracy where any is known."""
+        return ("model", *self.metrics, *(("true accuracy",) if self.accuracies else ()))
+
+    def to_rows(self) -> list[tuple[object, ...]]:
+        """One row per model, best by the mean z-score of the metrics first; None for no value."""
         order = np.argsort(-np.nan_to_num(mean_z(self.values.T), nan=-np.inf), kind="stable")
-        truth = any((model, self.task) in accuracies for model in self.models)
-        columns = ("model", *self.metrics, *(("true accuracy",) if truth else ()))
-        rows: list[list[object]] = []
+        rows: list[tuple[object, ...]] = []
         for i in order:
-            model = self.models[i]
             scores = [float(v) if np.isfinite(v) else None for v in self.values[i]]
-            rows.append([model, *scores, *([accuracies.get((model, self.task))] if truth else [])])
-        empty = {name for name, _ in self.left_out}
-        shown = [i for i, column in enumerate(columns) if column not in empty]
-        text = to_text([columns[i] for i in shown], [[row[i] for i in shown] for row in rows]) + (
-            f"\ntask {self.task}: best first by the mean z-score of the metrics; "
+            truth = (self.accuracies.get(self.models[i]),) if self.accuracies else ()
+            rows.append((self.models[i], *scores, *truth))
+        return rows
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The problems, a line each."""
+        return tuple(map(str, self.problems))
+
+    def statements(self) -> tuple[str, ...]:
+        """How to read the table, and why metrics were left out."""
+        order = (
+            f"task {self.task}: best first by the mean z-score of the metrics; "
             "larger is better in every column"
         )
-        return columns, rows, text + "".join(f"\nleft out: {n}: {why}" for n, why in self.left_out)
+        return (order, *(f"left out: {name}: {why}" for name, why in self.left_out))
 
-    def column(self, metric: str) -> NDArray[np.float64]:
-        """Values of one metric, [M]."""
+    def page(self) -> tuple[Section, ...]:
+        """The table without its empty columns, and the statements."""
+        empty = {name for name, _ in self.left_out}
+        shown = [i for i, column in enumerate(self.columns) if column not in empty]
+        rows = [[row[i] for i in shown] for row in self.to_rows()]
+        table = Table([self.columns[i] for i in shown], rows)
+        return (Section((table, Notes(self.statements()))),)
+
+    def data(self) -> dict[str, Any]:
+        """The task, and what every result has."""
+        return super().data() | {"task": self.task}
+
+    def column(self, metric: str) -> Float64[np.ndarray, " M"]:
+        """Values of one metric.
+
+        Args:
+            metric: its name, one of `metrics`.
+
+        Returns:
+            One value per model, NaN where there is none.
+        """
         return self.values[:, self.metrics.index(metric)]
 
 
@@ -135,13 +187,13 @@ class _Run:
         self.rows = zoo.training_rows(task)
         self.labels = check_targets(zoo.training_labels(task), len(self.rows))
         self.problems = [p for p in zoo.problems if p.task == task and p.model]
-        self.parts: dict[str, dict[str, Float64]] = {}
+        self.parts: dict[str, dict[str, Parts]] = {}
         self.seconds = dict.fromkeys(metrics, 0.0)
         self.computed = 0
 
     def score(self, model: str) -> None:
         """All metrics of one model; what goes wrong with it is a problem of its own."""
-        found: dict[str, Float64] = {}
+        found: dict[str, Parts] = {}
         try:
             for needs in ("features", "probabilities"):
                 names = [name for name in self.metrics if METRICS[name].needs == needs]
@@ -152,7 +204,7 @@ class _Run:
         else:
             self.parts[model] = found
 
-    def _of_file(self, model: str, needs: str, names: Sequence[str]) -> dict[str, Float64]:
+    def _of_file(self, model: str, needs: str, names: Sequence[str]) -> dict[str, Parts]:
         """Metrics that read the same file, from the cache or computed on shared statistics."""
         read = self.zoo.features if needs == "features" else self.zoo.probabilities
         matrix = read(model, self.task)
@@ -212,7 +264,7 @@ class _Run:
             self.computed,
         )
 
-    def _column(self, name: str) -> Float64:
+    def _column(self, name: str) -> Float64[np.ndarray, " M"]:
         """Scores [M] of one metric, combined over the zoo where a model has only parts."""
         found = [model[name] for model in self.parts.values() if name in model]
         if not found:
@@ -238,7 +290,7 @@ class _Given:
         self.matrix, self.labels, self.rows = matrix, labels, rows
         self.statistics: dict[bool, Statistics] = {}
 
-    def score(self, metric: Metric, options: dict[str, Any]) -> Float64:
+    def score(self, metric: Metric, options: dict[str, Any]) -> Parts:
         """The parts of a metric's value, [P]."""
         if metric.shared is None:
             used = self.matrix if self.rows is None else self.matrix[self.rows]

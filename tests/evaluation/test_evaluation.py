@@ -170,7 +170,7 @@ def per_task(compared: Comparison, name: str, measure: Callable[..., float]) -> 
 
 def test_rows_are_the_measures() -> None:
     compared = comparison()
-    rows = {row[0]: dict(zip(Comparison.COLUMNS, row, strict=True)) for row in compared.rows()}
+    rows = {row[0]: dict(zip(Comparison.columns, row, strict=True)) for row in compared.to_rows()}
     assert list(rows) == list(compared.methods)
     for name, row in rows.items():
         taus = per_task(compared, name, weighted_tau)
@@ -187,14 +187,14 @@ def test_rows_are_the_measures() -> None:
 
 
 def test_a_perfect_order() -> None:
-    row = dict(zip(Comparison.COLUMNS, comparison().rows()[1], strict=True))
+    row = dict(zip(Comparison.columns, comparison().to_rows()[1], strict=True))
     assert row["weighted tau"] == pytest.approx(1)
     assert (row["regret@1"], row["top-3 hits"]) == (0, 1)
 
 
 def test_differences_are_paired_with_the_constant_order() -> None:
     compared = comparison()
-    versus = {str(row[0]): str(row[-1]) for row in compared.rows()}
+    versus = {str(row[0]): str(row[-1]) for row in compared.to_rows()}
     assert versus[CONSTANT] == "-"
     assert versus["oracle"].startswith("+")
     assert versus["worst"].startswith("-")
@@ -210,7 +210,7 @@ def test_a_method_like_the_constant_order_is_a_tie() -> None:
     twin = compared.methods[CONSTANT]._replace(reads="all models")
     rows = Comparison(
         compared.tasks, compared.models, compared.truth, {CONSTANT: twin, "twin": twin}
-    ).rows()
+    ).to_rows()
     assert rows[1][-1] == "+0.000 [+0.000, +0.000] tie"
 
 
@@ -218,7 +218,7 @@ def test_without_the_constant_order_nothing_is_compared() -> None:
     compared = comparison()
     methods = {"oracle": compared.methods["oracle"]}
     alone = Comparison(compared.tasks, compared.models, compared.truth, methods)
-    assert [row[-1] for row in alone.rows()] == ["-"]
+    assert [row[-1] for row in alone.to_rows()] == ["-"]
 
 
 def test_text_and_markdown_hold_every_method_and_note() -> None:
@@ -230,10 +230,10 @@ def test_text_and_markdown_hold_every_method_and_note() -> None:
     for note in compared.notes:
         assert note in text.splitlines()
         assert f"- {note}" in markdown.splitlines()
-    assert all(column in text and column in markdown for column in Comparison.COLUMNS[:3])
+    assert all(column in text and column in markdown for column in Comparison.columns[:3])
     table = [line for line in markdown.splitlines() if line.startswith("|")]
     assert len(table) == 2 + len(compared.methods)
-    assert {line.count("|") for line in table} == {len(Comparison.COLUMNS) + 1}
+    assert {line.count("|") for line in table} == {len(Comparison.columns) + 1}
 
 
 # ---- metrics as methods ----------------------------------------------------------------------

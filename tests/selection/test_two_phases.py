@@ -26,7 +26,7 @@ def test_a_model_wins_and_the_cost_is_said(small_zoo: Path, tmp_path: Path) -> N
     assert found.selector.spent <= 8
     assert sorted(e.fate for e in entries.values()) == ["dropped", "dropped", "dropped", "won"]
     assert entries[str(found.selector.winner)].epochs == 3
-    assert found.rows()[0][1] == "won"
+    assert found.to_rows()[0][1] == "won"
     text = found.to_text()
     assert "brute force: 12 on the 4 models started, 12 on all 4" in text
     assert f"winner: {found.selector.winner}, test accuracy {found.test:.3f}" in text

@@ -279,7 +279,7 @@ def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
 def test_a_finished_tuning_is_read_again(tmp_path: Path) -> None:
     config = replace(CONFIG, learning_rates=(0.005,))
     found = [tune(toy().problem, ALL, config, run=tmp_path) for _ in range(2)]
-    assert found[0].rows() == found[1].rows()
+    assert found[0].to_rows() == found[1].to_rows()
     assert len(list(tmp_path.iterdir())) == len(ALL)
     tune(toy(seed=1).problem, ("b-tuning",), config, run=tmp_path)  # another content, beside it
     assert len(list(tmp_path.iterdir())) == len(ALL) + 1

@@ -168,7 +168,7 @@ def test_what_is_left_out_is_said(small_zoo):
     why = dict(table.left_out)
     assert why["nce"] == why["leep"] == "no model has source probabilities on this task"
     assert "source" in why["otce"]
-    columns, rows, text = table.listing({})
+    columns, rows, text = table.columns, table.to_rows(), table.to_text()
     assert "left out: nce: no model" in text
     assert "nce" not in text.splitlines()[0].split()  # no empty column on a terminal
     assert columns == ("model", *DEFAULT_METRICS)  # for programs the columns stay
