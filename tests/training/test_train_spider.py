@@ -1,9 +1,11 @@
 """Training: what it tells, what members leave out, the resolution, its configuration."""
 
+import inspect
 import logging
 import math
+import re
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
+from spider_jax.errors import InputError
 from spider_jax.spider.spider import Spider
 from spider_jax.spider.task_ridge import source_unit
 from spider_jax.tasks.sampling import MetaTask, TaskConfig
@@ -239,28 +242,32 @@ def test_resolution_of_scores_that_are_always_right() -> None:
     [
         *(({name: 0}, (f"{name} must be at least 1", 0)) for name in AT_LEAST_1),
         *(
-            ({name: value}, (f"{name} must be at least 0", value))
-            for name in ("weight_decay", "token_noise")
+            ({name: value}, (f"{name} must be at least 0 and finite", value))
+            for name in ("weight_decay", "token_noise", "memory", "clip", "calibration")
             for value in (-0.1, math.nan, math.inf)
         ),
         ({"seed": -1}, ("seed must be at least 0", -1)),
         ({"held_out": -1}, ("held_out must be at least 0", -1)),
-        ({"learning_rate": 0.0}, ("learning_rate must be positive", 0.0)),
-        ({"learning_rate": math.nan}, ("learning_rate", "nan")),
+        ({"learning_rate": 0.0}, ("learning_rate must be positive and finite", 0.0)),
+        ({"learning_rate": math.nan}, ("learning_rate must be positive and finite", "nan")),
+        ({"learning_rate": math.inf}, ("learning_rate must be positive and finite", "inf")),
         ({"learning_rates": (0.1,)}, ("learning_rates must be one a member (4)", 1)),
-        ({"learning_rates": (0.1, 0.0, 1.0, 1.0)}, ("learning_rate", 0.0)),
-        ({"loss": "hinge"}, ("loss", "plackett_luce", "'hinge'")),
-        ({"optimizer": "adam"}, ("optimizer", "adamw", "'adam'")),
-        ({"parallel": "none"}, ("parallel", "pmap", "'none'")),
-        ({"targets": "guesses"}, ("targets", "accuracies", "'guesses'")),
+        (
+            {"learning_rates": (0.1, 0.0, 1.0, 1.0)},
+            ("learning_rates, entry 1 must be positive and finite", 0.0),
+        ),
+        ({"loss": "hinge"}, ("loss must be one of", "plackett_luce", "'hinge'")),
+        ({"optimizer": "adam"}, ("optimizer must be one of", "adamw", "'adam'")),
+        ({"parallel": "none"}, ("parallel must be one of", "pmap", "'none'")),
+        ({"targets": "guesses"}, ("targets must be one of", "accuracies", "'guesses'")),
         ({"clip": -1.0}, ("clip must be at least 0", -1.0)),
-        ({"scaling": "whiten"}, ("scaling", "pca", "'whiten'")),
+        ({"scaling": "whiten"}, ("scaling must be one of", "pca", "'whiten'")),
         ({"dropout": 1.0}, ("dropout must be in [0, 1)", 1.0)),
-        ({"dropout": -0.1}, ("dropout", -0.1)),
+        ({"dropout": -0.1}, ("dropout must be in [0, 1)", -0.1)),
         ({"token_dropout": 1.0}, ("token_dropout must be in [0, 1)", 1.0)),
-        ({"aggregate": "median"}, ("aggregate", "mean_z", "'median'")),
-        ({"teachers": ()}, ("teachers", "logme", "()")),
-        ({"teachers": ("knn", "nce")}, ("teachers", "nce")),
+        ({"aggregate": "median"}, ("aggregate must be one of", "mean_z", "'median'")),
+        ({"teachers": ()}, ("teachers must name at least one", "logme", "()")),
+        ({"teachers": ("knn", "nce")}, ("teachers must be some of", "logme", "got 'nce'")),
     ],
     ids=str,
 )
@@ -269,6 +276,20 @@ def test_a_wrong_configuration_is_refused(
 ) -> None:
     with refused(*mentions):
         TrainConfig(**changes)
+
+
+@pytest.mark.parametrize("changes", [{"epochs": 0}, {"clip": -1.0}, {"loss": "x"}], ids=str)
+def test_the_message_names_the_one_field_that_is_wrong(changes: dict[str, Any]) -> None:
+    with pytest.raises(InputError) as caught:
+        TrainConfig(**changes)
+    words = set(re.findall(r"\w+", str(caught.value)))
+    assert words & {field.name for field in fields(TrainConfig)} == set(changes)
+
+
+def test_every_setting_has_a_line_of_its_own_in_the_help() -> None:
+    text = inspect.getdoc(TrainConfig) or ""
+    named = re.findall(r"^    (\w+): \S", text, re.MULTILINE)
+    assert [name for name in named if name != "InputError"] == [f.name for f in fields(TrainConfig)]
 
 
 @pytest.mark.parametrize(
