@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float32, Int64
 
 from spider_jax.errors import InputError
 from spider_jax.tasks.sampling import MetaTask
@@ -13,15 +13,21 @@ from spider_jax.training.config import TrainConfig
 
 log = logging.getLogger("spider_jax")
 
-HELD_OUT_TASKS = 48
+HELD_OUT_TASKS = 48  # of each member, at most
 
 
 class Split(NamedTuple):
-    """What members leave out. weight [E, T]: 1 where one trains. held [E, V]: held-out tasks."""
+    """Which of the T meta-tasks each member trains on, and which it is judged on.
+
+    Attributes:
+        datasets: for every member the names of the source datasets that it leaves out.
+        weight: 1 where a member trains on a task, else 0.
+        held: positions of V held-out tasks of every member, as many for each.
+    """
 
     datasets: list[list[str]]
-    weight: NDArray[np.float32]
-    held: NDArray[np.int64]
+    weight: Float32[np.ndarray, "E T"]
+    held: Int64[np.ndarray, "E V"]
 
 
 def leave_datasets_out(
@@ -31,6 +37,18 @@ def leave_datasets_out(
 
     A member trains on tasks that touch none of its left-out datasets, and is judged on those that
     touch nothing else.
+
+    Args:
+        meta: T meta-tasks.
+        datasets: names of the source datasets.
+        config: its `held_out`, `members` and `seed` are read here; no member leaves out more than
+            half of the datasets.
+
+    Returns:
+        The split.
+
+    Raises:
+        InputError: no task is left for a member to train on.
     """
     rng = np.random.default_rng(config.seed)
     count = min(config.held_out, len(datasets) // 2)
@@ -39,6 +57,7 @@ def leave_datasets_out(
     dealt: list[str] = []
     left_out, weight, held = [], [], []
     for _ in range(config.members):
+        # A new permutation joins when the last is used up, so each dataset comes about as often.
         while len(dealt) < count:
             dealt += [d for d in map(str, rng.permutation(datasets)) if d not in dealt]
         out, dealt = set(dealt[:count]), dealt[count:]

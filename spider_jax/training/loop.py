@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array
+from jaxtyping import Array, Float32, Shaped
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
@@ -31,18 +31,27 @@ log = logging.getLogger("spider_jax")
 
 SPEED = "tasks_per_second"
 
+Line = dict[str, int | float | None]  # figures of an epoch by name; None for what is not finite
+Tree = TypeVar("Tree")
+
 
 class TrainingResult(NamedTuple):
-    """The best weights [E, ...], the history of the training, the held-out scores [E, V, M]."""
+    """What comes of a training.
+
+    Attributes:
+        weights: of the best epoch, with a leading axis of E members.
+        history: a line of figures an epoch: epoch, step, loss, held_out_tau.
+        held: scores of M models by every member on its own V held-out tasks, of the best epoch.
+    """
 
     weights: Weights
-    history: list[dict[str, Any]]
-    held: NDArray[np.float32]
+    history: list[Line]
+    held: Float32[np.ndarray, "E V M"]
 
 
 def optimize(
     config: TrainConfig,
-    lesson: TrainingArrays,
+    arrays: TrainingArrays,
     *,
     run: RunFolder | None = None,
     devices: Sequence[jax.Device] | None = None,
@@ -51,12 +60,20 @@ def optimize(
     """Train all members; the epoch with the best held-out tau counts.
 
     Args:
-        config: of the training. lesson: its tasks.
-        run: where checkpoints are kept; the training goes on from the newest.
+        config: of the training.
+        arrays: the tasks and what is learned of them.
+        run: where checkpoints are kept; the training goes on from the newest. None: none are kept.
         devices: to train on; default: all.
         show_progress: a bar on stderr.
+
+    Returns:
+        The best weights and the history.
+
+    Raises:
+        InputError: the training diverges, the devices cannot be split as `config` says, or the run
+            folder holds a training with other targets.
     """
-    training = _Training(config, lesson, run, None if devices is None else tuple(devices))
+    training = _Training(config, arrays, run, None if devices is None else tuple(devices))
     try:
         with task_bar(training.tasks, "training", show_progress, done=training.done) as bar:
             while not training.over:
@@ -76,35 +93,36 @@ class _Training:
     def __init__(
         self,
         config: TrainConfig,
-        lesson: TrainingArrays,
+        arrays: TrainingArrays,
         run: RunFolder | None,
         devices: tuple[jax.Device, ...] | None,
     ) -> None:
-        self.config, self.lesson, self.disk = config, lesson, run
-        self.models = lesson.targets.shape[1]
-        self.epoch_steps = -(-len(lesson.targets) // config.batch)
+        self.config, self.arrays, self.run = config, arrays, run
+        self.models = arrays.targets.shape[1]
+        self.epoch_steps = -(-len(arrays.targets) // config.batch)
         # seeds, rates and what is on disk are no part of what is compiled
         plain = replace(
             config, seed=0, learning_rate=1.0, learning_rates=(), checkpoint_every=1, patience=0
         )
-        self.run: Runner = _runner(plain, self.models, self.epoch_steps * config.epochs, devices)
+        steps = self.epoch_steps * config.epochs
+        self.runner: Runner = _runner(plain, self.models, steps, devices)
         self.epoch, self.first, self.stale, self.loss = 0, 0, 0, 0.0
-        self.lines: list[dict[str, Any]] = []
+        self.lines: list[Line] = []
         self.best_tau = -np.inf
-        self.best_scores = np.zeros((*lesson.held.shape, self.models), np.float32)
-        self.best: Any = None
+        self.best_scores = np.zeros((*arrays.held.shape, self.models), np.float32)
+        self.best: Weights | None = None
         self.seconds, self.trained, self.saved = 0.0, 0, 0
         keys = jax.random.split(jax.random.key(config.seed), config.members)
-        widths = lesson.tokens.shape[2], 0 if lesson.own is None else lesson.own.tokens.shape[3]
+        widths = arrays.tokens.shape[2], 0 if arrays.own is None else arrays.own.tokens.shape[3]
         state = _start(config.width, self.models, *widths, plain)(keys)
         saved = run.restore() if run is not None else None
         if saved is not None:
             state = self._resume(saved, state)
-        state = pad_state(state, self.run.rows)
-        lanes = deal(lesson, config, self.run.lanes)
+        state = _pad_state(state, self.runner.rows)
+        lanes = deal(arrays, config, self.runner.lanes)
         members = Members(jax.random.key_data(keys), jnp.asarray(rates(config)))
-        self.state, self.lanes, self.members = self.run.place(state, lanes, members)
-        self.held = jax.tree.map(jnp.asarray, held_tasks(lesson))
+        self.state, self.lanes, self.members = self.runner.place(state, lanes, members)
+        self.held: Held = jax.tree.map(jnp.asarray, held_tasks(arrays))
 
     @property
     def over(self) -> bool:
@@ -128,7 +146,7 @@ class _Training:
         return self.epoch * self.epoch_steps + self.first
 
     @property
-    def history(self) -> list[dict[str, Any]]:
+    def history(self) -> list[Line]:
         """The lines without what differs from run to run."""
         return [{n: v for n, v in line.items() if n != SPEED} for line in self.lines]
 
@@ -141,7 +159,7 @@ class _Training:
         return f"loss {last['loss']:.3f}, held-out tau {tau}"
 
     def advance(self) -> None:
-        """One compiled call, at most to the end of the epoch; then look and save.
+        """One compiled call, at most to the end of the epoch; then judge and save.
 
         A call is a third of what may be lost, rounded down: less than two of them wait for a
         checkpoint (an epoch's last call is short), and while one more runs it is being written.
@@ -150,9 +168,9 @@ class _Training:
         count = min(third, self.epoch_steps - self.first)
         begun = perf_counter()
         window = (self.epoch, self.first, count)
-        self.state, loss = self.run.run(self.state, self.lanes, self.members, window)
-        if self.disk is not None:
-            self.disk.wait()
+        self.state, loss = self.runner.run(self.state, self.lanes, self.members, window)
+        if self.run is not None:
+            self.run.wait()
         mean = float(np.mean(jax.device_get(loss)))
         if not np.isfinite(mean):
             raise InputError(
@@ -165,55 +183,57 @@ class _Training:
         self.first += count
         if self.first == self.epoch_steps:
             self._end_epoch()
-        if self.disk is not None and (self.step - self.saved >= third or self.over):
-            self.disk.save(self.step, self._arrays(), self._progress())
+        if self.run is not None and (self.step - self.saved >= third or self.over):
+            self.run.save(self.step, self._saved_arrays(), self._saved_progress())
             self.saved = self.step
             if self.config.checkpoint_every == 1:
-                self.disk.wait()
+                self.run.wait()
 
     def _end_epoch(self) -> None:
         """Judge all members on their held-out tasks; the best weights so far are kept."""
-        weights = self.run.state_of(self.state).weights
+        weights = self.runner.state_of(self.state).weights
         scores = self._held_out_scores(weights)
-        tau = _mean_tau(self.lesson.targets[self.lesson.held], scores)
+        tau = _mean_tau(self.arrays.targets[self.arrays.held], scores)
         self.epoch, self.first = self.epoch + 1, 0
-        line = {"epoch": self.epoch, "step": self.step, "loss": self.loss, "held_out_tau": tau}
-        speed = round(self.trained / max(self.seconds, 1e-9), 1)
-        self.lines.append(_json_safe(line | {SPEED: speed}))
+        line: Line = {"epoch": self.epoch, "step": self.step}
+        line |= {"loss": self.loss, "held_out_tau": tau}
+        line[SPEED] = round(self.trained / max(self.seconds, 1e-9), 1)
+        self.lines.append(_json_safe(line))
         log.info("step %d: loss %.4f, held-out tau %.4f", self.step, self.loss, tau)
         self.stale, self.loss = self.stale + 1, 0.0
         if not tau <= self.best_tau:
             self.best_tau, self.best_scores, self.stale = tau, scores, 0
             self.best = jax.tree.map(jnp.copy, _without_padding(weights, self.models))
-        if self.disk is not None:
-            self.disk.log(self.lines)
+        if self.run is not None:
+            self.run.log(self.lines)
 
     def _held_out_scores(self, weights: Weights) -> NDArray[np.float32]:
         """[E, V, M] on the host."""
-        if self.lesson.held.shape[1] == 0:
-            return np.zeros((*self.lesson.held.shape, self.models), np.float32)
+        if self.arrays.held.shape[1] == 0:
+            return np.zeros((*self.arrays.held.shape, self.models), np.float32)
         return whole(_held_out_scores(weights, self.held))[..., : self.models]
 
     # ---- checkpoints -------------------------------------------------------------------------
 
-    def _arrays(self) -> dict[str, Any]:
-        arrays = named("state", self.run.state_of(self.state)) | {"targets": self.lesson.targets}
+    def _saved_arrays(self) -> dict[str, Array | NDArray[Any]]:
+        state = self.runner.state_of(self.state)
+        arrays = _named("state", state) | {"targets": self.arrays.targets}
         if self.best is not None:
-            arrays |= named("best", self.best)
+            arrays |= _named("best", self.best)
         if self.best_scores.size:  # orbax saves no empty array
             arrays["best_scores"] = self.best_scores
         return arrays
 
-    def _progress(self) -> dict[str, Any]:
+    def _saved_progress(self) -> dict[str, object]:
         tau = self.best_tau if np.isfinite(self.best_tau) else None
         place = {"epoch": self.epoch, "first": self.first, "stale": self.stale, "loss": self.loss}
         return place | {"lines": self.lines, "best_tau": tau, "has_best": self.best is not None}
 
     def _resume(self, saved: Saved, state: State) -> State:
-        """Stand where the checkpoint stands; the state that it holds."""
+        """Go on where the checkpoint stands: its progress here, its state returned."""
         place, targets = saved.progress, saved.arrays["targets"]
-        same = targets.shape == self.lesson.targets.shape
-        if not same or not np.allclose(targets, self.lesson.targets, rtol=0, atol=1e-3):
+        same = targets.shape == self.arrays.targets.shape
+        if not same or not np.allclose(targets, self.arrays.targets, rtol=0, atol=1e-3):
             raise InputError(
                 "the training was begun with other targets (features of the zoo have changed): "
                 "remove its folder to begin again"
@@ -222,19 +242,20 @@ class _Training:
         self.stale, self.loss, self.lines = place["stale"], place["loss"], place["lines"]
         self.best_scores = saved.arrays.get("best_scores", self.best_scores)
         if place["has_best"]:
-            best = unnamed("best", state.weights, saved.arrays)
-            self.best = jax.tree.map(np.asarray, best)  # on one device it would be no one's to save
+            best = _unnamed("best", state.weights, saved.arrays)
+            # on the host: of several processes, orbax saves no array that lies on one device alone
+            self.best = jax.tree.map(np.asarray, best)
             self.best_tau = np.nan if place["best_tau"] is None else place["best_tau"]
         self.saved = self.step
         log.info("going on from step %d", self.step)
-        return cut_state(unnamed("state", state, saved.arrays), self.models)
+        return _cut_state(_unnamed("state", state, saved.arrays), self.models)
 
 
 @lru_cache(maxsize=8)
 def _runner(
     config: TrainConfig, models: int, steps: int, devices: tuple[jax.Device, ...] | None
 ) -> Runner:
-    """One compilation serves every seed."""
+    """The runner, kept: one compilation serves every seed."""
     return runner(config, models, steps, devices)
 
 
@@ -264,8 +285,15 @@ def _held_out_scores(weights: Weights, held: Held) -> Array:
     return scores[..., : held.prior.shape[-1]] + held.prior
 
 
-def whole(array: Array | NDArray[Any]) -> NDArray[Any]:
-    """An array on the host, also where devices of other processes hold parts of it."""
+def whole(array: Shaped[Array | np.ndarray, "..."]) -> Shaped[np.ndarray, "..."]:
+    """Bring an array to the host, also where devices of other processes hold parts of it.
+
+    Args:
+        array: on devices or on the host already.
+
+    Returns:
+        The whole array; every process gets it.
+    """
     if isinstance(array, np.ndarray) or array.is_fully_addressable or array.is_fully_replicated:
         return np.asarray(array)
     from jax.experimental.multihost_utils import process_allgather
@@ -273,39 +301,48 @@ def whole(array: Array | NDArray[Any]) -> NDArray[Any]:
     return np.asarray(process_allgather(array, tiled=True))
 
 
+# ---- a state with and without padding, and by name ---------------------------------------------
+
+
 def _without_padding(weights: Weights, models: int) -> Weights:
     return map_rows(lambda rows: rows[:, :models], weights)
 
 
-def pad_state(state: State, multiple: int) -> State:
+def _pad_state(state: State, multiple: int) -> State:
     """Zero rows below theta and its moments, up to a multiple."""
     return _on_weights(lambda w: pad_rows(w, multiple), state)
 
 
-def cut_state(state: State, models: int) -> State:
-    """The inverse of `pad_state`."""
+def _cut_state(state: State, models: int) -> State:
+    """The inverse of `_pad_state`."""
     return _on_weights(lambda w: _without_padding(w, models), state)
 
 
 def _on_weights(change: Callable[[Weights], Weights], state: State) -> State:
-    def of(part: Any) -> Any:
+    """The state, its weights and all moments that are shaped like them changed."""
+
+    def of(part: object) -> object:
         return change(part) if isinstance(part, Weights) else part
 
     changed: State = jax.tree.map(of, state, is_leaf=lambda part: isinstance(part, Weights))
     return changed
 
 
-def named(prefix: str, tree: Any) -> dict[str, Any]:
+def _named(prefix: str, tree: object) -> dict[str, Array | NDArray[Any]]:
     """The leaves of a tree under plain names."""
     leaves, _ = jax.tree.flatten_with_path(tree)
     return {prefix + jax.tree_util.keystr(path): leaf for path, leaf in leaves}
 
 
-def unnamed(prefix: str, like: Any, arrays: dict[str, NDArray[Any]]) -> Any:
-    """The inverse of `named`, for a tree of the same structure."""
+def _unnamed(prefix: str, like: Tree, arrays: dict[str, NDArray[Any]]) -> Tree:
+    """The inverse of `_named`, for a tree of the same structure."""
     paths, structure = jax.tree.flatten_with_path(like)
     leaves = [jnp.asarray(arrays[prefix + jax.tree_util.keystr(path)]) for path, _ in paths]
-    return jax.tree.unflatten(structure, leaves)
+    tree: Tree = jax.tree.unflatten(structure, leaves)
+    return tree
+
+
+# ---- figures -----------------------------------------------------------------------------------
 
 
 def _mean_tau(targets: NDArray[np.float32], scores: NDArray[np.float32]) -> float:
@@ -316,5 +353,6 @@ def _mean_tau(targets: NDArray[np.float32], scores: NDArray[np.float32]) -> floa
     return float(np.mean(taus)) if taus else float("nan")
 
 
-def _json_safe(entry: dict[str, Any]) -> dict[str, Any]:
-    return {name: value if np.isfinite(value) else None for name, value in entry.items()}
+def _json_safe(line: Line) -> Line:
+    """The line with None for what is not finite."""
+    return {n: v if v is not None and np.isfinite(v) else None for n, v in line.items()}

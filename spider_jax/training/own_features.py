@@ -1,8 +1,9 @@
 """What training reads of models' own features: scaled class centres of some models of each task.
 
-A spider that looks at models learns a projection P_m of every model's own class centres. Widths
-differ from model to model, so features are first standardised and turned to their leading principal
-components, as many for all models; P_m acts on these, and the product of both on raw features.
+A spider that re-ranks by attention learns a projection P_m of every model's own class centres.
+Widths differ from model to model, so features are first standardised and turned to their leading
+principal components, as many for all models; P_m acts on these, and the product of both on raw
+features.
 """
 
 import logging
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Float32, Int32, Int64
 from numpy.typing import NDArray
 
 from spider_jax.runtime.progress import progress
@@ -25,18 +27,24 @@ NUMBERS = 1 << 27  # of the tokens of all tasks: 512 MB
 
 
 class OwnFeatures(NamedTuple):
-    """scalings: of M models, from D_m to q. tokens [T, R, C, q] of R models a task, [T, R]."""
+    """Own class centres of R models on each of T tasks.
+
+    Attributes:
+        scalings: of M models, from the width of their features to q.
+        tokens: scaled class centres, padded with 0.
+        models: positions of the R models that a task has tokens of, ascending.
+    """
 
     scalings: tuple[Scaling, ...]
-    tokens: NDArray[np.float32]
-    models: NDArray[np.int32]
+    tokens: Float32[np.ndarray, "T R C q"]
+    models: Int32[np.ndarray, "T R"]
 
 
 def own_features(
     zoo: FeatureStore,
     models: Sequence[str],
     meta: Sequence[MetaTask],
-    mask: NDArray[np.bool_],
+    mask: Bool[np.ndarray, "T C"],
     datasets: Sequence[str],
     *,
     width: int,
@@ -44,13 +52,18 @@ def own_features(
     seed: int = 0,
     show_progress: bool = False,
 ) -> OwnFeatures:
-    """Class centres of models' own features on meta-tasks, of all models where there is room.
+    """Compute class centres of models' own features on meta-tasks, of all models if they fit.
 
     Args:
         zoo: features of the models on the datasets.
-        models: M names. meta: T tasks. mask: [T, C] their classes, padded. datasets: the sources.
-        width: q. least: models a task, where the tokens of all would not fit in NUMBERS.
-        seed: of which models a task has. show_progress: a bar on stderr.
+        models: M names.
+        meta: T tasks.
+        mask: True where a place of a task is a class.
+        datasets: names of the source datasets.
+        width: q, principal components that features are reduced to.
+        least: models a task has tokens of, at least, where those of all would not fit in NUMBERS.
+        seed: of the draw of models that a task has tokens of.
+        show_progress: a bar on stderr.
 
     Returns:
         The tokens, padded with 0, and how raw features become them.
@@ -101,9 +114,21 @@ def _centres(
 
 
 def own_scaling(zoo: FeatureStore, model: str, datasets: Sequence[str], width: int) -> Scaling:
-    """Standardised principal components of a model's features on the sources, q of them.
+    """Fit standardised principal components of a model's features on the source datasets.
 
-    Fitted to SCALING_ROWS rows spread over the sources; a narrower model's last columns are 0.
+    SCALING_ROWS rows are read, spread over the sources.
+
+    Args:
+        zoo: features of the model on the datasets.
+        model: its name.
+        datasets: names of the source datasets.
+        width: q, the number of components.
+
+    Returns:
+        The scaling; a model with fewer than q features has zeros in its last columns.
+
+    Raises:
+        InputError: features that cannot be read.
     """
     share = max(2, SCALING_ROWS // max(1, len(datasets)))
     parts = []
@@ -117,9 +142,18 @@ def own_scaling(zoo: FeatureStore, model: str, datasets: Sequence[str], width: i
 
 
 def scale_own(
-    scaling: Scaling, features: NDArray[np.floating], rows: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Some rows of features [N, D_m], which may be a memmap, as [n, q]."""
+    scaling: Scaling, features: Float[np.ndarray, "N D"], rows: Int64[np.ndarray, " n"]
+) -> Float32[np.ndarray, "n q"]:
+    """Scale some rows of a model's features, one block after another.
+
+    Args:
+        scaling: of the model.
+        features: of the model on a dataset; may be a memmap.
+        rows: positions of the rows.
+
+    Returns:
+        The scaled rows.
+    """
     out = np.empty((len(rows), scaling.matrix.shape[1]), np.float32)
     step = max(1, BLOCK_NUMBERS // features.shape[1])
     for start in range(0, len(rows), step):

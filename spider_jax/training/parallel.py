@@ -1,18 +1,18 @@
-"""The training step on many devices: in jit over a mesh, or in pmap; one face for both.
+"""The training step on many devices: in jit over a mesh, or in pmap; one interface for both.
 
 "mesh" splits the tasks of a batch over the axis "data" and the rows of theta, with their moments,
-over "model"; it spans processes. "pmap" splits the tasks only, over the devices of one process: it
-is jit(shard_map) inside today, and here to be compared.
+over "model"; it spans processes. "pmap" splits the tasks only, over the devices of one process:
+JAX runs it as jit(shard_map) today, and it is here for comparison.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from spider_jax.errors import InputError
 from spider_jax.spider.weights import PER_MODEL, Weights
@@ -24,40 +24,77 @@ DATA, MODEL = "data", "model"
 WHOLE = PartitionSpec()
 LANES = PartitionSpec(DATA)
 
+Host = Array | np.ndarray | np.generic
+Placed = tuple[State, Lanes, Members]  # on the devices
+Compiled = Callable[[State, Lanes, Members, Array, Array, Array], tuple[State, Array]]
+
 
 @runtime_checkable
 class Runner(Protocol):
     """Steps of the training on the devices of one form of parallelism.
 
-    lanes: lanes must be a multiple of it. rows: rows of theta must be a multiple of it.
+    Attributes:
+        lanes: the number of lanes must be a multiple of it.
+        rows: the number of rows of theta must be a multiple of it.
     """
 
     lanes: int
     rows: int
 
-    def place(self, state: State, lanes: Lanes, members: Members) -> tuple[Any, Any, Any]:
-        """Host arrays on the devices."""
+    def place(self, state: State, lanes: Lanes, members: Members) -> Placed:
+        """Put host arrays on the devices.
+
+        Args:
+            state: rows of models padded to a multiple of `rows`.
+            lanes: as many as a multiple of `lanes`.
+            members: of the ensemble.
+
+        Returns:
+            The same, for `run`.
+        """
         ...
 
     def run(
-        self, state: Any, lanes: Any, members: Any, window: tuple[int, int, int]
-    ) -> tuple[Any, Any]:
-        """State and mean loss [E] after the steps (epoch, first, count); `state` is used up."""
+        self, state: State, lanes: Lanes, members: Members, window: tuple[int, int, int]
+    ) -> tuple[State, Float[Array, " E"]]:
+        """Run some steps of an epoch in one compiled call.
+
+        Args:
+            state: as placed, or as the last call returned it; it is used up.
+            lanes: as placed.
+            members: as placed.
+            window: epoch, first step of it, number of steps.
+
+        Returns:
+            The new state, and the mean loss of every member.
+        """
         ...
 
-    def state_of(self, state: Any) -> State:
-        """The state as plain arrays, theta perhaps split over devices."""
+    def state_of(self, state: State) -> State:
+        """Give the state as plain arrays, theta perhaps split over devices.
+
+        Args:
+            state: as `run` returned it.
+
+        Returns:
+            The state, with the shapes of `State`.
+        """
         ...
 
 
 def runner(
     config: TrainConfig, models: int, steps: int, devices: Sequence[jax.Device] | None = None
 ) -> Runner:
-    """The runner of a configuration.
+    """Make the runner of a configuration.
 
     Args:
-        config: its `parallel` and `model_shards` are read here. models: M. steps: of the training.
+        config: its `parallel`, `model_shards` and `accumulate` are read here, the rest by the step.
+        models: M without padding.
+        steps: of the whole training.
         devices: to train on; default: all, of all processes.
+
+    Returns:
+        A MeshRunner or a PmapRunner.
 
     Raises:
         InputError: the devices cannot be split so.
@@ -69,7 +106,14 @@ def runner(
 
 
 def training_mesh(devices: Sequence[jax.Device], model_shards: int = 1) -> Mesh:
-    """Devices as ("data", "model").
+    """Arrange devices in a mesh with the axes "data" and "model".
+
+    Args:
+        devices: in the order in which they are dealt.
+        model_shards: size of the axis "model".
+
+    Returns:
+        The mesh.
 
     Raises:
         InputError: the number of devices is no multiple of `model_shards`.
@@ -83,7 +127,17 @@ def training_mesh(devices: Sequence[jax.Device], model_shards: int = 1) -> Mesh:
 
 
 class MeshRunner:
-    """jit(shard_map(step)) over a mesh."""
+    """jit(shard_map(step)) over a mesh, as `Runner`.
+
+    Args:
+        config: of the training.
+        models: M without padding.
+        steps: of the whole training.
+        devices: to train on.
+
+    Raises:
+        InputError: the number of devices is no multiple of `config.model_shards`.
+    """
 
     def __init__(
         self, config: TrainConfig, models: int, steps: int, devices: Sequence[jax.Device]
@@ -92,62 +146,103 @@ class MeshRunner:
         self.lanes = self.mesh.shape[DATA] * config.accumulate
         self.rows = self.mesh.shape[MODEL]
         self._call = make_call(config, Axes(DATA, MODEL), models, steps)
-        self._compiled: Callable[..., Any] | None = None
+        self._compiled: Compiled | None = None
 
-    def place(self, state: State, lanes: Lanes, members: Members) -> tuple[Any, Any, Any]:
-        """Each device gets its lanes and its rows; of several processes, each its own devices'."""
+    def place(self, state: State, lanes: Lanes, members: Members) -> Placed:
+        """Give each device its lanes and its rows; of several processes, each its own devices'.
+
+        Args:
+            state: as for `Runner.place`.
+            lanes: as for `Runner.place`.
+            members: as for `Runner.place`.
+
+        Returns:
+            The same, on the devices.
+        """
         specs = state_specs(state)
         self._compiled = self._compiled or self._compile(specs)
         return (
             jax.tree.map(self._put, state, specs),
             jax.tree.map(lambda a: self._put(a, LANES), lanes),
-            jax.tree.map(self.replicate, members),
+            jax.tree.map(self._replicate, members),
         )
 
     def run(
-        self, state: Any, lanes: Any, members: Any, window: tuple[int, int, int]
-    ) -> tuple[Any, Any]:
-        """One compiled call; scalars are put on the devices explicitly."""
+        self, state: State, lanes: Lanes, members: Members, window: tuple[int, int, int]
+    ) -> tuple[State, Float[Array, " E"]]:
+        """Run one compiled call; scalars are put on the devices explicitly.
+
+        Args:
+            state: as for `Runner.run`.
+            lanes: as for `Runner.run`.
+            members: as for `Runner.run`.
+            window: as for `Runner.run`.
+
+        Returns:
+            As for `Runner.run`.
+        """
         assert self._compiled is not None  # place comes first
-        numbers = [self.replicate(np.int32(n)) for n in window]
-        state, loss = self._compiled(state, lanes, members, *numbers)
-        return state, loss
+        epoch, first, count = (self._replicate(np.int32(n)) for n in window)
+        return self._compiled(state, lanes, members, epoch, first, count)
 
     def state_of(self, state: State) -> State:
-        """The state itself."""
+        """Give the state itself.
+
+        Args:
+            state: as `run` returned it.
+
+        Returns:
+            The same.
+        """
         return state
 
-    def replicate(self, array: Any) -> Array:
+    def _replicate(self, array: Host) -> Array:
         """The same array on every device."""
         return self._put(array, WHOLE)
 
-    def _put(self, array: Any, spec: PartitionSpec) -> Array:
+    def _put(self, array: Host, spec: PartitionSpec) -> Array:
         sharding, host = NamedSharding(self.mesh, spec), np.asarray(array)
         if sharding.is_fully_addressable:
             return jax.device_put(host, sharding)
         return jax.make_array_from_callback(host.shape, sharding, lambda part: host[part])
 
-    def _compile(self, specs: Any) -> Callable[..., Any]:
+    def _compile(self, specs: State) -> Compiled:
         mapped = jax.shard_map(
             self._call,
             mesh=self.mesh,
             in_specs=(specs, LANES, WHOLE, WHOLE, WHOLE, WHOLE),
             out_specs=(specs, WHOLE),
-            check_vma=False,  # no derivative passes a collective, see step.mean_gradient
+            check_vma=False,  # no derivative passes a collective, see step._mean_gradient
         )
-        return jax.jit(mapped, donate_argnums=0)
+        compiled: Compiled = jax.jit(mapped, donate_argnums=0)
+        return compiled
 
 
 class PmapRunner:
-    """pmap(step): every array has a leading axis of devices."""
+    """pmap(step), as `Runner`: on the devices every array has a leading axis of devices.
+
+    Args:
+        config: of the training.
+        models: M without padding.
+        steps: of the whole training.
+        devices: to train on, all of this process.
+
+    Raises:
+        InputError: `config.model_shards` is above 1, or there are several processes.
+    """
 
     def __init__(
         self, config: TrainConfig, models: int, steps: int, devices: Sequence[jax.Device]
     ) -> None:
-        if config.model_shards > 1 or jax.process_count() > 1:
+        if config.model_shards > 1:
             raise InputError(
-                'parallel = "pmap" splits tasks over the devices of one process only: '
-                'use parallel = "mesh"'
+                f'model_shards must be 1 with parallel = "pmap", got {config.model_shards}: it '
+                'splits tasks over devices, and no rows of models; use parallel = "mesh"'
+            )
+        if jax.process_count() > 1:
+            raise InputError(
+                f'parallel must be "mesh" with several processes ({jax.process_count()}), got '
+                '"pmap": it splits tasks over the devices of one process only'
             )
         self.devices = len(devices)
         self.lanes, self.rows = self.devices * config.accumulate, 1
@@ -157,30 +252,56 @@ class PmapRunner:
         mesh = jax.make_mesh((self.devices,), (DATA,), (AxisType.Auto,), devices=devices)
         self._split, self._whole = NamedSharding(mesh, LANES), NamedSharding(mesh, WHOLE)
 
-    def place(self, state: State, lanes: Lanes, members: Members) -> tuple[Any, Any, Any]:
-        """Copies of the state, and each device's lanes."""
+    def place(self, state: State, lanes: Lanes, members: Members) -> Placed:
+        """Give each device a copy of the state, and its lanes.
+
+        Args:
+            state: as for `Runner.place`.
+            lanes: as for `Runner.place`.
+            members: as for `Runner.place`.
+
+        Returns:
+            The same, on the devices, with a leading axis of devices.
+        """
         n = self.devices
 
-        def copies(array: Any) -> Array:
+        def copies(array: Host) -> Array:
             host = np.asarray(array)
             return jax.device_put(np.broadcast_to(host, (n, *host.shape)), self._split)
 
-        def own(array: Any) -> Array:
+        def own(array: Host) -> Array:
             host = np.asarray(array)
             return jax.device_put(host.reshape(n, -1, *host.shape[1:]), self._split)
 
         return jax.tree.map(copies, state), jax.tree.map(own, lanes), jax.tree.map(copies, members)
 
     def run(
-        self, state: Any, lanes: Any, members: Any, window: tuple[int, int, int]
-    ) -> tuple[Any, Any]:
-        """One compiled call."""
+        self, state: State, lanes: Lanes, members: Members, window: tuple[int, int, int]
+    ) -> tuple[State, Float[Array, " E"]]:
+        """Run one compiled call.
+
+        Args:
+            state: as for `Runner.run`.
+            lanes: as for `Runner.run`.
+            members: as for `Runner.run`.
+            window: as for `Runner.run`.
+
+        Returns:
+            As for `Runner.run`; the state keeps its axis of devices.
+        """
         numbers = [jax.device_put(np.int32(n), self._whole) for n in window]
         state, loss = self._compiled(state, lanes, members, *numbers)
         return state, _first(loss)
 
-    def state_of(self, state: Any) -> State:
-        """The first device's copy."""
+    def state_of(self, state: State) -> State:
+        """Give the first device's copy.
+
+        Args:
+            state: as `run` returned it.
+
+        Returns:
+            The state, without an axis of devices.
+        """
         copy: State = jax.tree.map(_first, state)
         return copy
 
@@ -191,11 +312,18 @@ def _first(array: Array) -> Array:
 
 
 def state_specs(state: State) -> State:
-    """Specs of a state: rows of models, and of all that is shaped like them, over "model"."""
+    """Say how a state lies on a mesh: rows of models, and their moments, over "model".
+
+    Args:
+        state: of all members.
+
+    Returns:
+        A PartitionSpec in the place of every array.
+    """
     split = PartitionSpec(None, MODEL)
 
-    def of(part: Any) -> Any:
-        if not isinstance(part, Weights):
+    def of(part: object) -> object:
+        if not isinstance(part, Weights):  # moments hold trees shaped like the weights
             return WHOLE
         rows = {name: split for name in PER_MODEL if getattr(part, name) is not None}
         return jax.tree.map(lambda _: WHOLE, part)._replace(**rows)
@@ -205,7 +333,15 @@ def state_specs(state: State) -> State:
 
 
 def pad_rows(weights: Weights, multiple: int) -> Weights:
-    """Zero rows below those of the models [E, M, ...] up to a multiple; they never move."""
+    """Add rows of zeros below those of the models, up to a multiple; they never move.
+
+    Args:
+        weights: of E members, rows [E, M, ...].
+        multiple: of the number of rows.
+
+    Returns:
+        The weights, padded.
+    """
     missing = -weights.theta.shape[1] % multiple
 
     def pad(rows: Array) -> Array:
@@ -215,6 +351,14 @@ def pad_rows(weights: Weights, multiple: int) -> Weights:
 
 
 def map_rows(change: Callable[[Array], Array], weights: Weights) -> Weights:
-    """Weights whose rows of models are changed."""
+    """Change the arrays that have a row a model.
+
+    Args:
+        change: of such an array [E, M, ...].
+        weights: of E members.
+
+    Returns:
+        The weights with these arrays changed.
+    """
     rows = {name: getattr(weights, name) for name in PER_MODEL}
     return weights._replace(**jax.tree.map(change, rows))

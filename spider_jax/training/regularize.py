@@ -1,8 +1,12 @@
-"""Noise, dropout and looks of a training step."""
+"""What keeps a spider from overfitting few source datasets: noise and dropout of a training step.
+
+Every draw hangs on the member, the step and the lane (and the model), never on the device, so the
+number of devices does not change a training.
+"""
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, Key
 
 from spider_jax.spider.attention import Regularize, score_tasks, score_with_own
 from spider_jax.spider.weights import OwnTokens, Weights
@@ -13,11 +17,27 @@ OF_BATCH = 1 << 30  # folded into a step's key for what is drawn once a batch; l
 
 
 def draw_own(
-    config: TrainConfig, own: OwnTokens, place: Array, slot: Array, noise: Array, lane: Array
+    config: TrainConfig,
+    own: OwnTokens,
+    place: Int[Array, " b"],
+    slot: Int[Array, " b"],
+    noise: Key[Array, ""],
+    lane: Int[Array, " b"],
 ) -> OwnTokens:
-    """k models at random of every task, k the same for a batch and uniform in 0..k_max.
+    """Draw k models of every task, whose own tokens a step reads; k is uniform in 0..k_max.
 
-    Places beyond k name no model: -1.
+    k is the same for the whole batch, as it is for the tasks of one ranking.
+
+    Args:
+        config: its `k_max` is read here.
+        own: of R models a task, in lanes: tokens [B, S, R, C, q] of models [B, S, R].
+        place: lanes of the batch's tasks among this device's.
+        slot: places of the tasks in their lanes.
+        noise: the random key of the member's step.
+        lane: the same lanes among those of all devices.
+
+    Returns:
+        Own tokens [b, k_max, C, q] of models [b, k_max]; places beyond k name no model: -1.
     """
     R, k_max = own.models.shape[2], config.k_max
     k = jax.random.randint(jax.random.fold_in(noise, OF_BATCH), (), 0, k_max + 1)
@@ -28,10 +48,19 @@ def draw_own(
     return OwnTokens(own.tokens[at], models)
 
 
-def noisy_scores(config: TrainConfig, axes: Axes, weights: Weights, batch: Batch) -> Array:
-    """Scores with dropped classes, shifted tokens and dropout, against fitting the few sources.
+def noisy_scores(
+    config: TrainConfig, axes: Axes, weights: Weights, batch: Batch
+) -> Float[Array, "b m"]:
+    """Score a batch with dropped classes, shifted tokens and dropout of the attention's output.
 
-    Every draw hangs on the member, the step and the lane (and the model), never on the device.
+    Args:
+        config: its `token_dropout`, `token_noise` and `dropout` are read here.
+        axes: of the devices.
+        weights: of one member, with the m rows of models of this device.
+        batch: b tasks.
+
+    Returns:
+        Scores of this device's models.
     """
     keys = jax.vmap(lambda k: jax.random.split(k, 4))(batch.keys).T
     drop_class, shift, drop_output, own_shift = keys
@@ -67,10 +96,10 @@ def noisy_scores(config: TrainConfig, axes: Axes, weights: Weights, batch: Batch
         shape = *here.tokens.shape[1:2], 1, here.tokens.shape[-1]
         moved = jax.vmap(lambda k: jax.random.normal(k, shape))(own_shift)
         here = here._replace(tokens=here.tokens + config.token_noise * moved)
-    return looked_at(weights, tokens, mask, here, scores, regularize)
+    return _with_own_scores(weights, tokens, mask, here, scores, regularize)
 
 
-def looked_at(
+def _with_own_scores(
     weights: Weights,
     tokens: Array,
     mask: Array,
@@ -78,7 +107,7 @@ def looked_at(
     scores: Float[Array, "b m"],
     regularize: Regularize,
 ) -> Float[Array, "b m"]:
-    """The scores, those of models that are looked at with their own tokens replaced.
+    """The scores, those of the models with own tokens replaced by what attention to these gives.
 
     own.models counts from this device's first row; others belong to other devices or to none.
     """

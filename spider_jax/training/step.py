@@ -7,12 +7,12 @@ the number of devices. All members of an ensemble step at once, under vmap.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Int, UInt32
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from spider_jax.ranking.losses import LOSSES
 from spider_jax.spider.weights import PER_MODEL, Weights
@@ -20,20 +20,23 @@ from spider_jax.training.config import TrainConfig
 from spider_jax.training.regularize import draw_own, noisy_scores
 from spider_jax.training.state import Axes, Batch, Lanes, Members, State
 
-WARM_UP = 20
+WARM_UP = 20  # steps in which the learning rate rises
 LAST_RATE = 0.02  # of the first, as published: 2.5e-4 to 5e-6
 MATRICES = ("theta", "project", "query", "key", "value", "output", "head", "own_project")
 
-
+Tree = TypeVar("Tree")
+Out = TypeVar("Out")
 Call = Callable[[State, Lanes, Members, Array, Array, Array], tuple[State, Array]]
 
 
 def make_call(config: TrainConfig, axes: Axes, models: int, steps: int) -> Call:
-    """The steps first..first + count of an epoch on one device.
+    """Make the function that runs steps first..first + count of an epoch on one device.
 
     Args:
-        config: of the training. axes: of the devices. models: M without padding. steps: of the
-            whole training, for the schedule.
+        config: of the training.
+        axes: of the devices.
+        models: M without padding.
+        steps: of the whole training, for the schedule of the learning rate.
 
     Returns:
         (state, lanes, members, epoch, first, count) -> (state, mean loss [E]); weights.theta holds
@@ -97,15 +100,15 @@ def _make_step(
 
     def of_member(
         weights: Weights,
-        moments: Any,
-        data: Array,
-        rate: Array,
-        slot: Array,
-        use: Array,
-        prior: Array | None,
+        moments: optax.OptState,
+        data: UInt32[Array, " 2"],
+        rate: Float[Array, ""],
+        slot: Int[Array, " B"],
+        use: Bool[Array, " B"],
+        prior: Float[Array, "B S M"] | None,
         *,
         shared: tuple[Lanes, Array, Array],
-    ) -> tuple[Weights, Any, Array]:
+    ) -> tuple[Weights, optax.OptState, Float[Array, ""]]:
         lanes, lane, step = shared
         noise = jax.random.fold_in(jax.random.split(jax.random.wrap_key_data(data))[1], step)
         place = jnp.arange(len(lane))
@@ -118,7 +121,7 @@ def _make_step(
             jax.vmap(jax.random.fold_in, (None, 0))(noise, lane),
             None if lanes.own is None else draw_own(config, lanes.own, place, slot, noise, lane),
         )
-        loss, gradient = mean_gradient(config, axes, models, weights, batch)
+        loss, gradient = _mean_gradient(config, axes, models, weights, batch)
         if config.clip:
             gradient = _clip(gradient, config.clip, axes)
         updates, moments = optimizer.update(gradient, moments, weights)
@@ -138,7 +141,7 @@ def _make_step(
     return step
 
 
-def _over_members(function: Callable[..., Any], given: tuple[Any, ...]) -> Any:
+def _over_members(function: Callable[..., Out], given: tuple[object, ...]) -> Out:
     """The function of every member, given arrays with a leading axis of members.
 
     One member goes without vmap: products with a batch of one take a third more time.
@@ -150,7 +153,14 @@ def _over_members(function: Callable[..., Any], given: tuple[Any, ...]) -> Any:
 
 
 def direction(config: TrainConfig) -> optax.GradientTransformation:
-    """The step before it is multiplied by the learning rate."""
+    """Make the optimizer whose update is a step before it is multiplied by the learning rate.
+
+    Args:
+        config: its `optimizer`, `weight_decay` and `k_max` are read here.
+
+    Returns:
+        AdamW's update, whose decay acts on MATRICES alone, or the gradient itself for "sgd".
+    """
     if config.optimizer == "sgd":
         return optax.identity()
     decayed = Weights._make(name in MATRICES for name in Weights._fields)
@@ -161,7 +171,7 @@ def direction(config: TrainConfig) -> optax.GradientTransformation:
     )
 
 
-def mean_gradient(
+def _mean_gradient(
     config: TrainConfig, axes: Axes, models: int, weights: Weights, batch: Batch
 ) -> tuple[Array, Weights]:
     """Mean loss over the tasks of all devices and its gradient, theta's for this device's rows.
@@ -188,7 +198,7 @@ def mean_gradient(
     return _sum(loss, axes.data), gradient._replace(**rows)
 
 
-def _sum(tree: Any, *axes: str | None) -> Any:
+def _sum(tree: Tree, *axes: str | None) -> Tree:
     """The sum over devices; over one, XLA on CPU would copy what it is given."""
     several = tuple(axis for axis in axes if axis and jax.lax.axis_size(axis) > 1)
     return jax.lax.psum(tree, several) if several else tree
@@ -218,7 +228,11 @@ def _sum_gradient(
 
 
 def _clip(gradient: Weights, most: float, axes: Axes) -> Weights:
-    """The gradient, shortened to a norm of at most `most` over all devices."""
+    """The gradient, shortened to a norm of at most `most` over all devices.
+
+    Squares of rows of models are summed over the devices that hold other rows; all else is the same
+    on each of them.
+    """
     squares = jax.tree.map(lambda g: (g**2).sum(), gradient)
     rows = [getattr(squares, name) for name in PER_MODEL]
     rows = _sum(rows, axes.model)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float, Float32, Float64
 
 from spider_jax.ranking.aggregate import AGGREGATES, z_scores
 from spider_jax.tasks.sampling import MetaTask
@@ -13,32 +13,35 @@ from spider_jax.zoo.store import FeatureStore
 
 def target_orders(
     config: TrainConfig,
-    metrics: NDArray[np.floating],
+    metrics: Float[np.ndarray, "T K M"],
     meta: Sequence[MetaTask],
-    accuracies: Mapping[str, NDArray[np.floating]],
-) -> NDArray[np.float32]:
-    """Targets: the teachers' metrics in one score, corrected where the truth is known.
+    accuracies: Mapping[str, Float[np.ndarray, " M"]],
+) -> Float32[np.ndarray, "T M"]:
+    """Make the target orders: the teachers' metrics in one score, corrected where truth is known.
 
     Teachers err alike on tasks of one dataset, so
 
         y_t <- z(y_t + a sum_d share_td (z(accuracies of d) - z(mean y of the tasks of d alone))),
 
     y z-scored over the models, share the part of a task's rows that come from d, a the
-    configuration's `calibration`, 0 leaves y as it is. A model without an accuracy is not corrected
+    configuration's `calibration`; 0 leaves y as it is. A model without an accuracy is not corrected
     for d. True accuracies as targets are taken as they are.
 
     Args:
-        metrics: [T, K, M] of T tasks `meta`. accuracies: [M] by dataset, NaN where unknown.
+        config: its `targets`, `aggregate` and `calibration` are read here.
+        metrics: the teachers' metrics of M models on T tasks, or their true accuracies (K = 1).
+        meta: the T tasks.
+        accuracies: true accuracies of the M models by dataset, NaN where unknown.
 
     Returns:
-        float32 [T, M].
+        One score a model and task; larger is better.
     """
     if config.targets == "accuracies":
         return np.asarray(metrics[:, 0], np.float32)
-    taught = AGGREGATES[config.aggregate](metrics)
+    scores = AGGREGATES[config.aggregate](metrics)
     if config.calibration == 0:
-        return taught.astype(np.float32)
-    targets = z_scores(taught)
+        return scores.astype(np.float32)
+    targets = z_scores(scores)
     shift = np.zeros(targets.shape)
     for name, truth in accuracies.items():
         alone = [i for i, task in enumerate(meta) if task.datasets == (name,)]
@@ -46,19 +49,37 @@ def target_orders(
         if alone and known.any():
             gap = np.zeros(len(truth))
             gap[known] = z_scores(truth[known]) - z_scores(targets[alone].mean(0)[known])
-            shift += class_shares(meta, name)[:, None] * gap
+            shift += dataset_shares(meta, name)[:, None] * gap
     return z_scores(targets + config.calibration * shift).astype(np.float32)
 
 
 def known_accuracies(
     zoo: FeatureStore, models: Sequence[str], datasets: Sequence[str]
-) -> dict[str, NDArray[np.float64]]:
-    """Accuracies [M] of the datasets for which the zoo knows those of at least half the models."""
+) -> dict[str, Float64[np.ndarray, " M"]]:
+    """Read the true accuracies that are complete enough to correct the teachers with.
+
+    Args:
+        zoo: with accuracies.csv, or without.
+        models: M names.
+        datasets: names of the source datasets.
+
+    Returns:
+        Accuracies of the models by dataset, NaN where unknown; only datasets for which at least
+        half of the models have one.
+    """
     table = {d: np.array([zoo.accuracies.get((m, d), np.nan) for m in models]) for d in datasets}
     return {d: row for d, row in table.items() if 2 * np.isfinite(row).sum() >= len(models)}
 
 
-def class_shares(meta: Sequence[MetaTask], name: str) -> NDArray[np.float64]:
-    """[T] part of every task's rows that come from a dataset."""
+def dataset_shares(meta: Sequence[MetaTask], name: str) -> Float64[np.ndarray, " T"]:
+    """Find the part of every task's rows that come from one dataset.
+
+    Args:
+        meta: T tasks.
+        name: of the dataset.
+
+    Returns:
+        Numbers in [0, 1].
+    """
     of = [t.source == t.datasets.index(name) if name in t.datasets else np.zeros(1) for t in meta]
     return np.array([here.mean() for here in of])

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Bool, Float, Float64, Int64
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
@@ -38,21 +39,37 @@ log = logging.getLogger("spider_jax")
 
 
 class TeacherInputs(NamedTuple):
-    """What the teachers read of one model on one task, centred, padded; stacked for a batch."""
+    """What the teachers read of one model on one task, in float64, centred and padded with 0.
 
-    s: Any
-    x: Any
-    U: Any
-    rows_gram: Any
-    side: Any
-    targets: Any
-    rows: Any
-    n: Any
-    width: Any
-    quartic: Any
+    Shapes are those of one task; the arrays of a batch are stacked along a new first axis. See
+    `metrics.shared.statistics` for the algebra.
+
+    Attributes:
+        s: eigenvalues of the centred Gram matrix, ascending.
+        x: U^T Y, the classes' columns in the directions of U.
+        U: left singular vectors of the features.
+        rows_gram: inner products of the rows.
+        side: Gram matrix of the smaller side, and the labels beside it.
+        targets: Y, one column a class, 1 where a row belongs to it.
+        rows: True where a row is one of the task.
+        n: number of rows of the task.
+        width: of the model's features.
+        quartic: sum over the rows of |f_n|^4.
+    """
+
+    s: Float[Array, " k"]
+    x: Float[Array, "k C"]
+    U: Float[Array, "N k"]
+    rows_gram: Float[Array, "N N"]
+    side: Side
+    targets: Float[Array, "N C"]
+    rows: Bool[Array, " N"]
+    n: Float[Array, ""]
+    width: Float[Array, ""]
+    quartic: Float[Array, ""]
 
 
-TEACHERS: dict[str, Callable[[TeacherInputs], jax.Array]] = {
+TEACHERS: Mapping[str, Callable[[TeacherInputs], Float[Array, ""]]] = {
     "logme": lambda a: logme_core(a.s, a.x, a.targets.sum(0), a.n),
     "knn": lambda a: knn_core(a.rows_gram, a.targets, a.rows, a.n),
     "h_score_shrunk": lambda a: h_score_core(
@@ -60,9 +77,9 @@ TEACHERS: dict[str, Callable[[TeacherInputs], jax.Array]] = {
     ),
     "ridge": lambda a: ridge_core(a.s, a.U, a.targets, a.rows, a.n),
 }
-BATCH, BATCH_BYTES = 16, 1 << 28
-WORKERS = min(8, os.cpu_count() or 1)
-LABELS = 1  # raised when a sheet changes, so that no cached label outlives it
+BATCH, BATCH_BYTES = 16, 1 << 28  # most tasks of a batch, and most bytes of their large arrays
+WORKERS = min(8, os.cpu_count() or 1)  # threads that decompose the tasks of the next batch
+LABELS = 1  # raised when TeacherInputs change, so that no cached metric outlives them
 
 
 def teach(
@@ -71,26 +88,26 @@ def teach(
     metrics: Sequence[str],
     *,
     models: Sequence[str] | None = None,
-    only: NDArray[np.int64] | None = None,
+    only: Int64[np.ndarray, " t"] | None = None,
     cache: str | Path | bool = True,
     show_progress: bool = False,
-) -> tuple[tuple[str, ...], NDArray[np.float64], tuple[Skipped, ...]]:
-    """Metrics of all models on all meta-tasks.
+) -> tuple[tuple[str, ...], Float64[np.ndarray, "_ K M"], tuple[Skipped, ...]]:
+    """Compute metrics of all models on all meta-tasks.
 
     Args:
         zoo: features of the tasks' datasets; a batch's rows at a time are read.
         tasks: T meta-tasks.
         metrics: K names in TEACHERS.
         models: names of those to score; None for all of the zoo.
-        only: positions of the tasks to score, [t]; None for all. Models are left out as if it were
-            all, so that processes which share the tasks out keep the same models.
-        cache: a folder for labels, True for the user's own, False for none. A label is found again
-            by the content of features and tasks, so an interrupted run does what is missing.
+        only: positions of the tasks to score; None for all. Models are left out as if it were all,
+            so that processes which share the tasks out keep the same models.
+        cache: a folder for the metrics, True for the user's own, False for none. A metric is found
+            again by the content of features and tasks, so an interrupted run does what is missing.
         show_progress: a bar on stderr.
 
     Returns:
-        names of the M models that could be read on every dataset, their metrics [T, K, M] (or
-        [t, K, M]), and the models that were left out, with the reason.
+        Names of the M models that could be read on every dataset; their metrics [T, K, M], or
+        [t, K, M] with `only`; and the models that were left out, with the reason.
 
     Raises:
         InputError: an unknown metric, or too few models that can be read: two, one where named.
@@ -98,20 +115,20 @@ def teach(
     unknown = [name for name in metrics if name not in TEACHERS]
     if unknown:
         raise InputError(f"unknown teacher {unknown[0]!r}: known are {', '.join(TEACHERS)}")
-    lesson = _lesson(zoo, tasks, only, metrics, cache)
+    job = _teacher_job(zoo, tasks, only, metrics, cache)
     found: dict[str, NDArray[np.float64]] = {}
     problems: list[Skipped] = []
 
     asked = zoo.models if models is None else models
     for model in progress(asked, "teachers", show_progress):
         try:
-            found[model] = _taught(zoo, model, lesson)
+            found[model] = _metrics_of(zoo, model, job)
         except InputError as error:
             problems.append(Skipped(model, None, str(error)))
             log.warning("left out of training: %s", problems[-1])
     if not found or (models is None and len(found) < 2):  # one model alone has no order
         raise InputError(
-            f"fewer than two models of {zoo.folder} can be read on {list(lesson.datasets)}"
+            f"fewer than two models of {zoo.folder} can be read on {list(job.datasets)}"
             if models is None
             else f"none of {list(models)} can be read: {problems[0]}"
         )
@@ -122,7 +139,15 @@ def teach(
 
 
 class _TeacherJob(NamedTuple):
-    """What every model is taught: tasks, rows counted in the files, and where labels are kept."""
+    """What is asked of every model.
+
+    Attributes:
+        datasets: names of those that the tasks touch.
+        tasks: to be scored, their rows counted in the files.
+        metrics: names in TEACHERS.
+        folder: of the cache; None for no cache.
+        fingerprint: of the tasks' content.
+    """
 
     datasets: Sequence[str]
     tasks: Sequence[MetaTask]
@@ -131,7 +156,7 @@ class _TeacherJob(NamedTuple):
     fingerprint: str
 
 
-def _lesson(
+def _teacher_job(
     zoo: FeatureStore,
     tasks: Sequence[MetaTask],
     only: NDArray[np.int64] | None,
@@ -152,27 +177,27 @@ def _content(task: MetaTask, names: Sequence[str]) -> tuple[NDArray[np.integer],
     return source, task.rows, task.labels
 
 
-def _taught(zoo: FeatureStore, model: str, lesson: _TeacherJob) -> NDArray[np.float64]:
+def _metrics_of(zoo: FeatureStore, model: str, job: _TeacherJob) -> NDArray[np.float64]:
     """[T, K] metrics of one model; those that the cache lacks are computed and kept."""
-    features = {name: zoo.features(model, name) for name in lesson.datasets}
-    T, standardize = len(lesson.tasks), not zoo.standardized
-    kept = ScoreCache(lesson.folder, _key(features, lesson, standardize))
-    entries = {n: cache_key(n, METRICS[n].version, {"labels": LABELS}) for n in lesson.metrics}
+    features = {name: zoo.features(model, name) for name in job.datasets}
+    T, standardize = len(job.tasks), not zoo.standardized
+    kept = ScoreCache(job.folder, _key(features, job, standardize))
+    entries = {n: cache_key(n, METRICS[n].version, {"labels": LABELS}) for n in job.metrics}
     cached = {name: kept.get(key, T) for name, key in entries.items()}
     found = {name: values for name, values in cached.items() if values is not None}
-    missing = tuple(name for name in lesson.metrics if name not in found)
+    missing = tuple(name for name in job.metrics if name not in found)
     if missing:
-        computed = _teach_model(features, lesson.tasks, missing, standardize=standardize)
+        computed = _teach_model(features, job.tasks, missing, standardize=standardize)
         new = dict(zip(missing, computed.T, strict=True))
         kept.put_all({entries[name]: values for name, values in new.items()})
         found |= new
-    return np.stack([found[name] for name in lesson.metrics], axis=-1)
+    return np.stack([found[name] for name in job.metrics], axis=-1)
 
 
-def _key(features: Mapping[str, NDArray[Any]], lesson: _TeacherJob, standardize: bool) -> str:
-    if lesson.folder is None:
+def _key(features: Mapping[str, NDArray[Any]], job: _TeacherJob, standardize: bool) -> str:
+    if job.folder is None:
         return ""
-    content = json.dumps([fingerprint(features.values()), lesson.fingerprint, standardize])
+    content = json.dumps([fingerprint(features.values()), job.fingerprint, standardize])
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -196,51 +221,56 @@ def _teach_model(
 
     size = int(np.clip(BATCH_BYTES // (32 * N * N), 1, BATCH))  # four squares of N a task
 
-    def sheet(task: MetaTask) -> TeacherInputs:
-        return _sheet(gather(task, features), task.labels, sizes, standardize=standardize)
+    def inputs(task: MetaTask) -> TeacherInputs:
+        rows = gather(task, features)
+        return _teacher_inputs(rows, task.labels, sizes, standardize=standardize)
 
-    out: list[Any] = []
+    out: list[Array | NDArray[np.float64]] = []
     with one_blas_thread(), ThreadPoolExecutor(WORKERS) as pool:
         for start in range(0, len(tasks), size):
-            sheets = list(pool.map(sheet, tasks[start : start + size]))
-            sheets += sheets[:1] * (size - len(sheets))  # a short last batch repeats a task
+            batch = list(pool.map(inputs, tasks[start : start + size]))
+            batch += batch[:1] * (size - len(batch))  # a short last batch repeats a task
             out[-1:] = [np.asarray(scores) for scores in out[-1:]]  # one batch at a time waits
-            out.append(_dispatch(sheets, metrics))
+            out.append(_dispatch(batch, metrics))
     return np.concatenate([np.asarray(scores) for scores in out])[: len(tasks)]
 
 
-def _dispatch(sheets: Sequence[TeacherInputs], metrics: tuple[str, ...]) -> jax.Array:
+def _dispatch(batch: Sequence[TeacherInputs], metrics: tuple[str, ...]) -> Array:
     """[size, K], perhaps not there yet: the host decomposes the next batch meanwhile."""
     with jax.enable_x64(True):
-        stacked = jax.tree.map(lambda *a: np.stack(a), *sheets)
-        scores: jax.Array = compiled(_all_of(metrics), batch=True)(stacked)
+        stacked = jax.tree.map(lambda *a: np.stack(a), *batch)
+        scores: Array = compiled(_all_of(metrics), batch=True)(stacked)
     return scores
 
 
-def _sheet(
+def _teacher_inputs(
     features: NDArray[np.float32],
     labels: NDArray[np.integer],
     sizes: tuple[int, int, int],
     *,
     standardize: bool,
 ) -> TeacherInputs:
-    """Statistics of one task, zeros up to N rows, C classes and k directions."""
+    """What the teachers read of one task, on the host: zeros up to N rows, C classes, k directions.
+
+    It is decomposed once for all teachers: F = U diag(sqrt s) V^T, centred.
+    """
     N, C, k = sizes
     given = Statistics(features, labels.astype(np.int64), standardize=standardize)
     s, U = given.left_vectors()
     gram, left, right = given.centred
-    return TeacherInputs(
-        s=_fill(s, k),
-        x=_fill(given.centred_spectrum.x, k, C),
-        U=_fill(U, N, k),
-        rows_gram=_fill((U * s) @ U.T if given.tall else gram, N, N),
-        side=Side(_fill(gram, k, k), _fill(left, k, C), _fill(right, k, C)),
-        targets=_fill(given.targets(), N, C),
-        rows=np.arange(N) < given.n,
-        n=np.float64(given.n),
-        width=np.float64(given.width),
-        quartic=np.float64(given.moments.quartic),
-    )
+    arrays: dict[str, Any] = {
+        "s": _fill(s, k),
+        "x": _fill(given.centred_spectrum.x, k, C),
+        "U": _fill(U, N, k),
+        "rows_gram": _fill((U * s) @ U.T if given.tall else gram, N, N),
+        "side": Side(_fill(gram, k, k), _fill(left, k, C), _fill(right, k, C)),
+        "targets": _fill(given.targets(), N, C),
+        "rows": np.arange(N) < given.n,
+        "n": np.float64(given.n),
+        "width": np.float64(given.width),
+        "quartic": np.float64(given.moments.quartic),
+    }
+    return TeacherInputs(**arrays)
 
 
 def _fill(array: NDArray[np.float64], *shape: int) -> NDArray[np.float64]:
@@ -252,7 +282,7 @@ def _fill(array: NDArray[np.float64], *shape: int) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=16)
 def _all_of(metrics: tuple[str, ...]) -> Core:
-    def core(sheet: TeacherInputs) -> jax.Array:
-        return jnp.stack([TEACHERS[name](sheet) for name in metrics])
+    def core(inputs: TeacherInputs) -> Float[Array, " K"]:
+        return jnp.stack([TEACHERS[name](inputs) for name in metrics])
 
     return core

@@ -12,7 +12,7 @@ import optax
 import pytest
 from numpy.typing import NDArray
 
-from programs.train_devices import CONFIG, flat, lesson, trained
+from programs.train_devices import CONFIG, flat, toy_arrays, trained
 from spider_jax.ranking.losses import LOSSES
 from spider_jax.spider.attention import score_tasks
 from spider_jax.spider.network import SpiderNet
@@ -28,7 +28,7 @@ QUIET: dict[str, Any] = {"token_dropout": 0.0, "token_noise": 0.0, "members": 1}
 
 
 def of_one(given: TrainingArrays) -> TrainingArrays:
-    """The lesson of the first member."""
+    """The arrays of the first member."""
     assert given.prior is not None
     return given._replace(prior=given.prior[:1], inside=given.inside[:1], held=given.held[:1])
 
@@ -57,7 +57,7 @@ def start(config: TrainConfig, given: TrainingArrays, member: int = 0) -> Weight
 )
 def test_one_batch_of_all_tasks_is_a_plain_loop(changes: dict[str, Any]) -> None:
     """Every step sees all tasks, so nothing hangs on the draws: optax alone gives the weights."""
-    given = of_one(lesson(tasks=6))
+    given = of_one(toy_arrays(tasks=6))
     config = replace(CONFIG, **QUIET, epochs=25, batch=6, **changes)
     tasks = np.flatnonzero(given.inside[0])
     assert given.prior is not None
@@ -111,7 +111,7 @@ def test_members_train_as_if_alone() -> None:
 @pytest.mark.parametrize("tasks", [1, 5, 6, 7, 30])
 @pytest.mark.parametrize("multiple", [1, 4])
 def test_every_task_is_dealt_once(tasks: int, multiple: int) -> None:
-    given = lesson(tasks=tasks)._replace(inside=np.ones((2, tasks), bool))
+    given = toy_arrays(tasks=tasks)._replace(inside=np.ones((2, tasks), bool))
     lanes = deal(given, CONFIG, multiple)
     assert len(lanes.inside) % multiple == 0
     assert lanes.inside.shape[1] == -(-tasks // CONFIG.batch)
@@ -165,7 +165,7 @@ def test_an_epoch_compiles_once_and_moves_nothing(parallel: str) -> None:
             counted.append(name)
 
     with for_training():
-        training = module._Training(config, lesson(held=4), None, None)
+        training = module._Training(config, toy_arrays(held=4), None, None)
         training.advance()
         jax.monitoring.register_event_duration_secs_listener(count)
         try:
@@ -191,14 +191,14 @@ def test_seeds_share_a_compilation() -> None:
 
 def test_an_impatient_training_stops_early() -> None:
     config = replace(CONFIG, epochs=6, learning_rate=1e-12)  # it gets no better
-    learned = trained("1 device", replace(config, patience=2), lesson(held=4))
+    learned = trained("1 device", replace(config, patience=2), toy_arrays(held=4))
     assert len(learned.history) == 3
-    assert len(trained("1 device", config, lesson(held=4)).history) == 6
+    assert len(trained("1 device", config, toy_arrays(held=4)).history) == 6
 
 
 def test_a_training_that_diverges_says_so(refused: Refused) -> None:
     with refused("diverged", "nan", "smaller learning_rate"):
-        trained("1 device", replace(CONFIG, learning_rate=1e20), lesson(held=4))
+        trained("1 device", replace(CONFIG, learning_rate=1e20), toy_arrays(held=4))
 
 
 # ---- chunks of models ------------------------------------------------------------------------
@@ -208,7 +208,7 @@ def test_a_training_that_diverges_says_so(refused: Refused) -> None:
 @pytest.mark.parametrize("models", [13, 20])
 def test_chunks_do_not_change_scores_or_gradients(chunk: int, models: int) -> None:
     """4 tasks x 13 models x 8 are at least 6 chunks."""
-    given = lesson(tasks=4, models=models)
+    given = toy_arrays(tasks=4, models=models)
     weights = start(CONFIG, given)
 
     def loss(w: Weights, elements: int) -> Any:
@@ -226,9 +226,9 @@ def test_chunks_do_not_change_scores_or_gradients(chunk: int, models: int) -> No
 def test_the_best_epoch_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     taus = iter([0.1, 0.5, 0.2, 0.5])
     monkeypatch.setattr(module, "_mean_tau", lambda *_: next(taus))
-    learned = trained("1 device", replace(CONFIG, epochs=4), lesson(held=4))
+    learned = trained("1 device", replace(CONFIG, epochs=4), toy_arrays(held=4))
     monkeypatch.undo()
-    second = trained("1 device", replace(CONFIG, epochs=2), lesson())
+    second = trained("1 device", replace(CONFIG, epochs=2), toy_arrays())
     assert [line["held_out_tau"] for line in learned.history] == [0.1, 0.5, 0.2, 0.5]
     np.testing.assert_array_equal(learned.weights.theta, second.weights.theta)
     assert flat(learned).size > flat(second).size  # with held-out scores

@@ -10,7 +10,16 @@ import pytest
 from numpy.typing import NDArray
 
 from programs import train_devices
-from programs.train_devices import CONFIG, FORMS, LONGER, LOOKING, PROCESSES, RESUMED, flat, trained
+from programs.train_devices import (
+    CONFIG,
+    FORMS,
+    LONGER,
+    PROCESSES,
+    RESUMED,
+    WITH_OWN,
+    flat,
+    trained,
+)
 from support.processes import free_port, on_four_devices
 
 Found = dict[str, NDArray[np.float64]]
@@ -32,9 +41,9 @@ def alone() -> NDArray[np.float64]:
 
 
 @pytest.fixture(scope="module")
-def looking() -> NDArray[np.float64]:
-    """The same where models are looked at."""
-    return flat(trained("looking, 1 device"))
+def with_own() -> NDArray[np.float64]:
+    """The same where models' own features are read."""
+    return flat(trained("own features, 1 device"))
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +65,9 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Found:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_devices_do_not_change_the_weights(
-    together: Found, alone: NDArray[np.float64], looking: NDArray[np.float64], form: str
+    together: Found, alone: NDArray[np.float64], with_own: NDArray[np.float64], form: str
 ) -> None:
-    expected = looking if form in LOOKING else alone
+    expected = with_own if form in WITH_OWN else alone
     assert np.ptp(expected) > 1
     np.testing.assert_allclose(together[form], expected, rtol=0, atol=1e-6)
 
@@ -73,20 +82,20 @@ def test_a_training_goes_on_with_other_devices(
 
 @pytest.mark.parametrize("form", PROCESSES)
 def test_processes_do_not_change_the_weights(
-    processes: Found, alone: NDArray[np.float64], looking: NDArray[np.float64], form: str
+    processes: Found, alone: NDArray[np.float64], with_own: NDArray[np.float64], form: str
 ) -> None:
-    expected = looking if form in LOOKING else alone
+    expected = with_own if form in WITH_OWN else alone
     np.testing.assert_allclose(processes[form], expected, rtol=0, atol=1e-6)
 
 
-def test_a_look_does_change_the_weights(alone: NDArray[np.float64]) -> None:
+def test_own_features_do_change_the_weights(alone: NDArray[np.float64]) -> None:
     """Also those that all models share; and the projections of own tokens have moved."""
-    with_looks = trained("looking, 1 device")
-    none = trained("looking, 1 device", replace(CONFIG, learning_rate=1e-30)).weights
-    general = with_looks.weights._replace(own_project=None, own_bias=None)
-    assert np.abs(flat(with_looks._replace(weights=general)) - alone).max() > 1e-3
+    found = trained("own features, 1 device")
+    none = trained("own features, 1 device", replace(CONFIG, learning_rate=1e-30)).weights
+    general = found.weights._replace(own_project=None, own_bias=None)
+    assert np.abs(flat(found._replace(weights=general)) - alone).max() > 1e-3
     for name in ("own_project", "own_bias"):
-        moved = getattr(with_looks.weights, name) - getattr(none, name)
+        moved = getattr(found.weights, name) - getattr(none, name)
         assert (np.abs(moved).max((0, *range(2, moved.ndim))) > 1e-4).all()
 
 
@@ -102,5 +111,5 @@ def test_devices_that_do_not_divide_are_refused(
     FORMS["pmap of shards"] = ({"model_shards": 2, "parallel": "pmap"}, 1)
     with refused("model_shards must divide the number of devices (1)", 3):
         trained("3 shards of 1")
-    with refused('"pmap"', '"mesh"'):
+    with refused("model_shards must be 1", '"pmap"', 2, '"mesh"'):
         trained("pmap of shards")
