@@ -1,11 +1,11 @@
-"""More models in a spider: every array that has a column per model, and what the spider says."""
+"""Models joined to a spider, removed and renamed: every array and name that belongs to a model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float
 
 from spider_jax.errors import InputError
 from spider_jax.spider.own_maps import OwnMaps
@@ -18,19 +18,25 @@ from spider_jax.storage.files import checked_names, name_to_component
 def with_models(
     spider: Spider,
     models: Sequence[str],
-    theta: NDArray[np.floating],
-    remembered: NDArray[np.floating] | None,
-    yard: TeacherTable | None,
+    theta: Float[np.ndarray, "E n d"],
+    remembered: Float[np.ndarray, "S n"] | None,
+    teacher_table: TeacherTable | None,
     widths: Mapping[str, int],
     own: OwnMaps | None,
 ) -> Spider:
-    """The spider with new models behind its own; what it has stays as it is, to the bit.
+    """Join new models to a spider, behind its own; what it has stays as it is, to the bit.
 
     Args:
-        spider: of M models. models: n names. theta: [E, n, d] their tokens.
-        remembered: [S, n] their targets in the memory; None where the spider has none.
-        yard: of them. widths: of their features, where known.
-        own: of them; default: they have no own tokens.
+        spider: of M models.
+        models: n names.
+        theta: their tokens.
+        remembered: their targets in the memory; None where the spider has none.
+        teacher_table: of the new models; None where the spider has none.
+        widths: of the new models' features, where known.
+        own: maps of the new models' own features; None where they have no own tokens.
+
+    Returns:
+        The spider of M + n models.
     """
     about, memory, maps = spider.description, spider.memory, spider.own
     if memory is not None and remembered is not None:
@@ -41,14 +47,15 @@ def with_models(
     both = spider.weights.theta, jnp.asarray(theta, jnp.float32)
     weights: Weights = spider.weights._replace(theta=jnp.concatenate(both, axis=1))
     names = (*about.models, *models)
-    known = spider.teacher_table
+    known, new = spider.teacher_table, teacher_table
+    table = None if known is None or new is None else known.joined(new)
     return replace(
         spider,
         description=replace(about, models=names, widths={**about.widths, **widths}),
         weights=weights,
         memory=memory,
         own=maps,
-        teacher_table=None if known is None or yard is None else known.joined(yard),
+        teacher_table=table,
     )
 
 
@@ -62,14 +69,29 @@ def _no_maps(maps: OwnMaps, models: int) -> OwnMaps:
 
 
 def with_provenance(spider: Spider, how: Mapping[str, str]) -> Spider:
-    """The spider whose description says how models were added."""
+    """Write down in a spider's description how models were added.
+
+    Args:
+        spider: with these models.
+        how: a few words by model.
+
+    Returns:
+        The spider with the new description.
+    """
     training = dict(spider.description.training)
     training["added"] = {**training.get("added", {}), **how}
     return replace(spider, description=replace(spider.description, training=training))
 
 
 def remove(spider: Spider, models: Sequence[str]) -> Spider:
-    """The spider without some models.
+    """Remove models from a spider; no other model's score changes.
+
+    Args:
+        spider: that knows them.
+        models: names.
+
+    Returns:
+        The spider without them.
 
     Raises:
         InputError: a model that it does not know, or fewer than two left.
@@ -83,19 +105,26 @@ def remove(spider: Spider, models: Sequence[str]) -> Spider:
     added = {m: how for m, how in about.training.get("added", {}).items() if m not in gone}
     training = dict(about.training) | {"added": added}
     widths = {name: width for name, width in about.widths.items() if name not in gone}
-    memory, own, yard = spider.memory, spider.own, spider.teacher_table
+    memory, own, table = spider.memory, spider.own, spider.teacher_table
     return replace(
         spider,
         description=replace(about, models=names, widths=widths, training=training),
         weights=spider.weights._replace(theta=spider.weights.theta[:, jnp.array(kept)]),
         memory=None if memory is None else memory._replace(targets=memory.targets[:, kept]),
         own=None if own is None else own.take(kept),
-        teacher_table=None if yard is None else yard.take(kept),
+        teacher_table=None if table is None else table.take(kept),
     )
 
 
 def rename(spider: Spider, names: Mapping[str, str]) -> Spider:
-    """The spider with other names for some models, {old: new}.
+    """Give some models of a spider other names; no score changes.
+
+    Args:
+        spider: that knows them.
+        names: new name by old name.
+
+    Returns:
+        The spider with the new names.
 
     Raises:
         InputError: an old name that it does not know, or a new one that is taken or no name.
@@ -115,7 +144,18 @@ def rename(spider: Spider, names: Mapping[str, str]) -> Spider:
 
 
 def known_models(spider: Spider, models: Sequence[str]) -> set[str]:
-    """The models, all of which the spider knows."""
+    """Check that a spider knows some models.
+
+    Args:
+        spider: any.
+        models: names.
+
+    Returns:
+        The names, as a set.
+
+    Raises:
+        InputError: a model that the spider does not know.
+    """
     there = set(spider.models)
     for model in checked_names(models):
         if model not in there:

@@ -78,19 +78,19 @@ def by_model(spider: Spider, zoo: FeatureStore | None = None) -> dict[str, bytes
 
 
 def test_no_other_score_moves_by_a_bit(either: Spider, zoo: FeatureStore) -> None:
-    looks = zoo if either.own is not None else None
-    before = by_model(either, looks)
+    own_zoo = zoo if either.own is not None else None
+    before = by_model(either, own_zoo)
     added = add(either, zoo)
     assert added.models == NEW
     assert added.problems == ()
     assert added.spider.models == (*KNOWN, *NEW)
-    after = by_model(added.spider, looks)
+    after = by_model(added.spider, own_zoo)
     assert {m: after[m] for m in KNOWN} == before
     fewer = remove(added.spider, ["noise", "twin"])
     assert fewer.models == ("blurred", "middle", "narrow", "psi", "wide")
-    assert by_model(fewer, looks) == {m: after[m] for m in fewer.models}
-    other = rename(added.spider, {"wide": "broad", "psi": "wide"} if looks is None else {})
-    assert list(by_model(other, looks).values()) == list(after.values())
+    assert by_model(fewer, own_zoo) == {m: after[m] for m in fewer.models}
+    other = rename(added.spider, {"wide": "broad", "psi": "wide"} if own_zoo is None else {})
+    assert list(by_model(other, own_zoo).values()) == list(after.values())
 
 
 def test_all_that_was_learned_is_frozen(either: Spider, zoo: FeatureStore) -> None:
@@ -118,14 +118,14 @@ def test_the_same_call_gives_the_same_bits(either: Spider, zoo: FeatureStore) ->
 
 
 def test_saved_and_loaded_it_is_the_same(either: Spider, zoo: FeatureStore, tmp_path: Path) -> None:
-    looks = zoo if either.own is not None else None
+    own_zoo = zoo if either.own is not None else None
     added = add(either, add_models(zoo.folder, cold=None), cold=True).spider
     added.save(tmp_path / "spider")
     loaded = Spider.load(tmp_path / "spider")
     assert same_bits(arrays_of(loaded), arrays_of(added))
     assert json.dumps(asdict(loaded.description)) == json.dumps(asdict(added.description))
     assert loaded.guessed == ("cold",)
-    if looks is None:
+    if own_zoo is None:
         assert by_model(loaded) == by_model(added)
     assert loaded.rank_task(zoo, "cars").names == added.rank_task(zoo, "cars").names
 

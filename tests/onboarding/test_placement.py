@@ -22,7 +22,9 @@ CONFIGS = {
 }
 
 
-def yard_of(given: TrainingSet, datasets: tuple[str, ...], models: tuple[str, ...]) -> TeacherTable:
+def table_of(
+    given: TrainingSet, datasets: tuple[str, ...], models: tuple[str, ...]
+) -> TeacherTable:
     whole = TeacherTable.of(given.metrics, given.accuracies, datasets)
     return whole.take([given.models.index(name) for name in models])
 
@@ -35,8 +37,8 @@ def test_standing_is_the_place_in_a_training_set_of_one_more(
     everyone = write_zoo(tmp_path / "all")
     datasets, new = everyone.tasks, ("wide", "twin")
     given = training_set(everyone, config, datasets)
-    yards = [yard_of(given, datasets, names) for names in (KNOWN, new)]
-    found = place_among_known(config, *yards, given.meta, datasets)
+    tables = [table_of(given, datasets, names) for names in (KNOWN, new)]
+    found = place_among_known(config, *tables, given.meta, datasets)
     assert found.dtype == np.float32
     for i, model in enumerate(new):
         more = training_set(write_zoo(tmp_path / model, (*KNOWN, model)), config, datasets)
@@ -50,13 +52,13 @@ def test_models_without_metrics_measure_nothing(tmp_path: Path) -> None:
     """A known model that was guessed is left out, wherever it stands."""
     zoo = write_zoo(tmp_path / "zoo")
     given = training_set(zoo, CONFIG, zoo.tasks)
-    yard, new = (yard_of(given, zoo.tasks, names) for names in (KNOWN, ("wide",)))
-    metrics = yard.metrics.copy()
+    known, new = (table_of(given, zoo.tasks, names) for names in (KNOWN, ("wide",)))
+    metrics = known.metrics.copy()
     metrics[3, 0, 1] = np.nan
-    holed = yard._replace(metrics=metrics)
+    holed = known._replace(metrics=metrics)
     assert holed.measured() == [0, 2, 3, 4]
     found = place_among_known(CONFIG, holed, new, given.meta, zoo.tasks)
-    expected = place_among_known(CONFIG, yard.take([0, 2, 3, 4]), new, given.meta, zoo.tasks)
+    expected = place_among_known(CONFIG, known.take([0, 2, 3, 4]), new, given.meta, zoo.tasks)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -74,16 +76,16 @@ def test_columns_go_and_come() -> None:
     rng = np.random.default_rng(0)
     metrics = rng.normal(size=(6, 2, 4)).astype(np.float32)
     truths = {"a": np.array([0.1, 0.2, 0.3, np.nan]), "c": np.array([0.5, 0.6, 0.7, 0.8])}
-    yard = TeacherTable.of(metrics, truths, ("a", "b", "c"))
+    known = TeacherTable.of(metrics, truths, ("a", "b", "c"))
     nan = np.nan
     expected = np.float32([[0.1, 0.2, 0.3, nan], [nan] * 4, [0.5, 0.6, 0.7, 0.8]])
-    np.testing.assert_array_equal(yard.accuracies, expected)
-    np.testing.assert_array_equal(yard.by_dataset(("a", "b", "c"))["c"], expected[2])
-    some, rest = yard.take([2, 0]), yard.take([1, 3])
+    np.testing.assert_array_equal(known.accuracies, expected)
+    np.testing.assert_array_equal(known.by_dataset(("a", "b", "c"))["c"], expected[2])
+    some, rest = known.take([2, 0]), known.take([1, 3])
     np.testing.assert_array_equal(some.metrics, metrics[..., [2, 0]])
     both = some.joined(rest)
     np.testing.assert_array_equal(both.metrics, metrics[..., [2, 0, 1, 3]])
     np.testing.assert_array_equal(both.accuracies, expected[:, [2, 0, 1, 3]])
-    for i, column in enumerate(yard.columns()):
+    for i, column in enumerate(known.columns()):
         np.testing.assert_array_equal(column.metrics, metrics[..., i : i + 1])
         np.testing.assert_array_equal(column.accuracies, expected[:, i : i + 1])
