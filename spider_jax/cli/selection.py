@@ -2,23 +2,41 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict
+
+from tyro.conf import arg
 
 from spider_jax.cli.output import DONE, SKIPPED, Flat, Messages, Output, Task, Zoo
+
+
+class SelectOptions(TypedDict, total=False):
+    """Fields of SelectConfig and its HeadConfig: only those that were given."""
+
+    budget: Annotated[int, arg(help_behavior_hint="(default: 16)")]
+    """Epochs in all, over all models; only where models fail may it take more."""
+    policy: Annotated[str, arg(help_behavior_hint="(default: noise-aware)")]
+    """noise-aware, successive-halving, brute-force, trend-filter or trend-filter-0.02."""
+    recall: Annotated[str, arg(help_behavior_hint="(default: logme)")]
+    """A metric, "prior" (past results alone), or the folder of a spider."""
+    epochs: Annotated[int, arg(help_behavior_hint="(default: 5)")]
+    """Of a full training."""
+    representatives: Annotated[bool, arg(help_behavior_hint="(default: False)")]
+    """Run the metric on one model of every cluster only."""
+    hidden: Annotated[int, arg(help_behavior_hint="(default: 0)")]
+    """Units of a hidden layer; 0 for a linear head."""
+    batch: Annotated[int, arg(help_behavior_hint="(default: 64)")]
+    """Rows a step."""
+    learning_rate: Annotated[float, arg(help_behavior_hint="(default: 0.003)")]
+    """Of AdamW."""
+    seed: Annotated[int, arg(help_behavior_hint="(default: 0)")]
+    """Of heads, order of rows, and a split where the zoo has none."""
 
 
 def select(
     zoo: Zoo,
     task: Task,
-    budget: int = 16,
-    policy: str = "noise-aware",
-    recall: str = "logme",
-    epochs: int = 5,
-    representatives: bool = False,
-    hidden: int = 0,
-    batch: int = 64,
-    learning_rate: float = 3e-3,
-    seed: int = 0,
+    settings: Annotated[SelectOptions, Flat],
+    config: Path | None = None,
     repository: Path | None = None,
     run: Path | None = None,
     output: Annotated[Output, Flat] = Output(),
@@ -29,21 +47,15 @@ def select(
     Args:
         zoo: folder of the zoo.
         task: name of the task.
-        budget: epochs in all, over all models; only where models fail may it take more.
-        policy: noise-aware, successive-halving, brute-force, trend-filter or trend-filter-0.02.
-        recall: a metric, "prior" (past results alone), or the folder of a spider.
-        epochs: of a full training.
-        representatives: run the metric on one model of every cluster only.
-        hidden: units of a hidden layer; 0 for a linear head.
-        batch: rows a step.
-        learning_rate: of AdamW.
-        seed: of heads, order of rows, and a split where the zoo has none.
+        settings: What is given here goes before the page of --config, and that before the defaults.
+        config: a TOML page of settings, see configs/select/.
         repository: JSON of past results and curves, for what accuracies.csv does not know; this
             run's are added to it.
         run: folder for the state; default: in the user's cache.
     """
     show = messages.start()
-    from spider_jax.heads.training import HeadConfig
+    from dataclasses import replace
+
     from spider_jax.metrics.table import METRICS
     from spider_jax.records.performance import PastResults
     from spider_jax.selection.run import SelectConfig, run_name
@@ -51,19 +63,15 @@ def select(
     from spider_jax.selection.zoo_recall import PRIOR, SPIDER
     from spider_jax.spider.spider import Spider
     from spider_jax.storage.cache import default_folder
+    from spider_jax.storage.toml_page import read_page, with_options
     from spider_jax.zoo.store import FeatureStore
 
     store = FeatureStore(zoo)
-    named = recall in (PRIOR, *METRICS)  # whatever folders of that name may be here
-    spider = Spider.load(recall) if not named and Path(recall).exists() else None
-    config = SelectConfig(
-        budget,
-        epochs,
-        policy,
-        recall if spider is None else SPIDER,
-        representatives,
-        head=HeadConfig(hidden, batch, learning_rate, seed=seed),
-    )
+    asked = read_page(config, SelectConfig) if config else SelectConfig()
+    asked = with_options(asked, settings)
+    named = asked.recall in (PRIOR, *METRICS)  # whatever folders of that name may be here
+    spider = Spider.load(asked.recall) if not named and Path(asked.recall).exists() else None
+    asked = asked if spider is None else replace(asked, recall=SPIDER)
     past = PastResults.from_accuracies(store.accuracies)
     known = None
     if repository is not None and repository.exists():
@@ -73,8 +81,8 @@ def select(
     found = select_models(
         store,
         task,
-        config,
-        run=run or default_folder("selections") / run_name(store, task, config, spider),
+        asked,
+        run=run or default_folder("selections") / run_name(store, task, asked, spider),
         spider=spider,
         past=past if known is None else known.updated(past),
         show_progress=show,

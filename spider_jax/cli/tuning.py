@@ -4,27 +4,52 @@ import hashlib
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
+
+from tyro.conf import arg
 
 from spider_jax.cli.output import DONE, SKIPPED, Flat, Messages, Output, Task, Zoo
+
+if TYPE_CHECKING:
+    from spider_jax.tuning.config import TuneZooConfig
+
+
+class TuneOptions(TypedDict, total=False):
+    """Fields of TuneZooConfig and its TuneConfig: only those that were given."""
+
+    teachers: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: auto:3)")]
+    """Names, or auto:K for the K best."""
+    methods: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: b-tuning fine-tuning)")]
+    """b-tuning, fine-tuning, l2-sp, distillation, head-only."""
+    learning_rates: Annotated[
+        tuple[float, ...], arg(help_behavior_hint="(default: 0.003 0.01 0.03 0.1)")
+    ]
+    """To choose from on validation rows."""
+    weights: Annotated[tuple[float, ...], arg(help_behavior_hint="(default: the method's own)")]
+    """Of the penalty, to choose from."""
+    temperatures: Annotated[tuple[float, ...], arg(help_behavior_hint="(default: 1.0)")]
+    """Of the teachers' weights, to choose from."""
+    raw: Annotated[bool, arg(help_behavior_hint="(default: False)")]
+    """Weigh teachers by LogME as it is, not standardised."""
+    hidden: Annotated[int, arg(help_behavior_hint="(default: 64)")]
+    """Units of the student's own layer."""
+    epochs: Annotated[int, arg(help_behavior_hint="(default: 40)")]
+    """Of every run."""
+    batch: Annotated[int, arg(help_behavior_hint="(default: 48)")]
+    """Rows a step."""
+    seeds: Annotated[int, arg(help_behavior_hint="(default: 3)")]
+    """Runs of every setting."""
+    seed: Annotated[int, arg(help_behavior_hint="(default: 0)")]
+    """Of the first one, and of a split where the zoo has none."""
 
 
 def tune(
     zoo: Zoo,
     task: Task,
     student: str,
-    teachers: tuple[str, ...] = ("auto:3",),
+    settings: Annotated[TuneOptions, Flat],
+    config: Path | None = None,
     spider: Path | None = None,
-    methods: tuple[str, ...] = ("b-tuning", "fine-tuning"),
-    learning_rates: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1),
-    weights: tuple[float, ...] = (),
-    temperatures: tuple[float, ...] = (1.0,),
-    raw: bool = False,
-    hidden: int = 64,
-    epochs: int = 40,
-    batch: int = 48,
-    seeds: int = 3,
-    seed: int = 0,
     out: Path | None = None,
     run: Path | None = None,
     output: Annotated[Output, Flat] = Output(),
@@ -36,25 +61,15 @@ def tune(
         zoo: folder of the zoo.
         task: name of the task.
         student: name of the model that will be deployed.
-        teachers: names, or auto:K for the K best.
+        settings: What is given here goes before the page of --config, and that before the defaults.
+        config: a TOML page of settings, see configs/tune/.
         spider: folder of a spider that ranks the teachers; default: LogME on the training rows.
-        methods: b-tuning, fine-tuning, l2-sp, distillation, head-only.
-        learning_rates: to choose from on validation rows.
-        weights: of the penalty, to choose from; default: the method's own.
-        temperatures: of the teachers' weights, to choose from.
-        raw: weigh teachers by LogME as it is, not standardised.
-        hidden: units of the student's own layer.
-        epochs: of every run.
-        batch: rows a step.
-        seeds: runs of every setting.
-        seed: of the first one, and of a split where the zoo has none.
         out: folder for the student that is best on validation rows.
         run: folder for checkpoints; default: in the user's cache until it is done.
     """
     show = messages.start()
     from spider_jax.spider.spider import Spider
     from spider_jax.storage.cache import default_folder
-    from spider_jax.tuning.config import TuneConfig
     from spider_jax.tuning.files import refuse_foreign
     from spider_jax.tuning.zoo import tune_zoo
     from spider_jax.zoo.store import FeatureStore
@@ -62,28 +77,28 @@ def tune(
     if out is not None:
         refuse_foreign(out)  # before the work, not after it
     store = FeatureStore(zoo)
-    config = TuneConfig(
-        learning_rates,
-        weights,
-        temperatures,
-        standardised=not raw,
-        seeds=seeds,
-        seed=seed,
-        epochs=epochs,
-        batch=batch,
+    asked = _asked(config, settings)
+    about = (
+        zoo.absolute(),
+        task,
+        student,
+        asked.teachers,
+        spider,
+        asked.methods,
+        asked.training,
+        asked.hidden,
     )
-    asked = (zoo.absolute(), task, student, teachers, spider, methods, config, hidden)
-    name = hashlib.sha256(repr(asked).encode()).hexdigest()[:24]
+    name = hashlib.sha256(repr(about).encode()).hexdigest()[:24]
     folder = run or default_folder("tunings") / name
     found = tune_zoo(
         store,
         task,
         student,
-        teachers=teachers,
+        teachers=asked.teachers,
         spider=None if spider is None else Spider.load(spider),
-        methods=methods,
-        config=config,
-        hidden=hidden,
+        methods=asked.methods,
+        config=asked.training,
+        hidden=asked.hidden,
         run=folder,
         show_progress=show,
     )
@@ -97,3 +112,14 @@ def tune(
     for problem in found.problems:
         print(f"spider-jax: skipped: {problem}", file=sys.stderr)
     return SKIPPED if found.problems else DONE
+
+
+def _asked(page: Path | None, options: TuneOptions) -> "TuneZooConfig":
+    """The settings of a page, if one is given, and the options before them."""
+    from spider_jax.storage.toml_page import read_page, with_options
+    from spider_jax.tuning.config import TuneZooConfig
+
+    given = dict(options)
+    if "raw" in given:
+        given["standardised"] = not given.pop("raw")
+    return with_options(read_page(page, TuneZooConfig) if page else TuneZooConfig(), given)
