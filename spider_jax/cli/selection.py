@@ -6,7 +6,7 @@ from typing import Annotated, TypedDict
 
 from tyro.conf import arg
 
-from spider_jax.cli.output import DONE, SKIPPED, Flat, Messages, Output, Task, Zoo
+from spider_jax.cli.output import Flat, Messages, Output, Task, Zoo
 
 
 class SelectOptions(TypedDict, total=False):
@@ -90,22 +90,4 @@ def select(
     if repository is not None:
         none = PastResults.from_accuracies({})
         found.add_to(none if known is None else known).save(repository)
-    output.write(
-        "selected-models",
-        found.COLUMNS,
-        found.rows(),
-        found.to_text(),
-        task=task,
-        measure=found.measure,
-        winner=found.selector.winner,
-        test=found.test,
-        test_standard_error=found.test_error,
-        epochs_spent=found.selector.spent,
-        notes=found.statements(),
-    )
-    for problem in found.problems:
-        print(f"spider-jax: skipped: {problem}", file=sys.stderr)
-    failed = [e for e in found.selector.entries.values() if e.fate == "failed"]
-    for entry in failed:
-        print(f"spider-jax: skipped: {entry.model} on {task}: {entry.reason}", file=sys.stderr)
-    return SKIPPED if found.problems or failed else DONE
+    return output.write(found)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from tyro.conf import arg
 
-from spider_jax.cli.output import DONE, SKIPPED, Flat, Messages, Output, Task, Zoo
+from spider_jax.cli.output import Flat, Messages, Output, Task, Zoo
 
 if TYPE_CHECKING:
     from spider_jax.tuning.config import TuneZooConfig
@@ -105,13 +105,10 @@ def tune(
     if out is not None and found.student is not None:
         found.student.save(out)
         print(f"written: {out}", file=sys.stderr)
-    rows, said = found.rows(), found.statements()
-    output.write("tuned-students", found.COLUMNS, rows, found.to_text(), task=task, notes=said)
+    code = output.write(found, task=task)
     if run is None:
         shutil.rmtree(folder, ignore_errors=True)  # nothing is left to go on from
-    for problem in found.problems:
-        print(f"spider-jax: skipped: {problem}", file=sys.stderr)
-    return SKIPPED if found.problems else DONE
+    return code
 
 
 def _asked(page: Path | None, options: TuneOptions) -> "TuneZooConfig":
