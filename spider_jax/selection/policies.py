@@ -5,15 +5,17 @@ frozen dataclasses of plain values, so that a selection's JSON holds its policy 
 """
 
 from dataclasses import dataclass
-from math import erf, sqrt
+from math import erf, isfinite, sqrt
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 from spider_jax.records.noise import ValidationNoise, measure_spread
-from spider_jax.records.performance import PastResults, with_nulls
+from spider_jax.records.performance import PastResults
 from spider_jax.records.trends import mine_trends, predict_final
+
+Table = list[list[float | None]]  # None for what is not known
 
 
 class Seen(NamedTuple):
@@ -142,7 +144,7 @@ class TrendFilter:
         relative: the tolerance as a share of the best prediction; None: `threshold` counts.
     """
 
-    trends: dict[str, tuple[list[list[float | None]], list[list[float | None]]]]
+    trends: dict[str, tuple[Table, Table]]
     threshold: float = 0.0
     relative: float | None = None
     name: ClassVar[str] = "trend-filter"
@@ -162,10 +164,9 @@ class TrendFilter:
         Returns:
             The policy.
         """
-        pair = mine_trends(past.curves, past.accuracies, k=k)
-        centres, finals = map(with_nulls, pair)
-        both = zip(centres, finals, strict=True)
-        return TrendFilter(dict(zip(past.models, both, strict=True)), threshold, relative)
+        found = zip(past.models, *mine_trends(past.curves, past.accuracies, k=k), strict=True)
+        trends = {model: (_plain(centres), _plain(finals)) for model, centres, finals in found}
+        return TrendFilter(trends, threshold, relative)
 
     def started(self, models: int, epochs: int, budget: int | None) -> int:
         """As for successive halving, which it never exceeds; see `Policy`.
@@ -345,6 +346,10 @@ def _normal(gap: float, deviation: float) -> float:
     if deviation == 0:
         return 0.5 * (1 + float(np.sign(gap)))
     return 0.5 * (1 + erf(gap / (deviation * sqrt(2))))
+
+
+def _plain(values: Float[np.ndarray, "E k"]) -> Table:
+    return [[x if isfinite(x) else None for x in row] for row in values.tolist()]
 
 
 def halving_epochs(models: int, epochs: int) -> int:
