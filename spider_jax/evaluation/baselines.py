@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
@@ -29,13 +30,20 @@ KNOWN_FACTS = {"params": "parameter count", "source_accuracy": "source accuracy"
 
 
 class Method(NamedTuple):
-    """Scores [R, T, M] of a method in R runs (seeds), and what it reads of the target task."""
+    """A method of a comparison.
 
-    scores: NDArray[np.float64]
+    Attributes:
+        scores: [R, T, M] in R runs (seeds) on T tasks.
+        reads: what it reads of the target task.
+    """
+
+    scores: Float[np.ndarray, "R T M"]
     reads: str
 
 
-def truth_of(zoo: FeatureStore, tasks: Sequence[str], models: Sequence[str]) -> NDArray[np.float64]:
+def truth_of(
+    zoo: FeatureStore, tasks: Sequence[str], models: Sequence[str]
+) -> Float[np.ndarray, "T M"]:
     """True accuracies [T, M] from the zoo's accuracies.csv.
 
     Raises:
@@ -112,7 +120,7 @@ def metric_methods(
 
 def kernel_method(
     zoo: FeatureStore, sources: Sequence[str], tasks: Sequence[str], given: TrainingSet
-) -> NDArray[np.float64]:
+) -> Float[np.ndarray, "T M"]:
     """Scores [T, M] of the task kernel on `tasks`, from the spider's own training set."""
     assert zoo.extractor is not None
     features = load_sources(zoo, zoo.extractor, sources)
@@ -125,7 +133,7 @@ def kernel_method(
 
 def ridge_method(
     zoo: FeatureStore, sources: Sequence[str], tasks: Sequence[str], given: TrainingSet
-) -> NDArray[np.float64]:
+) -> Float[np.ndarray, "T M"]:
     """Scores [T, M] of the task ridge on `tasks`, from the spider's own training set."""
     assert zoo.extractor is not None
     features = load_sources(zoo, zoo.extractor, sources)

@@ -20,6 +20,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float32, Shaped
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
@@ -45,10 +46,17 @@ BLOCK_BYTES = 1 << 26
 class IndexDescription:
     """What stands in index.json beside the blocks.
 
-    extractor: name and width. width: d. key_width: K. members: E. resolution, precision: of the
-    spider. spread: whether the scaling appends it. memory: S, remembered tasks. shared: SHA-256 of
-    everything that models share, scaling included; source: of the whole spider that it was built
-    from.
+    Attributes:
+        extractor: name and width.
+        width: d.
+        key_width: K.
+        members: E.
+        resolution: of the spider.
+        precision: of the spider.
+        spread: whether the scaling appends it.
+        memory: S, remembered tasks.
+        shared: SHA-256 of everything that models share, scaling included;
+        source: of the whole spider that it was built from.
     """
 
     extractor: Mapping[str, Any]
@@ -71,9 +79,14 @@ class IndexDescription:
 
 @dataclass(frozen=True)
 class Block:
-    """A block as index.json lists it: its number, its rows, which of them were removed.
+    """A block as index.json lists it.
 
-    names_bytes: size of names.txt. guessed: rows of models that were added without features.
+    Attributes:
+        name: its number, eight digits.
+        rows: of models, also removed ones.
+        removed: rows whose models were removed.
+        names_bytes: size of names.txt.
+        guessed: rows of models that were added without features.
     """
 
     name: str
@@ -91,7 +104,7 @@ class Block:
             if which and not 0 <= which[0] <= which[-1] < self.rows:
                 raise ValueError(f"{what} rows of block {self.name} must be among its {self.rows}")
 
-    def alive(self) -> NDArray[np.bool_]:
+    def alive(self) -> Bool[np.ndarray, " rows"]:
         """[rows] False where a row was removed."""
         alive = np.ones(self.rows, bool)
         alive[list(self.removed)] = False
@@ -217,7 +230,7 @@ def part_damage(part: Path) -> str | None:
         return str(error)
 
 
-def write_shared(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+def write_shared(folder: Path, arrays: Mapping[str, Shaped[np.ndarray, "..."]]) -> None:
     """Write what all models share, with its checksums."""
     with atomic_folder(folder / SHARED) as temporary:
         for name, array in arrays.items():
@@ -225,7 +238,7 @@ def write_shared(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         write_json(temporary / BLOCK, "index-block", {"files": digests(temporary)})
 
 
-def read_shared(folder: Path) -> dict[str, NDArray[np.float32]]:
+def read_shared(folder: Path) -> dict[str, Float32[np.ndarray, "..."]]:
     """What `write_shared` wrote, checked: it is small, and everything hangs on it."""
     problem = part_damage(folder / SHARED)
     if problem:
@@ -280,7 +293,8 @@ def clear_strays(folder: Path, blocks: Sequence[Block] | None) -> None:
     """Delete what killed runs left: our temporary files, and blocks that are not among these.
 
     Args:
-        folder: of the index. blocks: None keeps every block, while an index is being built.
+        folder: of the index.
+        blocks: None keeps every block, while an index is being built.
     """
     listed = None if blocks is None else {block.name for block in blocks}
     parts = (folder / BLOCKS).glob("*")

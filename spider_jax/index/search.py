@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Float32, Int
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
@@ -31,15 +31,28 @@ AHEAD, IN_FLIGHT = 3, 2
 
 
 class TaskBlock(NamedTuple):
-    """Tasks of one class bucket: scaled tokens [T, C, D], mask [T, C], what they recall [T, S]."""
+    """Tasks of one class bucket.
 
-    tokens: NDArray[np.float32]
-    mask: NDArray[np.bool_]
-    memory: NDArray[np.float32] | None
+    Attributes:
+        tokens: [T, C, p] scaled class centres, padded.
+        mask: [T, C] True where a class is real.
+        memory: [T, S] how much each remembered task counts; None without a memory.
+    """
+
+    tokens: Float32[np.ndarray, "T C p"]
+    mask: Bool[np.ndarray, "T C"]
+    memory: Float32[np.ndarray, "T S"] | None
 
 
 class Span(NamedTuple):
-    """Rows start to stop of a block; first: the row of the whole index that start is."""
+    """Some rows of a block.
+
+    Attributes:
+        block: that holds them.
+        start: the first, in the block.
+        stop: behind the last, in the block.
+        first: the row of the whole index that `start` is.
+    """
 
     block: Block
     start: int
@@ -48,14 +61,25 @@ class Span(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The best k seen so far by task: scores, best first, and rows of the index; -1 is none."""
+    """The best models seen so far.
+
+    Attributes:
+        scores: [T, k], best first.
+        rows: [T, k] of the index; -1 is none.
+    """
 
     scores: Float[Array, "T k"]
     rows: Int[Array, "T k"]
 
 
 class Loaded(NamedTuple):
-    """A span on its device. alive: False for padding and removed rows."""
+    """A span on its device.
+
+    Attributes:
+        rows: folded, padded.
+        alive: [m] False for padding and removed rows.
+        span: where they lie in the index.
+    """
 
     rows: ModelRows
     alive: Bool[Array, " m"]
@@ -77,8 +101,13 @@ def stream_top_k(
     """The best k rows for every task.
 
     Args:
-        folder, blocks: of the index. shared: of all its models. tasks: by class bucket.
-        k: at most the rows that are not removed. mesh: see `ZooIndex.top_k_tasks`. bar: of rows.
+        folder: of the index.
+        blocks: of the index.
+        shared: of all its models.
+        tasks: by class bucket.
+        k: at most the rows that are not removed.
+        mesh: see `ZooIndex.top_k_tasks`.
+        bar: of rows.
 
     Returns:
         For every task block scores float32 [T, k], best first, and rows int64 [T, k].

@@ -31,8 +31,13 @@ from spider_jax.tasks.tokens import TaskTokens, checked_tokens
 class ZooIndex:
     """The folded rows of many models on disk, ready to search; whole without its spider.
 
-    folder: where. about: what it is. blocks: in model order. scaling, shared: of all models.
-    memory_weights: how its spider's memory weighs training tasks, None without a memory.
+    Attributes:
+        folder: where.
+        about: what it is.
+        blocks: in model order.
+        scaling: of all models.
+        shared: of all models.
+        memory_weights: how its spider's memory weighs training tasks, None without a memory.
     """
 
     folder: Path
@@ -99,8 +104,9 @@ class ZooIndex:
         """Add models of a spider with the same shared weights; no other row is rewritten.
 
         Args:
-            spider: as the index's but for its models. models: names; default: all that the index
-                does not hold. show_progress: a bar on stderr.
+            spider: as the index's but for its models.
+            models: names; default: all that the index does not hold.
+            show_progress: a bar on stderr.
 
         Returns:
             The index with them, which the folder holds from now on.
@@ -174,13 +180,13 @@ class ZooIndex:
         """The best k models for several tasks, all of them served by one pass over the index.
 
         Args:
-            tokens: `task_tokens` of T tasks, or arrays of raw class centres [C_t, D] alone, for
-                a worse order.
+            tokens: `task_tokens` of T tasks, or arrays of raw class centres [C_t, D] alone, for a
+                worse order.
             k: models wanted; an index of fewer gives all it has.
             tasks: names of the tasks, for the reports.
             mesh: devices that share the rows, dealt over its axis "model"; where these belong to
-                several processes, all of them call this, each reads its own rows only, and all
-                get the same answer. Default: the default device.
+                several processes, all of them call this, each reads its own rows only, and all get
+                the same answer. Default: the default device.
             show_progress: a bar on stderr.
 
         Returns:

@@ -41,9 +41,11 @@ def score_tasks(
     T M d but with T M, and what is computed twice is cheaper than what is read from memory.
 
     Args:
-        w: of one member. tokens: [T, C, D] scaled, padded. mask: [T, C] True where real.
-        regularize: applied to the attention outputs [T, m, d] of these rows of theta, [m] or
-            [T, m] (dropout while training).
+        w: of one member.
+        tokens: [T, C, D] scaled, padded.
+        mask: [T, C] True where real.
+        regularize: applied to the attention outputs [T, m, d] of these rows of theta, [m] or [T, m]
+            (dropout while training).
         pair_elements: T m d of a chunk of m models; up to four chunks stay one.
 
     Returns:
@@ -119,8 +121,10 @@ def score_with_own(
     """Scores of some models of every task with their own class centres beside the general ones.
 
     Args:
-        w: with own_project and own_bias. tokens, mask, regularize: as `score_tasks`; the mask is of
-            both sorts of tokens.
+        w: with own_project and own_bias.
+        tokens: as `score_tasks`; the mask is of both sorts of tokens.
+        mask: as `score_tasks`; the mask is of both sorts of tokens.
+        regularize: as `score_tasks`; the mask is of both sorts of tokens.
         own: of k models a task, rows of theta.
 
     Returns:

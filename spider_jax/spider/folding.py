@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Float32, Shaped
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
@@ -36,10 +36,14 @@ RAW_TOKENS = 1.3
 
 
 class ModelRows(NamedTuple):
-    """What is folded per model; a row depends on that model's token and the shared weights only.
+    """What is folded per model. A row depends on that model's token and the shared weights only.
 
-    key: [..., M, K], K the width of what it meets: tokens or their projections. self_value and
-    base are centred over d. memory: targets [1, M, S] on remembered tasks, of all members alike.
+    Attributes:
+        key: [E, M, K], K the width of what it meets: tokens or their projections.
+        self_logit: [E, M] logit of the model's token with itself.
+        self_value: [E, M, d] what the token adds to its own average, centred over d.
+        base: [E, M, d] token and output bias, centred over d.
+        memory: [1, M, S] targets on the remembered tasks, the same of all members.
     """
 
     key: Float[Array, "*E M K"]
@@ -52,8 +56,17 @@ class ModelRows(NamedTuple):
 class Shared(NamedTuple):
     """What all models share: how tokens become keys' partners and values, and the read-out.
 
-    project, project_bias: of tokens; of width 0 where tokens are used as they come. value: acts
-    from the left, see `scoring._values`.
+    Attributes:
+        project: of tokens; of width 0 where tokens are used as they come.
+        project_bias: of tokens; of width 0 where tokens are used as they come.
+        value: [d, v] W_v W_o, centred; it stands on the left, see `scoring._values`.
+        value_bias: [d] of the values.
+        norm_scale: [d] of the block's LayerNorm.
+        norm_bias: [d] of the same.
+        head_norm_scale: [d] of the head's LayerNorm.
+        head_norm_bias: [d] of the same.
+        head: [d] to the score.
+        head_bias: of the score.
     """
 
     project: Float[Array, "*E D p"]
@@ -69,7 +82,15 @@ class Shared(NamedTuple):
 
 
 class RowMaps(NamedTuple):
-    """How a model token theta becomes its row: linear maps and theta's own logit."""
+    """How a model token theta becomes its row of a chunk: linear maps, and theta's own logit.
+
+    Attributes:
+        key: [E, d, K] of what class centres are compared with.
+        self_logit: [E, d, d] of the logit of theta with itself, a quadratic form.
+        self_shift: [E, d] of the same logit, its linear part.
+        self_value: [E, d, d] of what theta adds to its own average.
+        output_bias: [E, d].
+    """
 
     key: Float[Array, "*E d K"]
     self_logit: Float[Array, "*E d d"]
@@ -81,9 +102,15 @@ class RowMaps(NamedTuple):
 class Checkpoint(NamedTuple):
     """An ensemble ready to score.
 
-    chunks: padded rows of its models, [E, m, ...]; one stack [n, E, m, ...] of them where the loop
-    over chunks is compiled. models: M. memory_weights: how a new task weighs the remembered ones.
-    maps: that made the rows of a model from its token.
+    Attributes:
+        chunks: padded rows of its models, [E, m, ...]; one stack [n, E, m, ...] of them where the
+            loop over chunks is compiled.
+        shared: what all models share.
+        models: M.
+        form: "many" or "few".
+        compiled_loop: whether the loop over chunks is compiled.
+        memory_weights: how a new task weighs the remembered ones.
+        maps: that made the rows of a model from its token.
     """
 
     chunks: tuple[ModelRows, ...]
@@ -123,8 +150,8 @@ def fold_checkpoint(
         form: "many" or "few", see the module; the same scores but for rounding.
         precision: "float32", or "bfloat16": operands of the two products of a pair in bfloat16,
             sums, softmax and read-out in float32 (scores move by about 2e-3).
-        compiled_loop: over chunks; default: but on CPU, where a Python loop over compiled chunks
-            is about twice as fast.
+        compiled_loop: over chunks; default: but on CPU, where a Python loop over compiled chunks is
+            about twice as fast.
 
     Returns:
         The checkpoint; O(M d^2) operations.
@@ -155,8 +182,8 @@ def fold_checkpoint(
 
 def fold_chunk(
     maps: RowMaps,
-    theta: NDArray[np.float32],
-    targets: NDArray[np.float32] | None,
+    theta: Float32[np.ndarray, "E M d"],
+    targets: Float32[np.ndarray, "1 M S"] | None,
     which: slice,
     size: int,
     precision: str,
@@ -181,7 +208,7 @@ def check_form(form: str) -> None:
         raise InputError(f"form must be one of {tuple(CHUNK)}, got {form!r}")
 
 
-def padded(rows: NDArray[Any], size: int) -> NDArray[Any]:
+def padded(rows: Shaped[np.ndarray, "E m ..."], size: int) -> Shaped[np.ndarray, "E size ..."]:
     """Rows [E, m, ...] with zero rows up to [E, size, ...]."""
     widths = [(0, 0), (0, size - rows.shape[1]), *[(0, 0)] * (rows.ndim - 2)]
     return np.pad(rows, widths)

@@ -16,8 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
-from numpy.typing import NDArray
+from jaxtyping import Array, Bool, Float, Float32
 
 from spider_jax.spider.folding import Checkpoint, ModelRows, RowMaps, Shared, fold_rows, padded
 from spider_jax.spider.own_maps import OwnMap
@@ -31,7 +30,7 @@ ROWS = 8  # models whose first pass is computed again in one call
 
 def first_pass(
     checkpoint: Checkpoint,
-    theta: NDArray[np.float32],
+    theta: Float32[np.ndarray, "E k d"],
     tokens: TaskTokens,
     scaling: Scaling | None = None,
 ) -> tuple[ModelRows, Attention]:
@@ -77,7 +76,9 @@ def _attend(
     return of_member(rows, shared, partners[:, 0], values[:, 0], mask[0])
 
 
-def general_score(checkpoint: Checkpoint, seen: tuple[ModelRows, Attention]) -> NDArray[np.float32]:
+def general_score(
+    checkpoint: Checkpoint, seen: tuple[ModelRows, Attention]
+) -> Float32[np.ndarray, "E k"]:
     """The networks' scores [E, k] of the first pass, from what it saw."""
     return np.asarray(_general(checkpoint.shared, seen[0].base, seen[1].value))
 
@@ -91,17 +92,21 @@ def _general(
 
 def score_again(
     checkpoint: Checkpoint,
-    theta: NDArray[np.float32],
+    theta: Float32[np.ndarray, "E k d"],
     seen: tuple[ModelRows, Attention],
     own: OwnMap,
-    centres: NDArray[np.float32],
+    centres: Float32[np.ndarray, "h D"],
     model: int,
-) -> NDArray[np.float32]:
+) -> Float32[np.ndarray, " E"]:
     """Score of one model with its own class centres, by the network of every member.
 
     Args:
-        checkpoint: of the spider. theta: [E, k, d] as given to `first_pass`. seen: what that found.
-        own: of the model. centres: [h, D_m] raw. model: its place among the k.
+        checkpoint: of the spider.
+        theta: [E, k, d] as given to `first_pass`.
+        seen: what that found.
+        own: of the model.
+        centres: [h, D_m] raw.
+        model: its place among the k.
 
     Returns:
         float32 [E]; padding of h and D_m leaves it as it is.

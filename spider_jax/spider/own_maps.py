@@ -4,24 +4,28 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float32, Int64
 
 from spider_jax.tasks.scaling import Scaling
 
 
 class OwnMaps(NamedTuple):
-    """P_m of all models, in two factors: raw own features -> q -> d; the models' rows end to end.
+    """P_m of all models in two factors, raw own features -> q -> d, their rows end to end.
 
-    starts: int64 [M + 1], rows of model m are starts[m]..starts[m + 1]; a model without any has no
-    own tokens. mean [R], matrix [R, q]: R the sum of all widths. project [E, M, q, d], bias
-    [E, M, d]: of every member.
+    Attributes:
+        starts: [M + 1] rows of model m are starts[m] to starts[m + 1]; a model without any has no
+            own tokens.
+        mean: [R] of the features, R the sum of all widths.
+        matrix: [R, q] that scales them.
+        project: [E, M, q, d] of every ensemble member.
+        bias: [E, M, d] of every ensemble member.
     """
 
-    starts: NDArray[np.int64]
-    mean: NDArray[np.float32]
-    matrix: NDArray[np.float32]
-    project: NDArray[np.float32]
-    bias: NDArray[np.float32]
+    starts: Int64[np.ndarray, " M+1"]
+    mean: Float32[np.ndarray, " R"]
+    matrix: Float32[np.ndarray, "R q"]
+    project: Float32[np.ndarray, "E M q d"]
+    bias: Float32[np.ndarray, "E M d"]
 
     def width(self, model: int) -> int:
         """Width D_m of the model's own features; 0 where it has no own tokens."""
@@ -29,7 +33,9 @@ class OwnMaps(NamedTuple):
 
     @staticmethod
     def join(
-        scalings: Sequence[Scaling], project: NDArray[np.float32], bias: NDArray[np.float32]
+        scalings: Sequence[Scaling],
+        project: Float32[np.ndarray, "E M q d"],
+        bias: Float32[np.ndarray, "E M d"],
     ) -> "OwnMaps":
         """From the scalings of M models and what was learned, [E, M, q, d] and [E, M, d]."""
         starts = np.cumsum([0, *(len(scaling.mean) for scaling in scalings)])
@@ -61,9 +67,16 @@ class OwnMaps(NamedTuple):
 
 
 class OwnMap(NamedTuple):
-    """Of one model: mean [D_m], matrix [D_m, q], project [E, q, d], bias [E, d]."""
+    """How the class centres of one model become tokens.
 
-    mean: NDArray[np.float32]
-    matrix: NDArray[np.float32]
-    project: NDArray[np.float32]
-    bias: NDArray[np.float32]
+    Attributes:
+        mean: [D_m] of its features.
+        matrix: [D_m, q] that scales them.
+        project: [E, q, d] of every ensemble member.
+        bias: [E, d] of every ensemble member.
+    """
+
+    mean: Float32[np.ndarray, " D"]
+    matrix: Float32[np.ndarray, "D q"]
+    project: Float32[np.ndarray, "E q d"]
+    bias: Float32[np.ndarray, "E d"]

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Float32, Float64, Int64
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
@@ -64,16 +65,22 @@ def checked_k(
 
 
 class Looked(NamedTuple):
-    """New scores [M] in model order, the models looked at, what went wrong with others."""
+    """What a look at the best models has brought.
 
-    scores: NDArray[np.float64]
+    Attributes:
+        scores: [M] new ones, in model order.
+        models: that were looked at.
+        problems: why others were not.
+    """
+
+    scores: Float64[np.ndarray, " M"]
     models: tuple[str, ...]
     problems: tuple[Skipped, ...]
 
 
 def rerank_scores(
     spider: SpiderState,
-    first: NDArray[np.float32],
+    first: Float32[np.ndarray, " M"],
     tokens: TaskTokens,
     zoo: FeatureStore,
     task: str,
@@ -118,8 +125,12 @@ def rerank_scores(
 
 
 def in_front(
-    first: NDArray[np.float64], seen: NDArray[np.int64], z: NDArray[np.float64], *, keep: bool
-) -> NDArray[np.float64]:
+    first: Float64[np.ndarray, " M"],
+    seen: Int64[np.ndarray, " k"],
+    z: Float64[np.ndarray, " k"],
+    *,
+    keep: bool,
+) -> Float64[np.ndarray, " M"]:
     """Scores [M] in which models `seen` are ordered by z [k] and stay before all that follow them.
 
     new = first + sd z, or sd z + mean first where the first score is not kept, raised together so

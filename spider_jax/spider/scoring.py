@@ -29,8 +29,12 @@ SHORT = 4  # calls of "few", 50 us each, that take less time than to wake a thre
 class TaskSide(NamedTuple):
     """What a task brings to every pair: the partners of the keys and the centred values.
 
-    values: of width 0 in the form "few", where partners are averaged and then projected, unless
-    there are few of them too. memory: how much every remembered task counts.
+    Attributes:
+        partners: [E, T, C, K] what the models' keys are multiplied with.
+        values: [E, T, C, d]; of width 0 in the form "few", where partners are averaged and then
+            projected, unless there are few of them too.
+        mask: [T, C] True where a class is real.
+        memory: [T, S] how much each remembered task counts; None without a memory.
     """
 
     partners: Float[Array, "E T C K"]
@@ -101,9 +105,12 @@ def _score(
 
 
 class Attention(NamedTuple):
-    """What models see of a task: value [m, d], the average; top [m], total [m] of its softmax.
+    """What models see of a task. More tokens can be merged into it without the first ones.
 
-    As softmax merges, more tokens can be added to these without the first ones.
+    Attributes:
+        value: [m, d] the average of the values by the softmax.
+        top: [m] largest logit.
+        total: [m] sum of exp(logit - top).
     """
 
     value: Float[Array, "m d"]
@@ -221,7 +228,9 @@ def score_pairs(
 
 
 def remembered(
-    kept: MemoryWeights | None, scaled: Array | np.ndarray, tokens: PaddedTokens
+    kept: MemoryWeights | None,
+    scaled: Float32[Array, "T C p"] | Float32[np.ndarray, "T C p"],
+    tokens: PaddedTokens,
 ) -> Float32[np.ndarray, "T S"] | None:
     """`memory_weights` of tasks, of which those at the end may be padding without deviations.
 
@@ -328,8 +337,12 @@ def _joined(*halves: TaskSide) -> TaskSide:
 
 
 def task_blocks(
-    shared: Shared, tokens: NDArray[np.float32], mask: NDArray[np.bool_], *, rows: int
-) -> Iterator[tuple[NDArray[np.float32], NDArray[np.bool_]]]:
+    shared: Shared,
+    tokens: Float32[np.ndarray, "T C D"],
+    mask: Bool[np.ndarray, "T C"],
+    *,
+    rows: int,
+) -> Iterator[tuple[Float32[np.ndarray, "t C D"], Bool[np.ndarray, "t C"]]]:
     """Tasks in blocks of a power of two, the last one padded: [E, T, rows, d] within BLOCK."""
     E, d = shared.head.shape
     most = 1 << max(0, (BLOCK // (E * d * rows)).bit_length() - 1)

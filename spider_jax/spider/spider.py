@@ -76,8 +76,8 @@ class Spider(SpiderState):
         """Rank all models for one task; with k = 0 no model of the zoo is run or read.
 
         Args:
-            tokens: `task_tokens` of the general extractor's raw features, or its class centres
-                [C, D] alone, for a worse order.
+            tokens: `task_tokens` of the general extractor's raw features, or its class centres [C,
+                D] alone, for a worse order.
             k: the best so many models are looked at with their own features and sorted again;
                 "auto": as many as paid on held-out source tasks.
             zoo: for k > 0, labels of the task and these models' features on it.
@@ -170,8 +170,8 @@ class Spider(SpiderState):
             models: M names, in the order of `model_prompt`.
             extractor: name of the general extractor that tokens come from; their width is that of
                 `uni_linear`. Tokens are used as they come, without scaling.
-            form: "many", or "few", which is faster for tens of models; the bits of a score, not
-                the score, hang on it.
+            form: "many", or "few", which is faster for tens of models; the bits of a score, not the
+                score, hang on it.
             precision: of the products of a pair, "float32" or "bfloat16".
 
         Returns:

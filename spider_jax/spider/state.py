@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float, Float32, Float64
 
 from spider_jax.spider.folding import Checkpoint, fold_checkpoint
 from spider_jax.spider.own_maps import OwnMaps
@@ -18,17 +18,18 @@ from spider_jax.tasks.scaling import Scaling
 class TeacherTable(NamedTuple):
     """Kept of a training so that models can be added to it.
 
-    metrics: [S, K, M] of the meta-tasks, NaN for a model that was added without features.
-    accuracies: [G, M] of the source datasets in their order, NaN where unknown.
+    Attributes:
+        metrics: [S, K, M] of the meta-tasks, NaN for a model that was added without features.
+        accuracies: [G, M] of the source datasets in their order, NaN where unknown.
     """
 
-    metrics: NDArray[np.float32]
-    accuracies: NDArray[np.float32]
+    metrics: Float32[np.ndarray, "S K M"]
+    accuracies: Float32[np.ndarray, "G M"]
 
     @staticmethod
     def of(
-        metrics: NDArray[np.float32],
-        accuracies: Mapping[str, NDArray[np.floating]],
+        metrics: Float32[np.ndarray, "S K M"],
+        accuracies: Mapping[str, Float[np.ndarray, " M"]],
         datasets: Sequence[str],
     ) -> "TeacherTable":
         """Of a training set's metrics and accuracies, [M] by dataset where these are known."""
@@ -42,7 +43,7 @@ class TeacherTable(NamedTuple):
         """Models with all metrics."""
         return [int(i) for i in np.flatnonzero(np.isfinite(self.metrics).all((0, 1)))]
 
-    def by_dataset(self, datasets: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    def by_dataset(self, datasets: Sequence[str]) -> dict[str, Float64[np.ndarray, " M"]]:
         """Accuracies [M] by the names of the source datasets."""
         return dict(zip(datasets, self.accuracies.astype(np.float64), strict=True))
 
@@ -64,11 +65,18 @@ class TeacherTable(NamedTuple):
 class Description:
     """Everything of a spider but its numbers: what stands in its JSON.
 
-    models: names [M], the order of the tokens. widths: feature width by model. extractor: name and
-    width. width: d. members: spiders in the ensemble. resolution: score difference from which the
-    order of two models held for 4 of 5 pairs on held-out source tasks. precision, form: of its
-    scores, see `folding`; they stay with it. training: what it was trained on and how, as plain
-    JSON values.
+    Attributes:
+        models: names [M], the order of the tokens.
+        widths: feature width by model.
+        extractor: name and width.
+        width: d.
+        members: spiders in the ensemble.
+        token_width: of a scaled class centre.
+        resolution: score difference from which the order of two models held for 4 of 5 pairs on
+            held-out source tasks.
+        precision: of its products, "float32" or "bfloat16"; it stays with a spider for life.
+        form: "many" or "few" models, see `folding`; it stays with a spider for life.
+        training: what it was trained on and how, as plain JSON values.
     """
 
     models: tuple[str, ...]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64
 from numpy.typing import NDArray
 
 from spider_jax.spider.task_kernel import embed, kernel_weights
@@ -23,18 +24,23 @@ from spider_jax.tasks.sampling import MetaTask
 
 
 class MemoryWeights(NamedTuple):
-    """How a task finds what is remembered. embeddings: [S, e] of scaled tokens, for the kernel."""
+    """How a task finds what is remembered.
 
-    embeddings: NDArray[np.float32]
+    Attributes:
+        embeddings: [S, e] of scaled tokens, for the kernel where only class centres are known.
+        ridge: for tasks whose deviations are known; None in older files.
+    """
+
+    embeddings: Float32[np.ndarray, "S e"]
     ridge: TaskRidge | None = None
 
-    def arrays(self) -> dict[str, NDArray[np.float32]]:
+    def arrays(self) -> dict[str, Float32[np.ndarray, "..."]]:
         """By the names under which files hold them."""
         ridge = {} if self.ridge is None else self.ridge._asdict()
         return {"embeddings": self.embeddings} | {f"ridge_{n}": a for n, a in ridge.items()}
 
     @staticmethod
-    def of(arrays: Mapping[str, NDArray[np.float32]]) -> "MemoryWeights | None":
+    def of(arrays: Mapping[str, Float32[np.ndarray, "..."]]) -> "MemoryWeights | None":
         """The inverse of `arrays`; None where there is no memory, no ridge in older files."""
         if "embeddings" not in arrays:
             return None
@@ -47,25 +53,29 @@ class MemoryWeights(NamedTuple):
 class Memory(NamedTuple):
     """What is kept of the training tasks.
 
-    weights: how a new task weighs them. targets: float32 [S, M], every row with mean 0 and
-    deviation `weight` of the configuration.
+    Attributes:
+        weights: how a new task weighs them.
+        targets: float32 [S, M], every row with mean 0 and deviation `weight` of the configuration.
     """
 
     weights: MemoryWeights
-    targets: NDArray[np.float32]
+    targets: Float32[np.ndarray, "S M"]
 
 
 def memory_weights(
     kept: MemoryWeights,
-    scaled: NDArray[np.float32],
-    mask: NDArray[np.bool_],
-    tokens: NDArray[np.float32],
-    deviations: NDArray[np.float32] | None = None,
-) -> NDArray[np.float32]:
+    scaled: Float32[np.ndarray, "T C p"],
+    mask: Bool[np.ndarray, "T C"],
+    tokens: Float32[np.ndarray, "T C D"],
+    deviations: Float32[np.ndarray, "T 2 D"] | None = None,
+) -> Float32[np.ndarray, "T S"]:
     """How much every remembered task counts for these tasks.
 
     Args:
-        kept: of a memory. scaled: [T, C, p] tokens. mask: [T, C]. tokens: [T, C, D] raw.
+        kept: of a memory.
+        scaled: [T, C, p] tokens.
+        mask: [T, C].
+        tokens: [T, C, D] raw.
         deviations: [T, 2, D], see `task_deviations`; None where only class centres are known.
 
     Returns:
@@ -86,66 +96,94 @@ def memory_weights(
 class MemoryInputs(NamedTuple):
     """Training tasks as the memory reads them.
 
-    scaled [S, C, p], tokens [S, C, D] raw, mask [S, C], deviations [S, 2, D]. unit: [D] deviation
-    of the sources' features. targets [S, M]. weight: deviation of what is remembered.
+    Attributes:
+        scaled: [S, C, p] scaled class centres.
+        tokens: [S, C, D] raw class centres.
+        mask: [S, C] True where a class is real.
+        deviations: [S, 2, D], see `task_deviations`.
+        unit: [D] deviation of the sources' features.
+        targets: [S, M] what is remembered of each task.
+        weight: deviation of what is remembered.
     """
 
-    scaled: NDArray[np.float32]
-    tokens: NDArray[np.float32]
-    mask: NDArray[np.bool_]
-    deviations: NDArray[np.float32]
-    unit: NDArray[np.float32]
-    targets: NDArray[np.float32]
+    scaled: Float32[np.ndarray, "S C p"]
+    tokens: Float32[np.ndarray, "S C D"]
+    mask: Bool[np.ndarray, "S C"]
+    deviations: Float32[np.ndarray, "S 2 D"]
+    unit: Float32[np.ndarray, " D"]
+    targets: Float32[np.ndarray, "S M"]
     weight: float
 
-    def rows(self) -> NDArray[np.float64]:
+    def rows(self) -> Float64[np.ndarray, "S 2*D"]:
         """[S, 2 D], centred and scaled descriptions."""
         return design(describe(self.tokens, self.mask, self.deviations, self.unit)).rows
 
-    def remembered(self) -> NDArray[np.float32]:
+    def remembered(self) -> Float32[np.ndarray, "S M"]:
         """[S, M] targets with mean 0 and the weight as deviation."""
         centred = self.targets - self.targets.mean(1, keepdims=True)
         deviation = np.maximum(self.targets.std(1, keepdims=True), 1e-12)
         return (centred * (self.weight / deviation)).astype(np.float32)
 
 
-def build_memory(notes: MemoryInputs, meta: Sequence[MetaTask]) -> Memory:
-    """The memory of training tasks; the gain is what brings its word on new ones to the weight."""
-    given = design(describe(notes.tokens, notes.mask, notes.deviations, notes.unit))
-    targets = notes.remembered()
+def build_memory(inputs: MemoryInputs, meta: Sequence[MetaTask]) -> Memory:
+    """The memory of training tasks.
+
+    The ridge's gain is set so that what the memory says of tasks it has not seen has the weight as
+    its standard deviation: every task is predicted from those that share no dataset with it.
+
+    Args:
+        inputs: the S training tasks.
+        meta: the same tasks, with their datasets.
+
+    Returns:
+        The memory.
+    """
+    given = design(describe(inputs.tokens, inputs.mask, inputs.deviations, inputs.unit))
+    targets = inputs.remembered()
     new = predict_held_out(given.rows @ given.rows.T, targets, *_groups(meta))
-    ridge = fit_task_ridge(given, notes.unit, _gain(new, notes.weight))
-    embeddings = embed(notes.scaled, notes.mask).astype(np.float32)
+    ridge = fit_task_ridge(given, inputs.unit, _gain(new, inputs.weight))
+    embeddings = embed(inputs.scaled, inputs.mask).astype(np.float32)
     return Memory(MemoryWeights(embeddings, ridge), targets)
 
 
 def held_out_prior(
-    notes: MemoryInputs, meta: Sequence[MetaTask], inside: NDArray[np.bool_]
-) -> NDArray[np.float32]:
-    """What memories of these tasks say of them, from tasks that share no dataset with each.
+    inputs: MemoryInputs, meta: Sequence[MetaTask], inside: Bool[np.ndarray, "E S"]
+) -> Float32[np.ndarray, "E S M"]:
+    """What the memory says of each training task, from tasks that share no dataset with it.
 
     So a training task meets the memory as a new task will.
 
     Args:
-        notes, meta: of S tasks. inside: [E, S] True for tasks that a member may recall.
+        inputs: of S tasks.
+        meta: of S tasks.
+        inside: [E, S] True for tasks that a member may remember.
 
     Returns:
-        float32 [E, S, M]; 0 where nothing may be recalled.
+        float32 [E, S, M]; 0 where nothing may be remembered.
     """
-    return memory_rows(notes.rows(), notes.remembered(), meta, inside, notes.weight)
+    return memory_rows(inputs.rows(), inputs.remembered(), meta, inside, inputs.weight)
 
 
 def memory_rows(
-    rows: NDArray[np.float64],
-    targets: NDArray[np.floating],
+    rows: Float64[np.ndarray, "S f"],
+    targets: Float[np.ndarray, "S M"],
     meta: Sequence[MetaTask],
-    inside: NDArray[np.bool_],
+    inside: Bool[np.ndarray, "E S"],
     weight: float,
     models: int | None = None,
-) -> NDArray[np.float32]:
-    """`recall_own` of described tasks [S, 2 D] and what is remembered of them, [S, M].
+) -> Float32[np.ndarray, "E S M"]:
+    """`held_out_prior` of tasks that are described already.
 
-    models: so many of the first give the gain; default: all.
+    Args:
+        rows: [S, 2 D] of their design.
+        targets: [S, M] what is remembered of them.
+        meta: the tasks, with their datasets.
+        inside: [E, S] True for tasks that a member may remember.
+        weight: deviation of what is remembered.
+        models: so many of the first give the gain; default: all.
+
+    Returns:
+        float32 [E, S, M]; 0 where nothing may be remembered.
     """
     groups, apart = _groups(meta)
     gram = rows @ rows.T

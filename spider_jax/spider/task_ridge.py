@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 from numpy.typing import NDArray
 
 from spider_jax.runtime.blas import one_blas_thread
@@ -24,40 +25,45 @@ RIDGE = 1.0  # of the mean eigenvalue; 0.5 to 10 is as good
 
 
 class TaskRidge(NamedTuple):
-    """weights of S training tasks for a task described by d [2 D]: (d - centre) coefficients + 1/S.
+    """Weights of S training tasks for a task described by x [2 D]: (x - centre) coefficients + 1/S.
 
-    unit [D]: deviation of the sources' features. centre [2 D]. coefficients [2 D, S]. gain: what a
-    prediction is multiplied by, for shrinkage makes it smaller than the targets.
+    Attributes:
+        unit: [D] deviation of the sources' features.
+        centre: [2 D] mean description of the training tasks.
+        coefficients: [2 D, S] of the regression.
+        gain: a prediction is multiplied by it, because shrinkage makes it smaller than the targets.
     """
 
-    unit: NDArray[np.float32]
-    centre: NDArray[np.float32]
-    coefficients: NDArray[np.float32]
-    gain: NDArray[np.float32]
+    unit: Float32[np.ndarray, " D"]
+    centre: Float32[np.ndarray, " 2*D"]
+    coefficients: Float32[np.ndarray, "2*D S"]
+    gain: Float32[np.ndarray, ""]
 
-    def weights(self, described: NDArray[np.float64]) -> NDArray[np.float32]:
+    def weights(self, described: Float64[np.ndarray, "T f"]) -> Float32[np.ndarray, "T S"]:
         """[T, S] weights of the training tasks for described tasks [T, 2 D]."""
         found = (described - self.centre) @ self.coefficients.astype(np.float64)
         return np.asarray(self.gain * (found + 1 / found.shape[1]), np.float32)
 
 
-def source_unit(features: NDArray[np.floating]) -> NDArray[np.float32]:
+def source_unit(features: Float[np.ndarray, "N D"]) -> Float32[np.ndarray, " D"]:
     """[D] deviation of the sources' features [N, D], bounded from below."""
     sd = np.asarray(features, np.float64).std(0)
     return np.asarray(sd + 1e-3 * sd.mean() + 1e-30, np.float32)
 
 
 def describe(
-    tokens: NDArray[np.floating],
-    mask: NDArray[np.bool_],
-    deviations: NDArray[np.floating],
-    unit: NDArray[np.floating],
-) -> NDArray[np.float64]:
+    tokens: Float[np.ndarray, "T C D"],
+    mask: Bool[np.ndarray, "T C"],
+    deviations: Float[np.ndarray, "T 2 D"],
+    unit: Float[np.ndarray, " D"],
+) -> Float64[np.ndarray, "T 2*D"]:
     """The description of tasks.
 
     Args:
-        tokens [T, C, D], mask [T, C]: raw class centres, padded. deviations: [T, 2, D], see
-            `task_deviations`. unit: [D].
+        tokens: [T, C, D] raw class centres, padded.
+        mask: [T, C] True where a class is real.
+        deviations: [T, 2, D], see `task_deviations`.
+        unit: [D] deviation of the sources' features.
 
     Returns:
         float64 [T, 2 D].
@@ -74,14 +80,20 @@ def describe(
 
 
 class Design(NamedTuple):
-    """Training tasks ready for regression. rows [S, 2 D]: described, centred, halves scaled."""
+    """Training tasks ready for regression.
 
-    rows: NDArray[np.float64]
-    centre: NDArray[np.float64]
-    scale: NDArray[np.float64]
+    Attributes:
+        rows: [S, 2 D] described, centred, each half scaled to total variance 1.
+        centre: [2 D] that was taken out.
+        scale: [2 D] that was divided by.
+    """
+
+    rows: Float64[np.ndarray, "S f"]
+    centre: Float64[np.ndarray, " f"]
+    scale: Float64[np.ndarray, " f"]
 
 
-def design(described: NDArray[np.float64]) -> Design:
+def design(described: Float64[np.ndarray, "S f"]) -> Design:
     """Centre the descriptions [S, 2 D] and give each half total variance 1."""
     centre = described.mean(0)
     halves = np.split((described - centre).var(0), 2)
@@ -90,7 +102,7 @@ def design(described: NDArray[np.float64]) -> Design:
     return Design((described - centre) / scale, centre, scale)
 
 
-def fit_task_ridge(given: Design, unit: NDArray[np.float32], gain: float) -> TaskRidge:
+def fit_task_ridge(given: Design, unit: Float32[np.ndarray, " D"], gain: float) -> TaskRidge:
     """The regression on all tasks of a design."""
     S = len(given.rows)
     gram = given.rows @ given.rows.T
@@ -101,15 +113,18 @@ def fit_task_ridge(given: Design, unit: NDArray[np.float32], gain: float) -> Tas
 
 
 def predict_held_out(
-    gram: NDArray[np.float64],
-    targets: NDArray[np.floating],
-    groups: NDArray[np.int64],
-    allowed: NDArray[np.bool_],
-) -> NDArray[np.float64]:
-    """What a regression on the allowed tasks of its group says of every task.
+    gram: Float64[np.ndarray, "S S"],
+    targets: Float[np.ndarray, "S M"],
+    groups: Int64[np.ndarray, " S"],
+    allowed: Bool[np.ndarray, "G S"],
+) -> Float64[np.ndarray, "S M"]:
+    """What a regression on the tasks that its group allows says of every task.
 
     Args:
-        gram: [S, S] of a design. targets: [S, M]. groups: [S] 0..G-1. allowed: [G, S].
+        gram: [S, S] of a design.
+        targets: [S, M] what is predicted.
+        groups: [S] 0..G-1, the group of each task.
+        allowed: [G, S] True for tasks that a group's regression may use.
 
     Returns:
         [S, M]; 0 for groups with fewer than two allowed tasks.

@@ -8,9 +8,25 @@ PER_MODEL = ("theta", "own_project", "own_bias")  # of Weights: rows of models, 
 
 
 class Weights(NamedTuple):
-    """Parameters of the spider. x @ matrix everywhere; [in, out].
+    """Parameters of the spider. Matrices are [in, out]: x @ matrix everywhere.
 
-    own_project, own_bias: of every model's own class centres; None where there are none.
+    Attributes:
+        theta: [M, d] token of each model.
+        project: [D, d] U, of the general extractor's class centres.
+        project_bias: [d] of U.
+        query: [d, d] W_q.
+        key: [d, d] W_k.
+        value: [d, d] W_v.
+        output: [d, d] W_o.
+        output_bias: [d] of W_o.
+        norm_scale: [d] of the LayerNorm of the attention block.
+        norm_bias: [d] of the same.
+        head_norm_scale: [d] of the LayerNorm of the head.
+        head_norm_bias: [d] of the same.
+        head: [d] to the score.
+        head_bias: of the score.
+        own_project: [M, p, d] P_m, of every model's own class centres; None where it has none.
+        own_bias: [M, d] of P_m; None where it has none.
     """
 
     theta: Float[Array, "M d"]
@@ -36,7 +52,12 @@ class Weights(NamedTuple):
 
 
 class OwnTokens(NamedTuple):
-    """Models' own class centres on tasks: tokens [T, k, C, p] scaled, of the models [T, k]."""
+    """Models' own class centres on tasks.
+
+    Attributes:
+        tokens: [T, k, C, p] scaled.
+        models: [T, k] whose they are.
+    """
 
     tokens: Float[Array, "T k C p"]
     models: Int[Array, "T k"]

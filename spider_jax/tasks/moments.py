@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Float32
 from numpy.typing import NDArray
 
 from spider_jax.tasks.sampling import MetaTask
@@ -43,7 +44,9 @@ def _in_files(task: MetaTask, training: Mapping[str, NDArray[np.int64]]) -> NDAr
     return rows
 
 
-def gather(task: MetaTask, features: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float32]:
+def gather(
+    task: MetaTask, features: Mapping[str, Float[np.ndarray, "_ D"]]
+) -> Float32[np.ndarray, "n D"]:
     """Rows [N, D] of a meta-task from the features of its datasets, which may be memmaps."""
     width = features[task.datasets[0]].shape[1]
     out = np.empty((len(task.rows), width), np.float32)
@@ -55,10 +58,15 @@ def gather(task: MetaTask, features: Mapping[str, NDArray[np.floating]]) -> NDAr
 
 
 class Moments(NamedTuple):
-    """Of tasks: centres, T arrays [C_t, D]; deviations [T, 2, D], see `task_deviations`."""
+    """What `task_tokens` holds, of many tasks.
 
-    centres: list[NDArray[np.float32]]
-    deviations: NDArray[np.float32]
+    Attributes:
+        centres: T arrays [C_t, D].
+        deviations: [T, 2, D].
+    """
+
+    centres: list[Float32[np.ndarray, "C D"]]
+    deviations: Float32[np.ndarray, "T 2 D"]
 
 
 def moments_of_tasks(zoo: FeatureStore, model: str, tasks: Sequence[MetaTask]) -> Moments:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int32, Int64
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
@@ -13,25 +14,35 @@ from spider_jax.errors import InputError
 class MetaTask:
     """A training task: classes drawn from one or more source datasets.
 
-    datasets: names [S] of the sources it touches. source [N]: which of them a row comes from.
-    rows [N]: its row there. labels [N]: 0..C-1.
+    Attributes:
+        datasets: names [S] of the sources it touches.
+        source: [N] which of them a row comes from.
+        rows: [N] its row there.
+        labels: [N] 0..C-1.
     """
 
     datasets: tuple[str, ...]
-    source: NDArray[np.int32]
-    rows: NDArray[np.int64]
-    labels: NDArray[np.int32]
+    source: Int32[np.ndarray, " n"]
+    rows: Int64[np.ndarray, " n"]
+    labels: Int32[np.ndarray, " n"]
 
 
 @dataclass(frozen=True)
 class TaskConfig:
     """How meta-tasks are sampled from the source datasets.
 
-    count: tasks. single: share of tasks whose classes come from one source, as a user's do; the
-    others mix two to max_datasets sources. min_classes, max_classes:
-    classes of a task (fewer where the sources hold fewer). rows: about so many samples a task,
-    min_per_class to max_per_class of each class. resamples: variants of every task, of the same
-    classes with other rows; they share its target.
+    Attributes:
+        count: tasks.
+        single: share of tasks whose classes come from one source, as a user's do; the others mix
+            two to max_datasets sources.
+        max_datasets: sources that a task may mix, at most.
+        min_classes: classes of a task, at least (fewer where the sources hold fewer).
+        max_classes: classes of a task, at most.
+        rows: about so many samples a task.
+        min_per_class: samples of each class, at least.
+        max_per_class: samples of each class, at most.
+        resamples: variants of every task, of the same classes with other rows; they share its
+            target.
     """
 
     count: int = 1000
@@ -67,13 +78,14 @@ class TaskConfig:
 
 
 def sample_tasks(
-    labels: dict[str, NDArray[np.int32]], config: TaskConfig, seed: int
+    labels: dict[str, Int32[np.ndarray, " _"]], config: TaskConfig, seed: int
 ) -> list[MetaTask]:
     """Draw meta-tasks: sources, then classes of their union, then rows of every class.
 
     Args:
         labels: dataset -> [N] classes 0..C-1 of its training rows.
-        config: sizes. seed: the same seed draws the same tasks.
+        config: sizes.
+        seed: the same seed draws the same tasks.
 
     Returns:
         config.count groups of config.resamples tasks: one as drawn, then its variants.
@@ -88,7 +100,7 @@ def sample_tasks(
 
 
 def whole_tasks(
-    labels: dict[str, NDArray[np.int32]], config: TaskConfig, seed: int
+    labels: dict[str, Int32[np.ndarray, " _"]], config: TaskConfig, seed: int
 ) -> list[MetaTask]:
     """Tasks of all classes of one source each, the sources in turn; only their rows are drawn.
 

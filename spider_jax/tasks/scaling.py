@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
-from numpy.typing import NDArray
+from jaxtyping import Array, Bool, Float, Float32
 
 from spider_jax.errors import InputError
 
@@ -17,13 +16,15 @@ KINDS = ("raw", "standardize", "pca")
 class Scaling(NamedTuple):
     """tokens -> (tokens - mean) @ matrix, with the spread of the classes appended if asked for.
 
-    mean: [D]. matrix: [D, p], or [D] for a diagonal one. spread: |token - mean of the task's
-    tokens| stands beside each token, so that an average over tokens also tells how far apart the
-    classes lie.
+    Attributes:
+        mean: [D].
+        matrix: [D, p], or [D] for a diagonal one.
+        spread: |token - mean of the task's tokens| stands beside each token, so that an average
+            over tokens also tells how far apart the classes lie.
     """
 
-    mean: NDArray[np.float32]
-    matrix: NDArray[np.float32]
+    mean: Float32[np.ndarray, " D"]
+    matrix: Float32[np.ndarray, "D ..."]
     spread: bool
 
     @property
@@ -53,7 +54,7 @@ class Scaling(NamedTuple):
 
 
 def apply_scaling(
-    scaling: Scaling, tokens: NDArray[np.float32], mask: NDArray[np.bool_]
+    scaling: Scaling, tokens: Float32[np.ndarray, "T C D"], mask: Bool[np.ndarray, "T C"]
 ) -> Float[Array, "T C p"]:
     """The scaling of padded tokens [T, C, D], compiled once per bucket."""
     return _apply(scaling.mean, scaling.matrix, tokens, mask, scaling.spread)
@@ -65,7 +66,11 @@ def _apply(mean: Any, matrix: Any, tokens: Any, mask: Any, spread: bool) -> Arra
 
 
 def fit_scaling(
-    features: NDArray[Any], *, kind: str = "pca", components: int = 32, spread: bool = True
+    features: Float[np.ndarray, "N D"],
+    *,
+    kind: str = "pca",
+    components: int = 32,
+    spread: bool = True,
 ) -> Scaling:
     """Fit a scaling to the extractor's features of the source tasks.
 
@@ -75,7 +80,10 @@ def fit_scaling(
     these first.
 
     Args:
-        features: [N, D] raw. kind: one of KINDS. components: of pca. spread: see Scaling.
+        features: [N, D] raw.
+        kind: one of KINDS.
+        components: of pca.
+        spread: see Scaling.
 
     Returns:
         The scaling, float32.
@@ -104,7 +112,7 @@ def fit_scaling(
 
 
 def with_unit_tokens(
-    scaling: Scaling, tokens: NDArray[np.float32], mask: NDArray[np.bool_]
+    scaling: Scaling, tokens: Float32[np.ndarray, "T C D"], mask: Bool[np.ndarray, "T C"]
 ) -> Scaling:
     """The scaling that brings these padded tokens [T, C, D] to unit mean square ("raw" too)."""
     scaled = np.asarray(scaling(jnp.asarray(tokens), jnp.asarray(mask)), np.float64)
