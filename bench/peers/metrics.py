@@ -3,10 +3,12 @@
 Each function keeps the loops, decompositions, iteration counts and tolerances of the code that its
 docstring names (repository and function), and says what was repaired so that it runs. Repaired
 everywhere: labels may be any integers, a class without rows is no class, inputs are never written
-to, every random start has a seed. Numbers keep the published scale; larger is always better.
-float32 stays float32 where the published code keeps it: np.cov and one-hot rows made it float64.
+to, every random start has a seed (`random_state`). Numbers keep the published scale; larger is
+always better. float32 stays float32 where the published code keeps it: np.cov and one-hot rows made
+it float64. `components` is a number of principal components; other options are named as published.
 
-Letters: N samples, D feature width, C classes, Z source classes.
+Letters: N samples, D feature width, C classes. The metrics on source probabilities are in
+probability_metrics.py.
 """
 
 import warnings
@@ -16,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
+from jaxtyping import Float, Int, Shaped
 from scipy.optimize import linear_sum_assignment, minimize
-from scipy.special import digamma, gammaln, log_softmax, logsumexp, softmax
+from scipy.special import logsumexp, softmax
 from scipy.stats import mode, spearmanr
 from sklearn.covariance import LedoitWolf
 from sklearn.decomposition import PCA
@@ -31,19 +33,12 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_pre
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-Array = NDArray[Any]
-TINY = 1e-20
+from bench.peers.probability_metrics import TINY, classes, leep_gather, one_hot
+
+Array = Shaped[np.ndarray, "..."]
+Features = Float[np.ndarray, "N D"]
+Labels = Int[np.ndarray, " N"]
 PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)  # of the linear probe and of ridge
-
-
-def _classes(labels: Array) -> tuple[Array, int]:
-    """Labels 0 ... C - 1 and C."""
-    names, y = np.unique(np.asarray(labels), return_inverse=True)
-    return y.ravel(), len(names)
-
-
-def _one_hot(y: Array, C: int, dtype: Any = np.float64) -> Array:
-    return np.eye(C, dtype=dtype)[y]
 
 
 def _leading(features: Array, components: int, **options: Any) -> tuple[Array, Array]:
@@ -52,13 +47,10 @@ def _leading(features: Array, components: int, **options: Any) -> tuple[Array, A
     return pca.fit_transform(features), pca.explained_variance_
 
 
-# ---- from features ------------------------------------------------------------------------------
-
-
-def logme(features: Array, labels: Array) -> float:
+def logme(features: Features, labels: Labels) -> float:
     """thuml/LogME `LogME._fit_fixed_point`, without numba; repaired: N - gamma cannot reach 0."""
     F = features.astype(np.float64)
-    (N, D), (y, C) = F.shape, _classes(labels)
+    (N, D), (y, C) = F.shape, classes(labels)
     if N > D:
         _, square, Vt = np.linalg.svd(F.T @ F)
         s = np.sqrt(square)
@@ -91,19 +83,19 @@ def logme(features: Array, labels: Array) -> float:
 
 def _between(F: Array, labels: Array) -> Array:
     """Covariance of the rows with each replaced by the mean of its class."""
-    (y, C), rows = _classes(labels), np.zeros_like(F)
+    (y, C), rows = classes(labels), np.zeros_like(F)
     for c in range(C):
         rows[y == c] = F[y == c].mean(0)
     return np.atleast_2d(np.cov(rows, rowvar=False))
 
 
-def h_score(features: Array, labels: Array, *, rcond: float = 1e-15) -> float:
+def h_score(features: Features, labels: Labels, *, rcond: float = 1e-15) -> float:
     """thuml/Transfer-Learning-Library `h_score`; N <= D wants a larger rcond than the published."""
     inverse = np.linalg.pinv(np.atleast_2d(np.cov(features, rowvar=False)), rcond=rcond)
     return float(np.trace(inverse @ _between(features, labels)))
 
 
-def h_score_shrunk(features: Array, labels: Array) -> float:
+def h_score_shrunk(features: Features, labels: Labels) -> float:
     """iLearn-Lab/ICCV25-DCA and other copies of TLlib `regularized_h_score`; nothing repaired."""
     F = features.astype(np.float64)
     F = F - F.mean(0)
@@ -112,9 +104,9 @@ def h_score_shrunk(features: Array, labels: Array) -> float:
     return float(np.trace(inverse @ ((1 - fit.shrinkage_) * _between(F, labels))))
 
 
-def n_leep(features: Array, labels: Array, *, random_state: int = 0) -> float:
+def n_leep(features: Features, labels: Labels, *, random_state: int = 0) -> float:
     """TencentARC/SFDA `NLEEP`; repaired: the logarithm, at most N components, EM in float64."""
-    y, C = _classes(labels)
+    y, C = classes(labels)
     Z = PCA(n_components=0.8).fit_transform(features).astype(np.float64)
     mixture = GaussianMixture(min(5 * C, len(Z)), random_state=random_state)
     with warnings.catch_warnings():
@@ -123,22 +115,24 @@ def n_leep(features: Array, labels: Array, *, random_state: int = 0) -> float:
     return leep_gather(probabilities=responsibilities, labels=y)
 
 
-def parc(features: Array, labels: Array, *, components: int | None = 32) -> float:
+def parc(features: Features, labels: Labels, *, components: int | None = 32) -> float:
     """dbolya/parc `PARC`, times 100; repaired: components fit D. All rows, no subset of 15,000."""
-    y, C = _classes(labels)
+    y, C = classes(labels)
     Z = features
     if components is not None:
         solver = {"svd_solver": "randomized", "random_state": 1919, "iterated_power": 1}
         Z, _ = _leading(features, components, **solver)
     upper = np.triu_indices(len(y), 1)
     rows = 1 - np.corrcoef(StandardScaler().fit_transform(Z))
-    tags = 1 - np.corrcoef(_one_hot(y, C))
+    tags = 1 - np.corrcoef(one_hot(y, C))
     return float(spearmanr(rows[upper], tags[upper])[0]) * 100
 
 
-def gbc(features: Array, labels: Array, *, components: int = 64, random_state: int = 0) -> float:
+def gbc(
+    features: Features, labels: Labels, *, components: int = 64, random_state: int = 0
+) -> float:
     """zhangyikaii/Model-Spider `GBC`; repaired: slogdet for det + 1e-5, variances have a floor."""
-    y, C = _classes(labels)
+    y, C = classes(labels)
     Z, _ = _leading(features, components, random_state=random_state)
     floor = 1e-4 * np.mean(Z**2) * np.eye(Z.shape[1])
     means = [Z[y == c].mean(0) for c in range(C)]
@@ -157,9 +151,9 @@ def _coding_rate(rows: Array, epsilon: float) -> float:
     return float(np.linalg.slogdet(np.eye(D) + rows.T @ rows / (n * epsilon))[1]) / 2
 
 
-def transrate(features: Array, labels: Array, *, epsilon: float = 1e-4) -> float:
+def transrate(features: Features, labels: Labels, *, epsilon: float = 1e-4) -> float:
     """thuml/Transfer-Learning-Library `transrate`, plain mean over classes; nothing repaired."""
-    y, C = _classes(labels)
+    y, C = classes(labels)
     F = features - features.mean(0)
     within = sum(_coding_rate(F[y == c], epsilon) for c in range(C))
     return _coding_rate(F, epsilon) - within / C
@@ -177,7 +171,7 @@ def _largest_eigenvalue(A: Array) -> float:
 def _discriminant(F: Array, y: Array, C: int, shrinkage: float | None) -> tuple[Array, float]:
     """SFDA `SFDA.fit` and `predict_proba`: posteriors [N, C] and the shrinkage that was used."""
     D, priors = F.shape[1], np.bincount(y) / len(y)
-    means = _one_hot(y, C).T @ F / np.bincount(y)[:, None]
+    means = one_hot(y, C).T @ F / np.bincount(y)[:, None]
     within = np.zeros((D, D))
     for c in range(C):
         within += priors[c] * np.atleast_2d(np.cov(F[y == c].T, bias=True))
@@ -196,12 +190,12 @@ def _discriminant(F: Array, y: Array, C: int, shrinkage: float | None) -> tuple[
     return softmax(F @ weights.T + offsets, axis=1), shrinkage
 
 
-def sfda(features: Array, labels: Array) -> float:
+def sfda(features: Features, labels: Labels) -> float:
     """TencentARC/SFDA `SFDA_Score`; repaired: works on a copy, shrinkage keeps S_w definite."""
-    y, C = _classes(labels)
+    y, C = classes(labels)
     posterior, shrinkage = _discriminant(features, y, C, None)
     posterior = softmax(posterior, axis=1)  # a second time, as published
-    means = _one_hot(y, C).T @ features / np.bincount(y)[:, None]
+    means = one_hot(y, C).T @ features / np.bincount(y)[:, None]
     others = (means.sum(0) - means) / (C - 1)
     mixed = features.copy()
     for c in range(C):
@@ -212,10 +206,10 @@ def sfda(features: Array, labels: Array) -> float:
     return float(posterior[np.arange(len(y)), y].mean())
 
 
-def lfc(features: Array, labels: Array) -> float:
+def lfc(features: Features, labels: Labels) -> float:
     """zhangyikaii/Model-Spider `LFC`, one-hot product through BLAS; no subset above 45,000 rows."""
-    y, C = _classes(labels)
-    hot = _one_hot(y, C, features.dtype)
+    y, C = classes(labels)
+    hot = one_hot(y, C, features.dtype)
     same = hot @ hot.T
     same[same == 0] = -1
     kernel = features @ features.T
@@ -226,16 +220,16 @@ def lfc(features: Array, labels: Array) -> float:
 
 
 def pactran_gauss(
-    features: Array,
-    labels: Array,
+    features: Features,
+    labels: Labels,
     *,
     penalty: float = 1.0,
     prior_variance: float = 10.0,
     random_state: int = 0,
 ) -> float:
     """google-research/pactran_metrics `calculate_pac_gauss`, negated; repaired: float64 once."""
-    y, C = _classes(labels)
-    F, Y = features.astype(np.float64), _one_hot(y, C)
+    y, C = classes(labels)
+    F, Y = features.astype(np.float64), one_hot(y, C)
     F -= F.mean(0)
     N, D = F.shape
 
@@ -265,10 +259,10 @@ def pactran_gauss(
 
 
 def ncti(
-    features: Array, labels: Array, *, components: int = 64, random_state: int = 0
+    features: Features, labels: Labels, *, components: int = 64, random_state: int = 0
 ) -> tuple[float, float, float]:
     """BUserName/NCTI `NCTI_Score`, its three parts; repaired: components fit N - 1 and D."""
-    y, C = _classes(labels)
+    y, C = classes(labels)
     Z, variances = _leading(features, components, random_state=random_state)
     shrinkage = max(float(np.exp(-variances[:32].sum())), 1e-10)
     classifier = LinearDiscriminantAnalysis(solver="svd")
@@ -282,9 +276,9 @@ def ncti(
     return float(spread), float(nearest), float(np.log(collapse))
 
 
-def knn(features: Array, labels: Array, *, k: int = 1, metric: str = "euclidean") -> float:
+def knn(features: Features, labels: Labels, *, k: int = 1, metric: str = "euclidean") -> float:
     """dbolya/parc `kNN`, in per cent; repaired: a row is left out by its index, not its rank."""
-    y, _ = _classes(labels)
+    y, _ = classes(labels)
     distances = pairwise_distances(features, metric=metric)
     np.fill_diagonal(distances, np.inf)
     votes = y[np.argsort(distances, axis=-1)[:, :k]]
@@ -293,7 +287,11 @@ def knn(features: Array, labels: Array, *, k: int = 1, metric: str = "euclidean"
 
 
 def linear_probe(
-    features: Array, labels: Array, *, penalties: Sequence[float] = PENALTIES, random_state: int = 0
+    features: Features,
+    labels: Labels,
+    *,
+    penalties: Sequence[float] = PENALTIES,
+    random_state: int = 0,
 ) -> float:
     """No repository: scikit-learn's nested cross-validation of a logistic regression."""
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
@@ -305,14 +303,14 @@ def linear_probe(
         return float(np.mean(cross_val_predict(search, features, labels, cv=outer) == labels))
 
 
-def ridge(features: Array, labels: Array, *, penalties: Sequence[float] = PENALTIES) -> float:
+def ridge(features: Features, labels: Labels, *, penalties: Sequence[float] = PENALTIES) -> float:
     """No repository: scikit-learn's leave-one-out of a ridge classifier, accuracy of the best."""
     scaled = StandardScaler().fit_transform(features)
     model = RidgeClassifierCV(alphas=tuple(penalties), scoring="accuracy")
     return float(model.fit(scaled, labels).best_score_)
 
 
-def otce(source: Array, source_labels: Array, features: Array, labels: Array) -> float:
+def otce(source: Features, source_labels: Labels, features: Features, labels: Labels) -> float:
     """zhangyikaii/Model-Spider `OTCE`, negated; SciPy's exact assignment stands in for POT's EMD.
 
     POT is not installed. With as many source as target rows both solve the same problem.
@@ -321,7 +319,7 @@ def otce(source: Array, source_labels: Array, features: Array, labels: Array) ->
         raise ValueError(
             f"otce: {len(source)} source rows must be {len(features)}, as the target's"
         )
-    (a, A), (b, B), N = _classes(source_labels), _classes(labels), len(features)
+    (a, A), (b, B), N = classes(source_labels), classes(labels), len(features)
     cost = np.sum(source**2, 1)[:, None] + np.sum(features**2, 1) - 2 * source @ features.T
     coupling = np.zeros((N, N))
     coupling[linear_sum_assignment(cost)] = 1 / N
@@ -331,66 +329,3 @@ def otce(source: Array, source_labels: Array, features: Array, labels: Array) ->
     here = joint > 0
     conditional = np.sum(joint[here] * np.log((joint / joint.sum(1, keepdims=True))[here]))
     return float(conditional - np.sum(coupling * cost))
-
-
-# ---- from source probabilities ------------------------------------------------------------------
-
-
-def nce(*, probabilities: Array, labels: Array) -> float:
-    """zhangyikaii/Model-Spider `NCE` (thuml/LogME's cannot run); a loop over rows."""
-    (y, C), z = _classes(labels), probabilities.argmax(1)
-    joint = np.zeros((C, int(z.max()) + 1))
-    for source, target in zip(z, y, strict=True):
-        joint[int(target), int(source)] += 1.0 / len(y)
-    return float(np.sum(joint * np.log(joint / (joint.sum(0) + TINY) + TINY)))
-
-
-def leep_gather(*, probabilities: Array, labels: Array) -> float:
-    """thuml/LogME `LEEP`; repaired: a source class without mass adds nothing instead of NaN."""
-    (y, C), (N, Z) = _classes(labels), probabilities.shape
-    share = probabilities / float(N)
-    joint = np.zeros((C, Z))
-    for c in range(C):
-        joint[c] = share[y == c].sum(0)
-    given = (joint / np.maximum(joint.sum(0), np.finfo(float).tiny)).T
-    predicted = probabilities @ given
-    chosen = np.array([row[c] for row, c in zip(predicted, y, strict=True)])
-    return float(np.mean(np.log(np.maximum(chosen, np.finfo(float).tiny))))
-
-
-def leep_einsum(*, probabilities: Array, labels: Array) -> float:
-    """google-research/pactran_metrics `calculate_leep`, negated as in Model-Spider: N x Z x C."""
-    y, C = _classes(labels)
-    Y = _one_hot(y, C)
-    mass = probabilities.mean(0)[:, None] + 1e-10
-    given = np.einsum("nz,nc->nzc", probabilities, Y).mean(0) / mass
-    predicted = probabilities @ given + 1e-10
-    return float(np.mean(np.sum(Y * (np.log(Y + 1e-10) + np.log(predicted)), axis=1)))
-
-
-def pactran_dirichlet(*, probabilities: Array, labels: Array, alpha: float = 1.0) -> float:
-    """google-research/pactran_metrics `calculate_pac_dir`, negated; over N C as published."""
-    y, C = _classes(labels)
-    Y, log_s, q = _one_hot(y, C), np.log(probabilities + 1e-10), probabilities
-    a0 = alpha * Y.mean(0)[:, None] + 1e-10
-    for _ in range(10):
-        A = a0 + np.einsum("nc,nz->ncz", Y, q).sum(0)
-        log_q = log_softmax(log_s + Y @ digamma(A) - digamma(A.sum(0)), axis=1)
-        q = np.exp(log_q)
-    start = gammaln(a0.sum()) - gammaln(a0).sum()
-    end = gammaln(A.sum(0)) - gammaln(A).sum(0)
-    return float(np.sum(start - end - np.sum(q * (log_q - log_s), axis=0)) / Y.size)
-
-
-def pactran_gamma(*, probabilities: Array, labels: Array, alpha: float = 1.0) -> float:
-    """google-research/pactran_metrics `calculate_pac_gamma`, negated; over N C, plus 1."""
-    y, C = _classes(labels)
-    Y, log_s, q = _one_hot(y, C), np.log(probabilities + 1e-10), probabilities
-    a0 = alpha * Y.mean(0)[:, None] + 1e-10
-    for _ in range(10):
-        A = a0 + np.einsum("nc,nz->ncz", Y, q).sum(0)
-        rate = probabilities @ A.sum(0)[:, None]
-        log_q = log_softmax(log_s + Y @ digamma(A), axis=1)
-        q = np.exp(log_q)
-    rows = np.sum(q * (log_q - log_s), axis=1) + np.log(rate[:, 0]) - 1
-    return -float((np.sum(gammaln(a0) - gammaln(A)) + rows.sum()) / Y.size + 1)

@@ -5,17 +5,22 @@ A mask is True where a class exists. Everything runs without gradients and in ev
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
 LAYER_NORM_EPS = 1e-5
 IGNORED = ("hete_", "uni_prompt")  # parameters of the published file that scoring does not read
-SPARE = 16  # columns added to each row of a table: scalars ride along in the matrix products
+SPARE = 16  # columns added to each row of a table, for scalars: the matrix products carry them
 TABLE_ELEMENTS = 2**20  # of one chunk of a table: 4 MB in float32, best of 2**18 ... 2**23
+PublishedState = dict[str, Tensor]  # weights under the published names
+Search = Callable[
+    [Float32[np.ndarray, "C d"], int],
+    tuple[Float32[np.ndarray, "C k"], Int64[np.ndarray, "C k"]],
+]
 
 
 class _Attention(nn.Module):
@@ -59,7 +64,11 @@ class PublishedForm(nn.Module):
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> "PublishedForm":
-        """Build from a published mapping, in the mapping's dtype."""
+        """Build from a published mapping, in the mapping's dtype.
+
+        Args:
+            state: published names -> tensors.
+        """
         token, projection = state["model_prompt"], state["uni_linear.weight"]
         form = cls(token.shape[1], token.shape[2], projection.shape[1]).to(token.dtype)
         form.load_state_dict(dict(state))
@@ -87,7 +96,7 @@ class PublishedForm(nn.Module):
         return self.mlp_head(rows[:, 0])
 
 
-def _drop_ignored(_module: nn.Module, state: dict[str, Tensor], *_: Any) -> None:
+def _drop_ignored(_module: nn.Module, state: dict[str, Tensor], *_: object) -> None:
     for name in [name for name in state if name.startswith(IGNORED) or name == "hete_prompt"]:
         del state[name]
 
@@ -263,9 +272,7 @@ def _table(rows: Tensor, columns: list[Tensor], dtype: torch.dtype) -> Tensor:
     return torch.cat([rows.to(dtype), spare], 1)
 
 
-def faiss_flat(
-    vectors: np.ndarray[Any, np.dtype[np.float32]],
-) -> Callable[[np.ndarray[Any, np.dtype[np.float32]], int], tuple[Any, Any]]:
+def faiss_flat(vectors: Float32[np.ndarray, "M d"]) -> Search:
     """Exact inner-product search over a flat FAISS index.
 
     Args:
@@ -279,13 +286,15 @@ def faiss_flat(
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(np.ascontiguousarray(vectors))
 
-    def search(queries: np.ndarray[Any, np.dtype[np.float32]], k: int) -> tuple[Any, Any]:
+    def search(
+        queries: Float32[np.ndarray, "C d"], k: int
+    ) -> tuple[Float32[np.ndarray, "C k"], Int64[np.ndarray, "C k"]]:
         return index.search(np.ascontiguousarray(queries), k)
 
     return search
 
 
-def random_state(M: int, d: int, D_psi: int, seed: int) -> dict[str, Tensor]:
+def random_state(M: int, d: int, D_psi: int, seed: int) -> PublishedState:
     """Random float32 parameters under the published names, none of them at a neutral value.
 
     Args:

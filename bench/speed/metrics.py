@@ -1,60 +1,75 @@
-"""Every metric against its peer, the published algorithm in NumPy, and what a whole zoo costs.
+"""How fast is every metric beside its peer, the published algorithm in NumPy? And a whole zoo?
 
-    pip install -e ".[bench]" && python bench/bench_metrics.py --out bench/results/metrics
+    pip install -e ".[bench]" && python bench/speed/metrics.py
 
-One process, one number of threads, float64 features that look like a network's (ReLU of a random
-map of class-structured data, so that the spectrum decays), at N = 5,000, D = 2,048, C = 100,
-Z = 1,000 and at N = 500, D = 2,048, C = 10. Medians of runs in turns after one that compiles; a
-peer of over --slow seconds runs once. Beside every ratio of times stands that of the operation
-counts (metric_operations.py). `metric_peers.py` names the repository and function of every peer.
-About 15 minutes on two cores.
+Writes bench/results/speed/metrics.json and .md. One process, one number of threads, float64
+features that look like a network's (ReLU of a random map of class-structured data, so that the
+spectrum decays), at N = 5,000, D = 2,048, C = 100, Z = 1,000 and at N = 500, D = 2,048, C = 10.
+Medians of runs in turns after one that compiles; a peer of over --slow seconds runs once. Beside
+every ratio of times stands that of the operation counts (metric_operations.py).
+../peers/metrics.py names the repository and function of every peer. About 15 minutes on two cores.
 """
 
-import os
-import subprocess
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tyro
-from numpy.typing import NDArray
+from jaxtyping import Float64, Int64
 from scipy.special import softmax
 
-from bench.peers import metrics as peers
+from bench.common import about, command, write_results
+from bench.peers import metrics as feature_peers
+from bench.peers import probability_metrics as probability_peers
 from bench.speed.metric_operations import operations
 from spider_jax import FeatureStore, score_zoo
 from spider_jax.metrics import DEFAULT_METRICS, METRICS
 from spider_jax.metrics.shared.inputs import check_labels
 from spider_jax.metrics.shared.statistics import Statistics
 from spider_jax.report.tables import to_markdown
-from spider_jax.storage.files import write_json, write_text
 
 SIZES = ((5000, 2048, 100, 1000), (500, 2048, 10, 1000))
 ZOO_MODELS = 20
 PROBE_ROWS = 1000  # scikit-learn's 80 fits of N = 5,000, C = 100 take hours
-Call = Callable[[], Any]
+PEERS: dict[str, Callable[..., object]] = vars(probability_peers) | vars(feature_peers)
+Call = Callable[[], object]
+Features = Float64[np.ndarray, "N D"]
+Labels = Int64[np.ndarray, " N"]
+Probabilities = Float64[np.ndarray, "N Z"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """out: path without suffix. runs: of each. slow: seconds; a slower peer runs once. only:
-    metrics to time."""
+    """What to run.
 
-    out: Path
+    Attributes:
+        out: path without suffix for .json and .md.
+        runs: of each.
+        slow: seconds; a slower peer runs once.
+        only: metrics to time; none for all.
+    """
+
+    out: Path = Path("bench/results/speed/metrics")
     runs: int = 5
     slow: float = 4.0
     only: tuple[str, ...] = ()
 
 
-def like_a_network(
-    N: int, D: int, C: int, Z: int
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Features [N, D], source probabilities [N, Z], labels [N]."""
+def like_a_network(N: int, D: int, C: int, Z: int) -> tuple[Features, Probabilities, Labels]:
+    """Features, source probabilities and labels as of a network.
+
+    Args:
+        N: samples.
+        D: feature width.
+        C: classes.
+        Z: source classes.
+    """
     rng = np.random.default_rng(0)
     y = rng.permutation(np.arange(N) % C)
     hidden = rng.standard_normal((C, 256))[y] + 1.5 * rng.standard_normal((N, 256))
@@ -64,11 +79,17 @@ def like_a_network(
     return F, P, y
 
 
-def calls(F: NDArray[Any], P: NDArray[Any], y: NDArray[Any]) -> dict[str, tuple[Call, Call]]:
-    """Ours and the peer, by name."""
+def calls(F: Features, P: Probabilities, y: Labels) -> dict[str, tuple[Call, Call]]:
+    """Ours and the peer, by name.
 
-    def pair(name: str, peer: str | None = None, **options: Any) -> tuple[Call, Call]:
-        ours, theirs = METRICS[name].score, getattr(peers, peer or name)
+    Args:
+        F: features.
+        P: source probabilities.
+        y: labels.
+    """
+
+    def pair(name: str, peer: str | None = None, **options: object) -> tuple[Call, Call]:
+        ours, theirs = METRICS[name].score, PEERS[peer or name]
         if METRICS[name].needs == "probabilities":
             given = {"probabilities": P, "labels": y}
             return lambda: ours(**given), lambda: theirs(**given)
@@ -77,7 +98,7 @@ def calls(F: NDArray[Any], P: NDArray[Any], y: NDArray[Any]) -> dict[str, tuple[
     found = {
         name: pair(name)
         for name in METRICS
-        if hasattr(peers, name) and name not in ("knn", "linear_probe")
+        if name in PEERS and name not in ("knn", "linear_probe")
     }
     found["knn"] = pair("knn", k=5, metric="cosine")
     if len(F) <= PROBE_ROWS:
@@ -88,7 +109,13 @@ def calls(F: NDArray[Any], P: NDArray[Any], y: NDArray[Any]) -> dict[str, tuple[
 
 
 def seconds(ours: Call, theirs: Call, run: Run) -> tuple[list[float], list[float]]:
-    """Times of both, in turns."""
+    """Times of both, in turns.
+
+    Args:
+        ours: a call.
+        theirs: a call of the peer.
+        run: numbers of runs.
+    """
 
     def once(call: Call) -> float:
         time.sleep(0.05)  # another library's threads stop spinning
@@ -106,7 +133,11 @@ def seconds(ours: Call, theirs: Call, run: Run) -> tuple[list[float], list[float
 
 
 def peak(call: Call) -> int:
-    """Largest memory that NumPy held above what was there, bytes."""
+    """Largest memory that NumPy held above what was there, bytes.
+
+    Args:
+        call: is called once.
+    """
     tracemalloc.start()
     call()
     found = tracemalloc.get_traced_memory()[1]
@@ -115,7 +146,15 @@ def peak(call: Call) -> int:
 
 
 def one_size(N: int, D: int, C: int, Z: int, run: Run) -> dict[str, Any]:
-    """All metrics at one size."""
+    """All metrics at one size.
+
+    Args:
+        N: samples.
+        D: feature width.
+        C: classes.
+        Z: source classes.
+        run: numbers of runs.
+    """
     F, P, y = like_a_network(N, D, C, Z)
     rows = []
     for name, (ours, theirs) in calls(F, P, y).items():
@@ -147,24 +186,28 @@ def one_size(N: int, D: int, C: int, Z: int, run: Run) -> dict[str, Any]:
     }
 
 
-def default_set(F: NDArray[Any], P: NDArray[Any], y: NDArray[Any], run: Run) -> dict[str, float]:
-    """The default metrics of one model on shared statistics, and each of them alone."""
+def default_set(F: Features, P: Probabilities, y: Labels, run: Run) -> dict[str, float]:
+    """The default metrics of one model on shared statistics, and each of them alone.
+
+    Args:
+        F: features.
+        P: source probabilities.
+        y: labels.
+        run: numbers of runs.
+    """
     labels = check_labels(y, len(y))
 
-    def alone(name: str) -> Any:
+    def one(name: str, given: Statistics | None = None) -> None:
         metric = METRICS[name]
-        if metric.needs == "probabilities":
-            return metric.score(probabilities=P, labels=y)
-        return metric.shared(Statistics(F, labels)) if metric.shared else None
+        if metric.shared:
+            metric.shared(given or Statistics(F, labels))
+        else:
+            metric.score(probabilities=P, labels=y)
 
     def together() -> None:
         given = Statistics(F, labels)
         for name in DEFAULT_METRICS:
-            metric = METRICS[name]
-            if metric.shared:
-                metric.shared(given)
-            else:
-                metric.score(probabilities=P, labels=y)
+            one(name, given)
 
     def median(call: Call) -> float:
         taken = []
@@ -174,13 +217,13 @@ def default_set(F: NDArray[Any], P: NDArray[Any], y: NDArray[Any], run: Run) -> 
             taken.append(time.perf_counter() - start)
         return 1e3 * float(np.median(taken))
 
-    parts = {name: median(lambda name=name: alone(name)) for name in DEFAULT_METRICS}  # type: ignore[misc]
+    parts = {name: median(partial(one, name)) for name in DEFAULT_METRICS}
     whole = median(together)
     return {**parts, "together": whole, "over the dearest": whole / max(parts.values())}
 
 
-def whole_zoo(run: Run) -> dict[str, float]:
-    """20 models on one task through `score_zoo`: cold, and again from the cache, seconds."""
+def whole_zoo() -> dict[str, float]:
+    """20 models on one task through `score_zoo`: seconds, and seconds again from the cache."""
     N, D, C, Z = 2000, 1024, 20, 1000
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -199,34 +242,29 @@ def whole_zoo(run: Run) -> dict[str, float]:
 
 
 def page(
-    sizes: list[dict[str, Any]], zoo: dict[str, float], run: Run, about: dict[str, Any]
+    sizes: Sequence[Mapping[str, Any]],
+    zoo: Mapping[str, float],
+    run: Run,
+    where: Mapping[str, Any],
 ) -> str:
-    """Tables of all sizes."""
+    """Tables of all sizes.
+
+    Args:
+        sizes: of `one_size`.
+        zoo: of `whole_zoo`.
+        run: what was run.
+        where: of `about`.
+    """
     parts = [
-        f"# Metrics against the published algorithms\n\n`python bench/bench_metrics.py --out "
-        f"{run.out}`; {about['device']}, {about['threads']} threads, commit {about['commit']}, "
-        "float64. A ratio above 1 says that ours is faster; a peer alone in its row ran once."
+        f"# Metrics against the published algorithms\n\n`{command('speed/metrics', run.out)}`; "
+        f"{where['device']}, {where['threads']} threads, commit {where['commit']}, float64. A "
+        "ratio above 1 says that ours is faster; a peer alone in its row ran once."
     ]
-    columns = (
-        "metric",
-        "ours, ms",
-        "peer, ms",
-        "peer / ours",
-        "of operation counts",
-        "peer's runs",
-    )
+    keys = ("metric", "ours_ms", "peer_ms", "ratio", "operations_ratio", "peer_runs")
+    times = ("ours, ms", "peer, ms", "peer / ours")
+    columns = ("metric", *times, "of operation counts", "peer's runs")
     for size in sizes:
-        rows = [
-            [
-                m["metric"],
-                m["ours_ms"],
-                m["peer_ms"],
-                m["ratio"],
-                m["operations_ratio"],
-                m["peer_runs"],
-            ]
-            for m in size["metrics"]
-        ]
+        rows = [[m[key] for key in keys] for m in size["metrics"]]
         head = ", ".join(f"{k} = {size[k]:,}" for k in ("N", "D", "C", "Z"))
         memory = [m["memory_ratio"] for m in size["metrics"] if "memory_ratio" in m]
         notes = [f"LEEP: the einsum form holds {memory[0]:.0f} times the memory"] if memory else []
@@ -245,24 +283,15 @@ def page(
 
 
 def main(run: Run) -> None:
-    """Run it and write the tables."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    names = (
-        [
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ]
-        if os.path.exists("/proc/cpuinfo")
-        else ["CPU"]
-    )
-    about = {"commit": commit, "device": names[0], "threads": len(os.sched_getaffinity(0))}
+    """Measure and write the tables.
+
+    Args:
+        run: what to run.
+    """
+    where = about()
     sizes = [one_size(*size, run) for size in SIZES]
-    zoo = whole_zoo(run)
-    write_json(run.out.with_suffix(".json"), "benchmark", about | {"sizes": sizes, "zoo": zoo})
-    write_text(run.out.with_suffix(".md"), page(sizes, zoo, run, about))
+    zoo = whole_zoo()
+    write_results(run.out, where | {"sizes": sizes, "zoo": zoo}, page(sizes, zoo, run, where))
 
 
 if __name__ == "__main__":

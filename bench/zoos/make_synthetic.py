@@ -1,6 +1,6 @@
-"""Write a synthetic zoo, of which the right order of the models is known on every task.
+"""Write a synthetic zoo, for which the right order of the models is known on every task.
 
-    python bench/make_synthetic_zoo.py OUT --models 2000 --tasks 12 --classes 30 --rows 600
+    python bench/zoos/make_synthetic.py OUT --models 2000 --tasks 12 --classes 30 --rows 600
 
 What is known exactly. A task has classes c with centres mu_c in a latent space of L dimensions and
 a place w on the simplex of the domains; a row of class c is z = mu_c + w @ shifts + SPREAD * e. A
@@ -21,28 +21,26 @@ of -sigma, to the 1 / DRAWS that accuracies are counted in. The domain of a task
 centres (w @ shifts): that is what a spider can learn from. The extractor is a model of the zoo,
 as wide as the widest, with log sigma = 0 everywhere.
 
-What is not known: what a metric or a probe makes of so many rows. The last tasks are held out in
-the manifest. 2,000 models of 16 to 48 dimensions on 12 tasks of 600 rows are 0.95 GB in 24,000
-files: 50 seconds of one core, and as long as the disk takes to have each (four minutes on a machine
+What a metric or a probe makes of so many rows is not known. The last tasks are held out in the
+manifest. 2,000 models of 16 to 48 dimensions on 12 tasks of 600 rows are 0.95 GB in 24,000 files:
+50 seconds of one core, and as long as the disk needs for that many files (four minutes on a machine
 that did other work). The weighted tau of the constant order is .81 then; `--general 0.2 --special
 0.8` make it .74. The same seed gives the same bytes.
 """
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import tyro
-from numpy.typing import NDArray
+from jaxtyping import Float64, Int32
 from scipy.stats import weightedtau
+from tqdm import tqdm
 
 from spider_jax.errors import InputError
-from spider_jax.runtime.progress import progress
 from spider_jax.storage.files import atomic_folder, write_text
 from spider_jax.zoo.store import FeatureStore
-
-Array = NDArray[np.float64]
 
 EXTRACTOR = "extractor"
 SPREAD = 0.5  # of the rows of a class, in every latent dimension
@@ -52,14 +50,21 @@ MIXING = 0.5  # of the Dirichlet distribution of a task over domains: below 1, f
 
 
 class Truth(NamedTuple):
-    """What is known. centres [T, C, L]: of the classes. place [T, K]: of a task among domains.
-    shifts [K, L]: of the domains. sigma [M, T]: noise. accuracy [M, T]: of the best rule."""
+    """What is known of a zoo with K domains and a latent space of L dimensions.
 
-    centres: Array
-    place: Array
-    shifts: Array
-    sigma: Array
-    accuracy: Array
+    Attributes:
+        centres: of the classes.
+        place: of a task among the domains.
+        shifts: of the domains.
+        sigma: noise of a model on a task.
+        accuracy: of the best rule.
+    """
+
+    centres: Float64[np.ndarray, "T C L"]
+    place: Float64[np.ndarray, "T K"]
+    shifts: Float64[np.ndarray, "K L"]
+    sigma: Float64[np.ndarray, "M T"]
+    accuracy: Float64[np.ndarray, "M T"]
 
 
 def make_truth(
@@ -73,7 +78,18 @@ def make_truth(
     special: float = 0.6,
     seed: int = 0,
 ) -> Truth:
-    """Everything but the rows; model 0 is the extractor."""
+    """Everything but the rows; model 0 is the extractor.
+
+    Args:
+        models: how many, with the extractor.
+        tasks: how many.
+        classes: of every task.
+        latent: dimensions of the latent space.
+        domains: how many.
+        general: deviation of a model's log noise.
+        special: deviation of its log noise in one domain.
+        seed: of all draws.
+    """
     rng = np.random.default_rng([seed, 0])
     centres = rng.normal(size=(tasks, classes, latent))
     place = rng.dirichlet(np.full(domains, MIXING), tasks)
@@ -90,8 +106,18 @@ def make_truth(
     return Truth(centres, place, shifts, sigma, np.stack(accuracy, axis=1))
 
 
-def best_accuracy(centres: Array, deviation: Array, rng: np.random.Generator) -> Array:
-    """[M] accuracy of the nearest of the centres [C, L] for Gaussians of these deviations [M]."""
+def best_accuracy(
+    centres: Float64[np.ndarray, "C L"],
+    deviation: Float64[np.ndarray, " M"],
+    rng: np.random.Generator,
+) -> Float64[np.ndarray, " M"]:
+    """Accuracy of the nearest centre for isotropic Gaussians around the centres.
+
+    Args:
+        centres: of the classes.
+        deviation: of the Gaussians, one for each model.
+        rng: draws the directions that all models share.
+    """
     classes, latent = centres.shape
     reach = []
     for c in range(classes):
@@ -104,8 +130,12 @@ def best_accuracy(centres: Array, deviation: Array, rng: np.random.Generator) ->
     return 1 - np.searchsorted(limits, deviation, side="right") / len(limits)
 
 
-def constant_order(accuracy: Array) -> Array:
-    """[T] weighted tau of the mean accuracy on the other tasks: how little the task matters."""
+def constant_order(accuracy: Float64[np.ndarray, "M T"]) -> Float64[np.ndarray, " T"]:
+    """Weighted tau of the mean accuracy on the other tasks: how little the task matters.
+
+    Args:
+        accuracy: of every model on every task.
+    """
     others = (accuracy.sum(1, keepdims=True) - accuracy) / max(1, accuracy.shape[1] - 1)
     pairs = zip(accuracy.T, others.T, strict=True)
     return np.array([weightedtau(truth, guess).statistic for truth, guess in pairs])
@@ -123,6 +153,15 @@ def write_zoo(
 ) -> None:
     """Write the zoo, all or nothing.
 
+    Args:
+        out: a new folder.
+        truth: what is known.
+        rows: of every task.
+        widths: of the narrowest and the widest model.
+        held_out: the last so many tasks are not to train on.
+        seed: of the rows and of the models' noise.
+        show_progress: a bar on stderr.
+
     Raises:
         InputError: a folder stands there, or sizes that cannot be.
     """
@@ -139,7 +178,7 @@ def write_zoo(
     with atomic_folder(out) as folder:
         for task, (labels, _) in zip(tasks, latent, strict=True):
             FeatureStore.write_labels(folder, task, labels)
-        for m in progress(range(len(models)), "models", show_progress):
+        for m in tqdm(range(len(models)), "models", disable=not show_progress):
             rng = np.random.default_rng([seed, 3, m])
             width = widths[1] if m == 0 else int(rng.integers(widths[0], widths[1] + 1))
             basis = np.linalg.qr(rng.normal(size=(width, L)))[0]
@@ -166,7 +205,7 @@ def write_zoo(
 
 def _rows(
     truth: Truth, t: int, rows: int, rng: np.random.Generator
-) -> tuple[NDArray[np.int32], Array]:
+) -> tuple[Int32[np.ndarray, " N"], Float64[np.ndarray, "N L"]]:
     """Labels [N], every class as often as the others, and the rows in latent space [N, L]."""
     classes, latent = truth.centres[t].shape
     labels = rng.permutation(np.arange(rows) % classes).astype(np.int32)
@@ -191,17 +230,30 @@ def main(
     """Write a synthetic zoo.
 
     Args:
-        out: a new folder. models: with the extractor. tasks: with those held out.
-        classes: of every task. rows: of every task. latent: dimensions of what models see.
-        domains: that tasks lie between. general: deviation of a model's log noise.
-        special: of its log noise in one domain. widths: narrowest and widest model.
+        out: a new folder.
+        models: how many, with the extractor.
+        tasks: how many, with those held out.
+        classes: of every task.
+        rows: of every task.
+        latent: dimensions of what models see.
+        domains: that tasks lie between.
+        general: deviation of a model's log noise.
+        special: deviation of its log noise in one domain.
+        widths: of the narrowest and the widest model.
         held_out: the last so many tasks are not to train on.
+        seed: of all draws.
     """
-    sizes: dict[str, Any] = {"models": models, "tasks": tasks, "classes": classes}
-    if min(*sizes.values(), domains, latent) < 2:
+    if min(models, tasks, classes, domains, latent) < 2:
         raise InputError("models, tasks, classes, domains and latent must be at least 2")
     truth = make_truth(
-        **sizes, latent=latent, domains=domains, general=general, special=special, seed=seed
+        models=models,
+        tasks=tasks,
+        classes=classes,
+        latent=latent,
+        domains=domains,
+        general=general,
+        special=special,
+        seed=seed,
     )
     write_zoo(
         out, truth, rows=rows, widths=widths, held_out=held_out, seed=seed, show_progress=True
@@ -218,4 +270,4 @@ if __name__ == "__main__":
     try:
         tyro.cli(main)
     except InputError as error:
-        sys.exit(f"make_synthetic_zoo: {error}")
+        sys.exit(f"make_synthetic: {error}")
