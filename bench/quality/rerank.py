@@ -1,14 +1,15 @@
-"""The real zoo, whole datasets held out: what a look at the k best models buys.
+"""What does it buy to look at the k best models? The real zoo, whole datasets held out.
 
-    SPIDER_JAX_DATA=... python bench/bench_rerank.py --out bench/results/rerank
+    python bench/quality/rerank.py
 
-Folds, truth and meta-tasks as in bench_real_zoo.py. The k best of the spider's first pass are
-looked at with their own features and sorted again: by evidence (the default), by attention to their
-own class centres (learned, k_max = 5), by one metric, or by the truth, which is the bound. Beside
-them stand the metrics on all models. About 15 minutes on two cores, of which teachers are 5.
+Reads $SPIDER_JAX_DATA/real_zoo and writes bench/results/quality/rerank.json, .md and .png (for
+which matplotlib must be there). Folds, truth and meta-tasks as in real_zoo.py. The k best models of
+the spider's first pass are sorted again by their own features: by evidence (the default), by
+attention to their own class centres (learned, k_max = 5), by one metric, or by the truth, which is
+the bound. Beside them stand the metrics on all models. About 15 minutes on two cores, of which
+teachers are 5.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,22 +18,28 @@ from typing import Any
 import jax
 import numpy as np
 import tyro
-from numpy.typing import NDArray
+from jaxtyping import Float32, Float64
 
-from bench.quality.real_zoo import FOLDS, commit, only, taught
-from spider_jax.evaluation.baselines import (
-    baselines,
-    metric_methods,
-    target_deviations,
-    target_tokens,
-    truth_of,
+from bench.common import (
+    FOLDS,
+    cached_training_set,
+    commit,
+    mean_and_bounds,
+    only_sources,
+    page_head,
+    real_zoo,
+    sources_without,
+    with_tasks,
+    write_results,
 )
+from spider_jax.evaluation.baselines import baselines, metric_methods, truth_of
 from spider_jax.metrics import METRICS
 from spider_jax.ranking.measures import bootstrap_interval, paired_difference, weighted_tau
+from spider_jax.report.escape import Own
 from spider_jax.report.tables import to_markdown
 from spider_jax.spider.rerank import rerank_scores
 from spider_jax.spider.spider import Spider
-from spider_jax.storage.files import write_json, write_text
+from spider_jax.tasks.tokens import zoo_tokens
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.train_spider import fit, read_own
 from spider_jax.zoo.store import FeatureStore
@@ -44,51 +51,68 @@ ON_ALL = tuple(name for name, metric in METRICS.items() if metric.needs == "feat
 MEASURES = ("tau", "regret@1", "regret@3")
 COLUMNS = ("sorted again by", *(f"k = {k}" for k in KS))
 
+Scores = Float64[np.ndarray, "seeds k T M"]
+PerTask = dict[str, Float64[np.ndarray, " T"]]  # by measure
+
 
 @dataclass(frozen=True)
-class Looks:
+class Run:
     """What to run.
 
-    out: path without suffix for .json, .md and .png. cache: folder for taught tasks. tasks:
-    meta-tasks. seeds: spiders trained per fold. train: the configuration.
+    Attributes:
+        out: path without suffix for .json, .md and .png.
+        cache: folder that keeps the teachers' work.
+        tasks: how many meta-tasks.
+        seeds: how many spiders are trained per fold.
+        train: the configuration.
     """
 
-    out: Path
+    out: Path = Path("bench/results/quality/rerank")
     cache: Path | None = None
     tasks: int = 1500
     seeds: int = 3
     train: TrainConfig = field(default_factory=lambda: TrainConfig(k_max=5))
 
 
-Found = dict[str, NDArray[np.float64]]  # by sort of look, [seed, k, T, M]
+def by_fold(zoo: FeatureStore, run: Run) -> tuple[dict[str, Scores], list[dict[str, Any]]]:
+    """Every task ranked without its fold, and ranked again.
 
+    Args:
+        zoo: with all tasks.
+        run: what to run.
 
-def looks_of(zoo: FeatureStore, run: Looks) -> tuple[Found, list[dict[str, Any]]]:
-    """Scores after every look, every task ranked without its fold; what every spider chose."""
-    config = replace(run.train, tasks=replace(run.train.tasks, count=run.tasks))
-    given = taught(zoo, config, run.cache)
+    Returns:
+        Scores by what sorted again, and what every spider chose of k on held-out source tasks.
+    """
+    config = with_tasks(run.train, run.tasks)
+    given = cached_training_set(zoo, config, run.cache)
     shape = run.seeds, len(KS), len(zoo.tasks), len(zoo.models)
     found = {by: np.zeros(shape) for by in (*BY, TRUTH)}
     chosen = []
     for fold in FOLDS:
-        sources = [task for task in zoo.tasks if task not in fold]
-        training = only(given, sources)
+        sources = sources_without(zoo, fold)
+        training = only_sources(given, sources)
         own = read_own(zoo, config, sources, training) if config.k_max else None
         for seed in range(run.seeds):
             spider = fit(zoo, replace(config, seed=seed), sources, training, own=own)
             chosen.append(dict(spider.description.training["looks"]))
             for task in fold:
-                scores = looks_at(spider, zoo, task)
-                for by, rows in scores.items():
+                for by, rows in reranked(spider, zoo, task).items():
                     found[by][seed, :, zoo.tasks.index(task)] = rows
         print(f"fold {fold}: done", flush=True)
     return found, chosen
 
 
-def looks_at(spider: Spider, zoo: FeatureStore, task: str) -> Found:
-    """Scores [k, M] of one task by every sort of look."""
-    tokens, deviations = target_tokens(zoo, task), target_deviations(zoo, task)
-    first = spider.scores([tokens], [deviations])[0]
+def reranked(spider: Spider, zoo: FeatureStore, task: str) -> dict[str, Float64[np.ndarray, "k M"]]:
+    """Scores of one task for every k, by what sorted again.
+
+    Args:
+        spider: that was not trained on the task.
+        zoo: that holds the task.
+        task: its name.
+    """
+    tokens = zoo_tokens(zoo, task)
+    first = spider.scores([tokens])[0]
     found = {}
     for by in BY:
         rows = [
@@ -101,19 +125,32 @@ def looks_at(spider: Spider, zoo: FeatureStore, task: str) -> Found:
     return found
 
 
-def by_truth(first: NDArray[np.float32], truth: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """The k best in their true order, on the places that they had."""
+def by_truth(
+    first: Float32[np.ndarray, " M"], truth: Float64[np.ndarray, " M"], k: int
+) -> Float64[np.ndarray, " M"]:
+    """Scores in which the k best models share out their own scores in their true order.
+
+    Args:
+        first: scores of the first pass.
+        truth: true accuracies.
+        k: how many of the best.
+    """
     new, top = first.astype(np.float64), np.argsort(-first, kind="stable")[:k]
     new[top[np.argsort(-truth[top], kind="stable")]] = first[top]
     return new
 
 
 def measured(
-    truth: NDArray[np.float64], scores: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
-    """Each measure per task [T], the mean over seeds of scores [seed, T, M]."""
+    truth: Float64[np.ndarray, "T M"], scores: Float64[np.ndarray, "seeds T M"]
+) -> PerTask:
+    """Each measure per task, the mean over seeds.
 
-    def of(task: NDArray[np.float64], score: NDArray[np.float64]) -> list[float]:
+    Args:
+        truth: true accuracies.
+        scores: of a method.
+    """
+
+    def of(task: Float64[np.ndarray, " M"], score: Float64[np.ndarray, " M"]) -> list[float]:
         order = np.argsort(-score, kind="stable")
         lost = [task.max() - task[order[:n]].max() for n in (1, 3)]
         return [weighted_tau(task, score), *lost]
@@ -122,16 +159,21 @@ def measured(
     return dict(zip(MEASURES, np.moveaxis(table.mean(0), -1, 0), strict=True))
 
 
-def cell(values: NDArray[np.float64]) -> str:
-    """Mean and its bootstrap interval over tasks."""
-    interval = bootstrap_interval(values)
-    return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
-
-
 def tables(
-    truth: NDArray[np.float64], found: Found, others: Mapping[str, NDArray[np.float64]]
+    truth: Float64[np.ndarray, "T M"],
+    found: Mapping[str, Scores],
+    others: Mapping[str, Float64[np.ndarray, "_ T M"]],
 ) -> tuple[str, dict[str, Any]]:
-    """Markdown of every measure, and the same as data."""
+    """Every measure of every method.
+
+    Args:
+        truth: true accuracies.
+        found: scores by what sorted again.
+        others: scores of methods without the spider.
+
+    Returns:
+        Markdown, and the means as data.
+    """
     by = {
         name: [measured(truth, scores[:, i]) for i in range(len(KS))]
         for name, scores in found.items()
@@ -140,34 +182,46 @@ def tables(
     parts, data = [], {}
     for measure in MEASURES:
         rows: list[list[object]] = [
-            [name, *(cell(at[measure]) for at in looks)] for name, looks in by.items()
+            [name, *(mean_and_bounds(bootstrap_interval(at[measure])) for at in at_k)]
+            for name, at_k in by.items()
         ]
         parts.append(f"## {measure}\n\n{to_markdown(COLUMNS, rows)}")
-        rows = [[name, cell(at[measure])] for name, at in beside.items()]
+        rows = [
+            [name, mean_and_bounds(bootstrap_interval(at[measure]))] for name, at in beside.items()
+        ]
         parts.append(to_markdown(("without the spider", measure), rows))
         data[measure] = {
-            "looks": {n: [float(at[measure].mean()) for at in looks] for n, looks in by.items()},
+            "looks": {n: [float(at[measure].mean()) for at in at_k] for n, at_k in by.items()},
             "beside": {n: float(at[measure].mean()) for n, at in beside.items()},
         }
     parts.append("## Against k = 0 (paired, tau and regret@1)\n\n" + against_none(by))
     return "\n\n".join(parts), data
 
 
-def against_none(by: Mapping[str, list[dict[str, NDArray[np.float64]]]]) -> str:
-    """Paired differences of every k to k = 0; a regret that falls is a gain."""
+def against_none(by: Mapping[str, list[PerTask]]) -> str:
+    """Paired differences of every k to k = 0; a regret that falls is a gain.
+
+    Args:
+        by: measures for every k, by what sorted again.
+    """
     rows: list[list[object]] = []
-    for name, looks in by.items():
+    for name, at_k in by.items():
         for measure in MEASURES[:2]:
             row: list[object] = [f"{name}, {measure}"]
-            for at in looks[1:]:
-                d = paired_difference(at[measure], looks[0][measure])
-                row.append(f"{d.mean:+.3f} [{d.low:+.3f}, {d.high:+.3f}]{' tie' * d.tie}")
+            for at in at_k[1:]:
+                gap = paired_difference(at[measure], at_k[0][measure])
+                row.append(Own(mean_and_bounds(gap, "+.3f") + " tie" * gap.tie))
             rows.append(row)
     return to_markdown(("sorted again by", *COLUMNS[2:]), rows)
 
 
 def plot(data: Mapping[str, Any], path: Path) -> None:
-    """Tau and regret at 1 against k."""
+    """Tau and regret at 1 against k.
+
+    Args:
+        data: of `tables`.
+        path: of the picture.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -185,34 +239,34 @@ def plot(data: Mapping[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
-def main(run: Looks) -> None:
-    """Run it and write the tables and the plot."""
-    zoo = FeatureStore(Path(os.environ["SPIDER_JAX_DATA"]) / "real_zoo")
-    found, chosen = looks_of(zoo, run)
+def main(run: Run) -> None:
+    """Rank, rank again, and write the tables and the plot.
+
+    Args:
+        run: what to run.
+    """
+    zoo = real_zoo()
+    found, chosen = by_fold(zoo, run)
     others = {
         **baselines(zoo, zoo.tasks, zoo.models),
         **metric_methods(zoo, zoo.tasks, zoo.models, ON_ALL, show_progress=True),
     }
     truth = truth_of(zoo, zoo.tasks, zoo.models)
-    scores = {name: method.scores for name, method in others.items()}
-    text, data = tables(truth, found, scores)
+    text, data = tables(truth, found, {name: method.scores for name, method in others.items()})
     picked = {by: [spider[by]["k"] for spider in chosen] for by in chosen[0]}
     notes = [
         f"k chosen on held-out source tasks by each of {len(chosen)} spiders: {picked}",
         f"{run.seeds} seeds a fold, five folds of whole datasets; intervals: bootstrap over tasks",
         "truth: linear probe on frozen features, not fine-tuning; ridge is a probe on them too",
     ]
-    command = f"SPIDER_JAX_DATA=... python bench/bench_rerank.py --out {run.out}"
-    page = f"# What a look at the k best models buys\n\n`{command}` at commit {commit()}\n\n"
+    page = page_head("What a look at the k best models buys", "quality/rerank", run.out)
     page += f"![tau and regret against k]({run.out.name}.png)\n\n{text}\n\n"
-    write_text(run.out.with_suffix(".md"), page + "\n".join(f"- {note}" for note in notes) + "\n")
+    page += "\n".join(f"- {note}" for note in notes) + "\n"
     content = {"commit": commit(), "device": str(jax.devices()[0]), "k": list(KS), **data}
-    write_json(run.out.with_suffix(".json"), "benchmark", content | {"chosen": chosen})
+    write_results(run.out, content | {"chosen": chosen}, page)
     plot(data, run.out.with_suffix(".png"))
-    print(page + text)
+    print(page)
 
 
 if __name__ == "__main__":
-    if "SPIDER_JAX_DATA" not in os.environ:
-        raise SystemExit("SPIDER_JAX_DATA must name the folder that holds real_zoo: nothing run")
-    main(tyro.cli(Looks, description=__doc__))
+    main(tyro.cli(Run, description=__doc__))

@@ -1,38 +1,39 @@
-"""Two-phase selection replayed on real fine-tuning curves, leaving every target out in turn.
+"""Which models should get the epochs? Two-phase selection replayed on real fine-tuning curves.
 
-    SPIDER_JAX_DATA=... python bench/bench_selection.py --out bench/results/selection
+    python bench/quality/selection.py
 
-37 language models x 20 datasets x 5 epochs (two_phase_nlp). A policy sees the validation scores of
-the target and the other 19 datasets' curves and test scores; regret is in test score, against the
-best of the pool and of the zoo, with 95 % bootstrap intervals over targets; a paired column is a
-row's regret minus that of successive halving, so that below 0 is better. Then the same on random
+Reads $SPIDER_JAX_DATA/two_phase_nlp (37 language models x 20 datasets x 5 epochs) and writes
+bench/results/quality/selection.json and .md. Every dataset in turn is the target: a policy sees its
+validation scores, and the curves and test scores of the other 19. Regret is in test score, against
+the best of the pool and of the zoo, with 95 % bootstrap intervals over targets; a paired column is
+a row's regret minus that of successive halving, so that below 0 is better. Then the same on random
 sub-zoos, how good the recall is, whether the stated confidences hold, and how good one policy of 16
 epochs for all targets, chosen in hindsight, could have been. About three minutes on two cores.
 """
 
-import csv
-import os
-import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import tyro
-from numpy.typing import NDArray
+from jaxtyping import Float64
 
+from bench.common import Table, bounds, commit, mean_and_bounds, page_head, write_results
 from bench.quality.selection_family import best_of, fixed, racing
+from bench.quality.selection_recall import leep_table, recall_table
 from bench.quality.selection_replay import (
     FURTHER,
     Contender,
     Outcome,
-    recall_order,
     recorded,
     replay,
     with_further,
 )
 from spider_jax.ranking.measures import bootstrap_interval, paired_difference
 from spider_jax.records.performance import PastResults
+from spider_jax.report.escape import Own
 from spider_jax.report.tables import to_markdown
 from spider_jax.selection.policies import (
     BruteForce,
@@ -43,24 +44,32 @@ from spider_jax.selection.policies import (
     published_filter,
     tolerant_filter,
 )
-from spider_jax.storage.files import write_json, write_text
-
-Floats = NDArray[np.float64]
-Table = tuple[tuple[str, ...], list[list[object]]]
 
 
 def brute_force(past: PastResults) -> Policy:
-    """Every model to the end."""
+    """Every model to the end.
+
+    Args:
+        past: not read.
+    """
     return BruteForce()
 
 
 def halving(past: PastResults) -> Policy:
-    """Successive halving."""
+    """Successive halving.
+
+    Args:
+        past: not read.
+    """
     return SuccessiveHalving()
 
 
 def relative_filter(past: PastResults) -> Policy:
-    """The published demo's filter: three trends, a tenth of the best prediction."""
+    """The published demo's filter: three trends, a tenth of the best prediction.
+
+    Args:
+        past: curves of other tasks.
+    """
     return TrendFilter.fit(past, relative=0.1, k=3)
 
 
@@ -106,19 +115,34 @@ SUB_CONTENDERS = {
 
 @dataclass(frozen=True)
 class Run:
-    """out: path without suffix for .json and .md. draws: random sub-zoos of every size."""
+    """What to run.
 
-    out: Path
+    Attributes:
+        out: path without suffix for .json and .md.
+        draws: random sub-zoos of every size.
+    """
+
+    out: Path = Path("bench/results/quality/selection")
     draws: int = 40
 
 
 def on_every_target(zoo: PastResults, contender: Contender) -> list[Outcome]:
-    """Its outcome on every dataset as the target."""
+    """A contender's outcome on every dataset as the target.
+
+    Args:
+        zoo: past results.
+        contender: a policy and where it starts.
+    """
     return [replay(zoo, task, contender) for task in zoo.tasks]
 
 
-def main_table(zoo: PastResults, name: str) -> tuple[Table, list[Outcome]]:
-    """Every contender of a pool, and the outcomes of the first row of ours."""
+def main_table(zoo: PastResults, name: str) -> Table:
+    """Every contender of a pool.
+
+    Args:
+        zoo: past results.
+        name: of the pool, POOL or ZOO.
+    """
     found = {n: on_every_target(zoo, c) for n, c in CONTENDERS[name].items()}
     bases = [regrets(found[base]) for base in BASES[name]]
     everyone = found["brute force"]  # of the table's pool, of which a row may use a part only
@@ -134,8 +158,8 @@ def main_table(zoo: PastResults, name: str) -> tuple[Table, list[Outcome]]:
                 method,
                 f"{np.mean(regrets(outcomes) - outside):.4f}",
                 f"{mean.mean:.4f}",
-                f"[{mean.low:.4f}, {mean.high:.4f}]",
-                *(f"{gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]" for gap in gaps),
+                bounds(mean, ".4f"),
+                *(mean_and_bounds(gap, "+.4f") for gap in gaps),
                 f"{epochs:.1f}",
                 f"{M * E / epochs:.2f}",
             ]
@@ -149,16 +173,25 @@ def main_table(zoo: PastResults, name: str) -> tuple[Table, list[Outcome]]:
         "epochs",
         "speed-up over brute force",
     )
-    return (columns, rows), next(o for n, o in found.items() if n.startswith("ours"))
+    return columns, rows
 
 
-def regrets(outcomes: list[Outcome]) -> Floats:
-    """Against the zoo, per target."""
+def regrets(outcomes: Sequence[Outcome]) -> Float64[np.ndarray, " T"]:
+    """Regret against the zoo, per target.
+
+    Args:
+        outcomes: of a policy.
+    """
     return np.array([o.in_zoo for o in outcomes])
 
 
 def sub_zoo_table(zoo: PastResults, draws: int) -> Table:
-    """Mean regret against the sub-zoo's best, over targets and random sub-zoos of every size."""
+    """Mean regret against the sub-zoo's best, over targets and random sub-zoos of every size.
+
+    Args:
+        zoo: past results.
+        draws: sub-zoos of every size.
+    """
     rng = np.random.default_rng(0)
     rows: dict[str, list[object]] = {name: [name] for name in SUB_CONTENDERS}
     for size in SUB_ZOOS:
@@ -170,16 +203,17 @@ def sub_zoo_table(zoo: PastResults, draws: int) -> Table:
         }
         for name, values in found.items():
             gap = paired_difference(values, found["successive halving, the prior's 10"])
-            rows[name] += [
-                f"{values.mean():.4f}",
-                f"{gap.mean:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]",
-            ]
+            rows[name] += [f"{values.mean():.4f}", mean_and_bounds(gap, "+.4f")]
     heads = [h for n in SUB_ZOOS for h in (f"{n} models", "minus that of halving of 10, paired")]
     return ("policy", *heads), list(rows.values())
 
 
 def further_table(zoo: PastResults) -> Table:
-    """Regret against the zoo on datasets that played no part while the policy was made."""
+    """Regret against the zoo on datasets that played no part while the policy was made.
+
+    Args:
+        zoo: past results on the other datasets.
+    """
     methods = {
         **{f"{name}, {POOL}": c for name, c in CONTENDERS[POOL].items()},
         **{f"{name}, {ZOO}": c for name, c in CONTENDERS[ZOO].items()},
@@ -193,57 +227,12 @@ def further_table(zoo: PastResults) -> Table:
     return ("policy", *heads, "mean"), rows
 
 
-def recall_table(zoo: PastResults) -> Table:
-    """What the mean over the other tasks recalls: the best of K, and the mean of K."""
-    rows: list[list[object]] = []
-    for k in (5, 10, 15):
-        lost, means, anyone = [], [], []
-        for t, task in enumerate(zoo.tasks):
-            final = zoo.accuracies[:, t]
-            first = recall_order(zoo.without_task(task))[:k]
-            lost.append(final.max() - final[first].max())
-            means.append(final[first].mean())
-            anyone.append(final.mean())
-        gap = bootstrap_interval(lost)
-        rows.append(
-            [
-                k,
-                f"{gap.mean:.4f} [{gap.low:.4f}, {gap.high:.4f}]",
-                f"{np.mean(np.array(lost) == 0):.2f}",
-                f"{np.mean(means):.4f}",
-                f"{np.mean(anyone):.4f}",
-            ]
-        )
-    return ("K", "regret of the best of K", "holds the best", "mean of K", "mean of the zoo"), rows
+def confidence_table(outcomes: Sequence[Outcome]) -> Table:
+    """How often the winner was at least as good as a dropped model, by the stated confidence.
 
-
-def leep_table(zoo: PastResults) -> Table:
-    """The recalled ten's mean test score where LEEP is recorded: by prior, LEEP, and both."""
-    path = Path(os.environ["SPIDER_JAX_DATA"]) / "two_phase_nlp" / "leep.csv"
-    with path.open(newline="") as file:
-        names, *lines = list(csv.reader(file))
-    leeps = {line[0]: dict(zip(names[1:], map(float, line[1:]), strict=True)) for line in lines}
-    rows: list[list[object]] = []
-    for task in sorted(set(leeps) & set(zoo.tasks)):
-        final, past = zoo.accuracies[:, zoo.tasks.index(task)], zoo.without_task(task)
-        leep = np.array([leeps[task].get(m.replace("/", "--"), np.nan) for m in zoo.models])
-        known = np.isfinite(leep)
-        prior = past.mean_accuracies()[known]
-        orders = (prior * np.exp(leep[known]), prior, leep[known])
-        tops = [np.argsort(-order, kind="stable")[:10] for order in orders]
-        rows.append(
-            [
-                task,
-                int(known.sum()),
-                *(f"{final[known][top].mean():.3f}" for top in tops),
-                f"{final[known].mean():.3f}",
-            ]
-        )
-    return ("target", "models", "prior x exp(LEEP)", "prior", "LEEP", "all"), rows
-
-
-def confidence_table(outcomes: list[Outcome]) -> Table:
-    """How often the winner was at least as good as a dropped model, by the stated confidence."""
+    Args:
+        outcomes: of a policy that states its confidence.
+    """
     stated, right = np.array([d for o in outcomes for d in o.drops], np.float64).T
     edges = (0.0, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0 + 1e-9)
     rows: list[list[object]] = []
@@ -257,7 +246,12 @@ def confidence_table(outcomes: list[Outcome]) -> Table:
 
 
 def calibration(zoo: PastResults, draws: int) -> list[Outcome]:
-    """Outcomes of ours on random halves of the zoo, for drops enough to count."""
+    """Outcomes of ours on random halves of the zoo, for drops enough to count.
+
+    Args:
+        zoo: past results.
+        draws: how many halves.
+    """
     rng = np.random.default_rng(1)
     contender, found = Contender(NoiseAware.fit, None, 16), []
     for _ in range(draws):
@@ -267,7 +261,13 @@ def calibration(zoo: PastResults, draws: int) -> list[Outcome]:
 
 
 def family_table(zoo: PastResults, budget: int = 16, margin: float = 0.005) -> Table:
-    """The best of every schedule and every weight of the prior, looked up with the test scores."""
+    """The best of every schedule and every weight of the prior, looked up with the test scores.
+
+    Args:
+        zoo: past results.
+        budget: epochs.
+        margin: an upper bound of the difference to halving that counts as no worse.
+    """
     base = regrets(on_every_target(zoo, CONTENDERS[POOL][HALVING]))
     E = zoo.curves.shape[2]
     families = {
@@ -278,19 +278,22 @@ def family_table(zoo: PastResults, budget: int = 16, margin: float = 0.005) -> T
     for name, family in families.items():
         best = best_of(zoo, family, base, budget, margin)
         (mean, least), (bound, lowest) = best.mean, best.bound
-        row = [name, best.members, f"{mean:+.4f} ({least})", f"{bound:+.4f} ({lowest})"]
-        rows.append([*row, best.holding])
+        ends = (Own(f"{mean:+.4f} ({least})"), Own(f"{bound:+.4f} ({lowest})"))
+        rows.append([name, best.members, *ends, best.holding])
     heads = ("policies", "of at most 16 epochs", "least mean minus halving's", "least upper bound")
-    return (*heads, f"mean <= 0 and bound <= {margin}"), rows
+    return (*heads, Own(f"mean <= 0 and bound <= {margin}")), rows
 
 
 def main(run: Run) -> None:
-    """Replay everything and write the tables."""
+    """Replay everything and write the tables.
+
+    Args:
+        run: what to run.
+    """
     zoo = recorded()
-    (pool, _), (whole, _) = main_table(zoo, POOL), main_table(zoo, ZOO)
     tables: dict[str, Table] = {
-        "Ten models, best by the mean over the other datasets": pool,
-        "All 37 models": whole,
+        "Ten models, best by the mean over the other datasets": main_table(zoo, POOL),
+        "All 37 models": main_table(zoo, ZOO),
         f"Random sub-zoos, {run.draws} of every size": sub_zoo_table(zoo, run.draws),
         "Five further datasets, with fewer models": further_table(zoo),
         "Ten models, 16 epochs: the best choice in hindsight": family_table(zoo),
@@ -300,39 +303,37 @@ def main(run: Run) -> None:
             calibration(zoo, run.draws)
         ),
     }
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
     content = {
         name: [dict(zip(columns, row, strict=True)) for row in rows]
         for name, (columns, rows) in tables.items()
     }
-    write_json(run.out.with_suffix(".json"), "benchmark", {"commit": commit, "tables": content})
-    command = f"SPIDER_JAX_DATA=... python bench/bench_selection.py --out {run.out}"
-    page = f"# Fine selection on real curves\n\n`{command}` at commit {commit}\n\n{NOTES}\n"
+    page = page_head("Fine selection on real curves", "quality/selection", run.out) + NOTES
     for name, (columns, rows) in tables.items():
         page += f"\n## {name}\n\n{to_markdown(columns, rows)}\n"
-    write_text(run.out.with_suffix(".md"), page)
+    write_results(run.out, {"commit": commit(), "tables": content}, page)
     print(page)
 
 
 NOTES = """\
-37 language models x 20 datasets x 5 epochs; every dataset in turn is the target and no number of it
-but its validation scores is read before the end. Regret is in test score, intervals are over the 20
-targets; paired columns are a row's regret minus another's, below 0 is better. Successive halving
-breaks ties at random (mean of 40 ways); "ours" is the noise-aware policy. Eight of the targets have
-at most 120 validation rows: the paired intervals are wide, brute force's own as well, and nearly
-all hold 0. What differs for sure is the number of epochs. On five further datasets, with fewer
-models, ours loses more than successive halving (.0139 against .0099 with ten models and .0107 with
-all). With ten of the whole zoo and 16 epochs ours loses .0010 more than halving with 19. In
-hindsight, with one choice for all targets, none of the 147 schedules of at most 16 epochs with ten
-weights of the prior loses less than ours there; where more or fewer models go on by confidence, 16
-in the mean, the best loses .0001 less than halving. None has an upper bound below +.0070. With ten
-out of random sub-zoos ours loses .0017 to .0021 less than halving. Stated confidences of .90 to .95
-are too high (.78 held)."""
+37 language models, 20 datasets, 5 epochs. Every dataset in turn is the target. Of the target only
+the validation scores are read before the end. Regret is in test score, intervals are over the 20
+targets. A paired column is a row's regret minus that of another row: below 0 is better. Successive
+halving breaks ties at random (mean of 40 orders). "Ours" is the noise-aware policy.
+
+Eight of the targets have at most 120 validation rows. So the paired intervals are wide, also those
+of brute force, and nearly all of them hold 0. What differs for sure is the number of epochs.
+
+- Ten models of the whole zoo: ours loses .0010 more with 16 epochs than halving with 19.
+- Random sub-zoos: ours with 16 epochs loses .0017 to .0021 less than halving of the prior's ten.
+- Five further datasets, with fewer models: ours loses more than halving, .0139 against .0099 with
+  ten models and .0107 with all.
+- In hindsight, with one choice for all targets: of the 147 schedules of at most 16 epochs, each
+  with ten weights of the prior, none loses less than ours. Where the number of models that go on is
+  set by confidence, 16 epochs in the mean, the best choice loses .0001 less than halving. No choice
+  has an upper bound below +.0070.
+- Stated confidences of .90 to .95 are too high: .78 held.
+"""
 
 
 if __name__ == "__main__":
-    if "SPIDER_JAX_DATA" not in os.environ:
-        raise SystemExit("SPIDER_JAX_DATA must name the folder that holds two_phase_nlp: not run")
     main(tyro.cli(Run, description=__doc__))

@@ -1,19 +1,19 @@
 """How good one policy of so many epochs could have been, chosen with the targets' test scores.
 
-What a policy of this kind decides, the same for all targets: how many models train in each epoch
-(or how sure a drop must be), and how much the prior weighs. Every choice is replayed and the best
-is looked up with what no selection may read: choosing one of them without it cannot do better. A
-rule that chooses another one for every target is not bounded by this.
+A policy of this kind decides, the same for all targets, how many models train in each epoch (or how
+sure a drop must be) and how much the prior weighs. Every choice is replayed, and the best is looked
+up with the targets' test scores, which no selection may read. So no rule that picks one of these
+choices for all targets can do better. A rule that picks another choice for every target may.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations_with_replacement, product
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float64
 
 from bench.quality.selection_replay import Contender, replay
 from spider_jax.ranking.measures import paired_difference
@@ -27,10 +27,13 @@ SURE = tuple(np.arange(0.5, 1.0, 0.05).round(2).tolist())
 
 @dataclass(frozen=True)
 class Variant:
-    """Noise-aware with another schedule.
+    """The noise-aware policy with another schedule.
 
-    noise: what it expects of whom. keeps: at most so many models in epoch 1, 2, ... sure: of
-    these, those that the leader beats with less than this probability, after epoch 1 and later.
+    Attributes:
+        noise: what it expects of which model.
+        keeps: at most so many models train in epoch 1, 2, ...
+        sure: of these, only those that the leader beats with less than this probability, after
+            epoch 1 and later; None keeps all of them.
     """
 
     noise: NoiseAware
@@ -39,11 +42,21 @@ class Variant:
     name: ClassVar[str] = "variant"
 
     def started(self, models: int, epochs: int, budget: int | None) -> int:
-        """As many as its first epoch holds."""
+        """How many models start: as many as its first epoch holds.
+
+        Args:
+            models: that there are.
+            epochs: not read.
+            budget: not read.
+        """
         return min(models, self.keeps[0])
 
     def drops(self, seen: Seen) -> list[Drop]:
-        """All but what the schedule keeps; after the last epoch all but the leader."""
+        """All but what the schedule keeps; after the last epoch all but the leader.
+
+        Args:
+            seen: what the policy may know of the models that still train.
+        """
         epoch = seen.validation.shape[1]
         order = np.argsort(-self.noise.expected(seen), kind="stable")
         keep = self.keeps[epoch] if epoch < seen.epochs else 1
@@ -56,7 +69,14 @@ class Variant:
 
 
 class Choice(NamedTuple):
-    """A member of a family: its settings in words, its Variant's fields, the prior's scale."""
+    """A member of a family.
+
+    Attributes:
+        name: its settings in words.
+        keeps: see `Variant`.
+        scale: of the prior's weight.
+        sure: see `Variant`.
+    """
 
     name: str
     keeps: tuple[int, ...]
@@ -65,7 +85,12 @@ class Choice(NamedTuple):
 
 
 def schedules(start: int, epochs: int, budget: int) -> Iterator[tuple[int, ...]]:
-    """Models in every epoch, never more than before, one at least, within the budget.
+    """Models in every epoch: never more than before, one at least, within the budget.
+
+    Args:
+        start: the most models in the first epoch.
+        epochs: of a full training.
+        budget: the most epochs of all models together.
 
     >>> list(schedules(2, 3, 5))
     [(2, 2, 1), (2, 1, 1), (1, 1, 1)]
@@ -75,7 +100,13 @@ def schedules(start: int, epochs: int, budget: int) -> Iterator[tuple[int, ...]]
 
 
 def fixed(start: int, epochs: int, budget: int) -> list[Choice]:
-    """Every schedule within the budget with every weight of the prior."""
+    """Every schedule within the budget with every weight of the prior.
+
+    Args:
+        start: see `schedules`.
+        epochs: see `schedules`.
+        budget: see `schedules`.
+    """
     return [
         Choice(f"{'-'.join(map(str, keeps))}, prior x {scale:.3g}", keeps, scale)
         for keeps in schedules(start, epochs, budget)
@@ -84,7 +115,12 @@ def fixed(start: int, epochs: int, budget: int) -> list[Choice]:
 
 
 def racing(start: int, epochs: int) -> list[Choice]:
-    """As many as are not surely worse, with every pair of confidences and weight of the prior."""
+    """As many as are not surely worse, with every pair of confidences and weight of the prior.
+
+    Args:
+        start: how many models train in the first epoch.
+        epochs: of a full training.
+    """
     return [
         Choice(f"P < {a}, {b}, prior x {scale:.3g}", (start,) * epochs, scale, (a, b))
         for a, b in product(SURE, SURE)
@@ -93,8 +129,14 @@ def racing(start: int, epochs: int) -> list[Choice]:
 
 
 class Best(NamedTuple):
-    """Of a family: how many, the least mean difference and the least upper 95 % bound with whose
-    they are, and how many have both a mean of 0 and a bound of `margin` at most."""
+    """The best of a family.
+
+    Attributes:
+        members: how many kept within the budget.
+        mean: the least mean difference, and whose it is.
+        bound: the least upper 95 % bound of the difference, and whose it is.
+        holding: how many have a mean of at most 0 and a bound of at most the margin.
+    """
 
     members: int
     mean: tuple[float, str]
@@ -103,11 +145,20 @@ class Best(NamedTuple):
 
 
 def best_of(
-    zoo: PastResults, family: list[Choice], base: NDArray[np.float64], budget: int, margin: float
+    zoo: PastResults,
+    family: Sequence[Choice],
+    base: Float64[np.ndarray, " T"],
+    budget: int,
+    margin: float,
 ) -> Best:
-    """The family's best against `base`, the regret per target of another policy.
+    """The family's best against another policy.
 
-    Members whose mean number of epochs exceeds the budget do not count.
+    Args:
+        zoo: past results.
+        family: its members.
+        base: regret of the other policy per target.
+        budget: members whose mean number of epochs exceeds it do not count.
+        margin: see `Best`.
     """
     fitted: dict[tuple[str, ...], NoiseAware] = {}
 

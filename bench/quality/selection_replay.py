@@ -1,21 +1,21 @@
-"""Fine selection replayed on recorded curves: no target touches its own selection."""
+"""Fine selection replayed on recorded curves: no target takes part in its own selection."""
 
 import csv
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Int64
 
+from bench.common import data_folder
 from spider_jax.records.performance import PastResults
 from spider_jax.selection.policies import Policy
 from spider_jax.selection.selector import Selector
 
-# Rows of each validation set, read off the grain of its scores (every score is a multiple of 1/N;
-# cola and mrpc, Matthews and F1, fit 20 + 20 rows, qqp 500 + 500); all are balanced subsamples.
+# Rows of each validation set. No source states them: every score is a multiple of 1/N, so N can be
+# read off the scores. (cola and mrpc, Matthews and F1, fit 20 + 20 rows, qqp 500 + 500.) All
+# validation sets are balanced subsamples.
 VALIDATION_ROWS = {
     "wic": 1000,
     "yahoo_answers_topics": 5000,
@@ -42,7 +42,7 @@ VALIDATION_ROWS = {
 
 def recorded() -> PastResults:
     """37 language models fine-tuned on 20 datasets, validation after each of 5 epochs."""
-    path = Path(os.environ["SPIDER_JAX_DATA"]) / "two_phase_nlp" / "curves_dense.npz"
+    path = data_folder("two_phase_nlp") / "curves_dense.npz"
     with np.load(path, allow_pickle=False) as held:
         tasks = tuple(map(str, held["datasets"]))
         rows = np.array([VALIDATION_ROWS[task] for task in tasks], np.int64)
@@ -50,8 +50,8 @@ def recorded() -> PastResults:
         return PastResults(models, tasks, held["test"], held["val"], rows)
 
 
-# Datasets that only part of the 37 models were fine-tuned on; looked at once, when the policy was
-# fixed. Without mteb_stsbenchmark-sts, which is stsb again.
+# Datasets that only part of the 37 models were fine-tuned on. They were looked at once, after the
+# policy was fixed. mteb_stsbenchmark-sts is missing because it is stsb again.
 FURTHER = {
     "rotten_tomatoes": 1000,
     "amazon_polarity": 1000,
@@ -62,9 +62,13 @@ FURTHER = {
 
 
 def with_further(zoo: PastResults, task: str) -> PastResults:
-    """The models of the zoo that were fine-tuned on one more dataset, and its runs added."""
-    path = Path(os.environ["SPIDER_JAX_DATA"]) / "two_phase_nlp" / "curves_long.csv"
-    with path.open(newline="") as file:
+    """The models of the zoo that were fine-tuned on one more dataset, and its runs added.
+
+    Args:
+        zoo: past results without that dataset.
+        task: one of FURTHER.
+    """
+    with (data_folder("two_phase_nlp") / "curves_long.csv").open(newline="") as file:
         runs = {r["model"]: r for r in csv.DictReader(file) if r["dataset"] == task}
     part = zoo.for_models([model for model in zoo.models if model in runs])
     for model in part.models:
@@ -84,9 +88,12 @@ def with_further(zoo: PastResults, task: str) -> PastResults:
 class Contender:
     """A policy and where it starts.
 
-    fit: the policy from results without the target. pool: it may use so many models, best by the
-    prior first (None: the whole zoo). budget: epochs (None: all of the pool start). orders: the
-    mean over so many random orders of the pool, for policies that use it to break ties only.
+    Attributes:
+        fit: the policy from results without the target.
+        pool: how many models it may use, best by the prior first; None for the whole zoo.
+        budget: epochs; None: all of the pool start.
+        orders: the mean over so many random orders of the pool, for policies that use the order to
+            break ties only; 0: the prior's order.
     """
 
     fit: Callable[[PastResults], Policy]
@@ -96,8 +103,15 @@ class Contender:
 
 
 class Outcome(NamedTuple):
-    """Of one target: regret against the pool and the zoo, epochs, (P, right) of every drop, and
-    the winner ("" for a mean over orders)."""
+    """What a policy came to on one target.
+
+    Attributes:
+        in_pool: regret against the best of the pool.
+        in_zoo: regret against the best of the zoo.
+        epochs: that were trained.
+        drops: of every drop the stated confidence, and whether the winner was as good.
+        winner: the model that was chosen, empty for a mean over orders.
+    """
 
     in_pool: float
     in_zoo: float
@@ -106,13 +120,24 @@ class Outcome(NamedTuple):
     winner: str
 
 
-def recall_order(past: PastResults) -> NDArray[np.int64]:
-    """Models best first by their mean on the other tasks."""
+def recall_order(past: PastResults) -> Int64[np.ndarray, " M"]:
+    """Positions of the models, best first by their mean on the other tasks.
+
+    Args:
+        past: results on these tasks.
+    """
     return np.argsort(-past.mean_accuracies(), kind="stable").astype(np.int64)
 
 
 def replay(zoo: PastResults, target: str, contender: Contender) -> Outcome:
-    """Select for a target with everything else of the zoo as the past."""
+    """Select for a target with everything else of the zoo as the past.
+
+    Args:
+        zoo: past results, the target's among them.
+        target: a task; of its results only the validation scores that the policy asks for are read
+            before the end.
+        contender: a policy and where it starts.
+    """
     past = zoo.without_task(target)
     pool = recall_order(past)[: contender.pool]
     if not contender.orders:
@@ -129,7 +154,7 @@ def _once(
     past: PastResults,
     target: str,
     contender: Contender,
-    pool: NDArray[np.int64],
+    pool: Int64[np.ndarray, " k"],
 ) -> Outcome:
     t = zoo.tasks.index(target)
     selector = Selector(

@@ -1,9 +1,10 @@
-"""Exported features to the device: what share of the page cache's read rate the stream reaches.
+"""How fast do exported features reach the device, beside the page cache's read rate?
 
-    python bench/bench_features_io.py --out bench/results/features_io
+    python bench/speed/features_io.py
 
-A file of --gigabytes float32 features of width 2,048 is written and read once, so that it lies in
-the page cache. Medians and ranges of --runs in turns, in GB/s:
+Writes bench/results/speed/features_io.json and .md. A file of --gigabytes float32 features of width
+2,048 is written to the temporary folder and read once, so that it is in the page cache. Medians and
+ranges of --runs in turns, in GB/s:
 
 - page cache: readinto of 16 MB blocks into one buffer, by one thread;
 - stream: device_blocks, every block on the device, nothing computed; on a CPU these are the file's
@@ -12,7 +13,7 @@ the page cache. Medians and ranges of --runs in turns, in GB/s:
 - one after the other: each block copied to the device, then summed, nothing in the background;
 - sums alone: of one block that stays on the device.
 
-The goal is a stream + sums of at least 0.8 of the page cache.
+The goal is a stream + sums of at least 0.8 of the page cache. Half a minute on two cores.
 """
 
 import os
@@ -21,39 +22,55 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from numpy.typing import NDArray
+from jaxtyping import Array, Float32
 
+from bench.common import page_head, write_results
 from spider_jax.report.tables import to_markdown
 from spider_jax.runtime.streaming import BLOCK_BYTES, aligned_rows, device_blocks
-from spider_jax.storage.files import write_json, write_text
 
 WIDTH = 2048
 GOAL = 0.8
+Matrix = Float32[np.ndarray, "N D"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """out: path without suffix; none prints only. gigabytes: of the file. runs: of each."""
+    """What to run.
 
-    out: Path | None = None
+    Attributes:
+        out: path without suffix for .json and .md.
+        gigabytes: of the file.
+        runs: of each way.
+    """
+
+    out: Path = Path("bench/results/speed/features_io")
     gigabytes: float = 1.0
     runs: int = 7
 
 
 @jax.jit
-def add_sums(total: jax.Array, block: jax.Array) -> jax.Array:
-    """Sums of columns so far, and those of a block."""
+def add_sums(total: Float32[Array, " D"], block: Float32[Array, "n D"]) -> Float32[Array, " D"]:
+    """Sums of columns with those of one more block.
+
+    Args:
+        total: sums so far.
+        block: rows.
+    """
     return total + block.sum(0)
 
 
-def make_file(path: Path, gigabytes: float) -> NDArray[Any]:
-    """Random features as a memmap, all of it in the page cache."""
+def make_file(path: Path, gigabytes: float) -> Matrix:
+    """Random features as a memmap, all of it in the page cache.
+
+    Args:
+        path: of the file.
+        gigabytes: its size.
+    """
     rows = int(gigabytes * 1e9 / (4 * WIDTH))
     block = np.random.default_rng(0).normal(size=(4096, WIDTH)).astype(np.float32)
     made = np.lib.format.open_memmap(path, "w+", np.float32, (rows, WIDTH))
@@ -64,29 +81,45 @@ def make_file(path: Path, gigabytes: float) -> NDArray[Any]:
 
 
 def page_cache(path: Path) -> None:
-    """Read the file into one buffer."""
+    """Read the file into one buffer.
+
+    Args:
+        path: of the file.
+    """
     buffer = memoryview(bytearray(BLOCK_BYTES))
     with path.open("rb", buffering=0) as file:
         while file.readinto(buffer):
             pass
 
 
-def stream(matrix: NDArray[Any]) -> None:
-    """Every block on the device."""
+def stream(matrix: Matrix) -> None:
+    """Every block on the device.
+
+    Args:
+        matrix: a memmap.
+    """
     for _, block in device_blocks(matrix):
         block.block_until_ready()
 
 
-def stream_with_sums(matrix: NDArray[Any]) -> jax.Array:
-    """Sums of columns, the next block read meanwhile."""
+def stream_with_sums(matrix: Matrix) -> Float32[Array, " D"]:
+    """Sums of columns, the next block read meanwhile.
+
+    Args:
+        matrix: a memmap.
+    """
     total = jnp.zeros(WIDTH)
     for _, block in device_blocks(matrix):
         total = add_sums(total, block)
     return jax.block_until_ready(total)
 
 
-def one_after_the_other(matrix: NDArray[Any]) -> jax.Array:
-    """Sums of columns, every block copied first."""
+def one_after_the_other(matrix: Matrix) -> Float32[Array, " D"]:
+    """Sums of columns, every block copied first.
+
+    Args:
+        matrix: a memmap.
+    """
     total, step = jnp.zeros(WIDTH), aligned_rows(matrix)
     for start in range(0, len(matrix), step):
         block = jax.device_put(np.array(matrix[start : start + step]))
@@ -94,8 +127,12 @@ def one_after_the_other(matrix: NDArray[Any]) -> jax.Array:
     return total
 
 
-def sums_alone(matrix: NDArray[Any]) -> None:
-    """As many sums of one block on the device."""
+def sums_alone(matrix: Matrix) -> None:
+    """As many sums of one block on the device.
+
+    Args:
+        matrix: a memmap.
+    """
     step = aligned_rows(matrix)
     block, total = jax.device_put(np.array(matrix[:step])), jnp.zeros(WIDTH)
     for _ in range(0, len(matrix), step):
@@ -103,10 +140,16 @@ def sums_alone(matrix: NDArray[Any]) -> None:
     jax.block_until_ready(total)
 
 
-def rates(path: Path, matrix: NDArray[Any], runs: int) -> dict[str, list[float]]:
-    """GB/s of every run, by name; the first round, which compiles, does not count."""
+def rates(path: Path, matrix: Matrix, runs: int) -> dict[str, list[float]]:
+    """GB/s of every run, by name; the first round, which compiles, does not count.
+
+    Args:
+        path: of the file.
+        matrix: the same as a memmap.
+        runs: of each way.
+    """
     size = matrix.nbytes / 1e9
-    calls: dict[str, Callable[[], Any]] = {
+    calls: dict[str, Callable[[], object]] = {
         "page cache": lambda: page_cache(path),
         "stream": lambda: stream(matrix),
         "stream + sums": lambda: stream_with_sums(matrix),
@@ -123,7 +166,11 @@ def rates(path: Path, matrix: NDArray[Any], runs: int) -> dict[str, list[float]]
 
 
 def main(run: Run) -> None:
-    """Measure, print, write."""
+    """Measure, print, write.
+
+    Args:
+        run: what to run.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.npy"
         matrix = make_file(path, run.gigabytes)
@@ -140,11 +187,10 @@ def main(run: Run) -> None:
     device = str(jax.devices()[0])
     print(f"{table}\n\n{device}, {os.cpu_count()} cores, {run.gigabytes} GB, {run.runs} runs")
     print(f"stream + sums / page cache: {medians['stream + sums'] / base:.2f} (goal {GOAL})")
-    if run.out is not None:
-        content = {"device": device, "cores": os.cpu_count(), "gigabytes": run.gigabytes}
-        write_json(run.out.with_suffix(".json"), "bench", content | {"rates": found})
-        write_text(run.out.with_suffix(".md"), f"# Features to the device\n\n{table}\n")
+    content = {"device": device, "cores": os.cpu_count(), "gigabytes": run.gigabytes}
+    page = page_head("Features to the device", "speed/features_io", run.out) + table + "\n"
+    write_results(run.out, content | {"rates": found}, page)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Run))
+    main(tyro.cli(Run, description=__doc__))

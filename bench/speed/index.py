@@ -1,13 +1,12 @@
-"""The best 100 of 1,000,000 models: our index on disk against faiss, and against the disk itself.
+"""How fast are the best 100 of 1,000,000 models found? Our index on disk, faiss, the disk itself.
 
-    pip install -e ".[bench]"
-    python bench/bench_index.py --out bench/results/index --folder FOLDER
+    pip install -e ".[bench]" && python bench/speed/index.py --folder FOLDER
 
-Random tokens of d = 256, one task of C = 100 classes. Every search runs in a process of its own, so
-that ru_maxrss is its own; warm: after a first search has read the pages, median of five; cold:
-after the pages were dropped from the cache (posix_fadvise), once. faiss holds M vectors of width d
-in memory and searches them with the C tokens as queries: half the arithmetic, no softmax.
-About ten minutes and 7 GB of disk.
+Writes bench/results/speed/index.json and .md. Random tokens of d = 256, one task of C = 100
+classes. Every search runs in a process of its own, so that its peak memory is its own; warm: after
+a first search has read the pages, median of five; cold: after the pages were dropped from the cache
+(posix_fadvise), once. faiss holds M vectors of width d in memory and searches them with the C
+tokens as queries: half the arithmetic, no softmax. About ten minutes and 7 GB of disk.
 """
 
 import json
@@ -23,17 +22,27 @@ from typing import Any
 
 import numpy as np
 import tyro
+from jaxtyping import Float32
 
 RUNS = 5
 
 
 @dataclass(frozen=True)
 class Run:
-    """out: path without suffix. folder: where the index is made and kept. models, width, classes,
-    k: sizes. part: one of the processes that a run starts."""
+    """What to run.
 
-    out: Path
+    Attributes:
+        folder: where the index is made and kept.
+        out: path without suffix for .json and .md.
+        models: in the index.
+        width: of tokens.
+        classes: of the task.
+        k: how many models are found.
+        part: one of the processes that a run starts.
+    """
+
     folder: Path
+    out: Path = Path("bench/results/speed/index")
     models: int = 1_000_000
     width: int = 256
     classes: int = 100
@@ -44,7 +53,7 @@ class Run:
 def peak_mb() -> float:
     """Peak resident memory of this process, mapped pages too.
 
-    ru_maxrss begins with what the parent held when it forked, so Linux is asked itself.
+    On Linux /proc has it: ru_maxrss would begin with what the parent held when it forked.
     """
     status = Path("/proc/self/status")
     if not status.exists():
@@ -53,24 +62,36 @@ def peak_mb() -> float:
     return int(line.split()[1]) / 1024
 
 
-def median_of(call: Callable[[], Any], runs: int) -> list[float]:
-    """Seconds of every run, after one that is not counted."""
+def seconds_of(call: Callable[[], object]) -> list[float]:
+    """Seconds of every run, after one that is not counted.
+
+    Args:
+        call: is timed.
+    """
     call()
     taken = []
-    for _ in range(runs):
+    for _ in range(RUNS):
         start = time.perf_counter()
         call()
         taken.append(time.perf_counter() - start)
     return taken
 
 
-def tokens(run: Run) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The task, raw class centres as wide as d."""
+def tokens(run: Run) -> Float32[np.ndarray, "C d"]:
+    """The task: raw class centres as wide as d.
+
+    Args:
+        run: its sizes.
+    """
     return np.random.default_rng(1).standard_normal((run.classes, run.width), dtype=np.float32)
 
 
 def build(run: Run) -> dict[str, Any]:
-    """Make the index from random weights."""
+    """Make the index from random weights.
+
+    Args:
+        run: its sizes.
+    """
     from spider_jax import Spider, ZooIndex
 
     rng, d = np.random.default_rng(0), run.width
@@ -94,7 +115,11 @@ def build(run: Run) -> dict[str, Any]:
 
 
 def warm(run: Run) -> dict[str, Any]:
-    """Searches with the pages in the system's cache."""
+    """Searches with the pages in the system's cache.
+
+    Args:
+        run: its sizes.
+    """
     import jax
 
     jax.numpy.zeros(1).block_until_ready()
@@ -102,7 +127,7 @@ def warm(run: Run) -> dict[str, Any]:
     from spider_jax import ZooIndex
 
     index, task = ZooIndex.open(run.folder / "index"), tokens(run)
-    taken = median_of(lambda: index.top_k(task, run.k), RUNS)
+    taken = seconds_of(lambda: index.top_k(task, run.k))
     return {
         "warm, s": float(np.median(taken)),
         "warm, range": [min(taken), max(taken)],
@@ -113,7 +138,11 @@ def warm(run: Run) -> dict[str, Any]:
 
 
 def cold(run: Run) -> dict[str, Any]:
-    """One search from the disk, and the read of the same files alone."""
+    """One search from the disk, and the read of the same files alone.
+
+    Args:
+        run: its sizes.
+    """
     from spider_jax import ZooIndex
 
     index, task = ZooIndex.open(run.folder / "index"), tokens(run)
@@ -135,7 +164,11 @@ def cold(run: Run) -> dict[str, Any]:
 
 
 def drop(files: list[Path]) -> None:
-    """Ask the system to forget these files' pages."""
+    """Ask the system to forget these files' pages.
+
+    Args:
+        files: that were read.
+    """
     os.sync()
     for path in files:
         with path.open("rb") as file:
@@ -143,12 +176,16 @@ def drop(files: list[Path]) -> None:
 
 
 def faiss(run: Run) -> dict[str, Any]:
-    """The C tokens as queries over M vectors in memory."""
+    """The C tokens as queries over M vectors in memory.
+
+    Args:
+        run: its sizes.
+    """
     from bench.peers.torch_scoring import faiss_flat
 
     vectors = np.random.default_rng(0).standard_normal((run.models, run.width), dtype=np.float32)
     search = faiss_flat(vectors)
-    taken = median_of(lambda: search(tokens(run), run.k), RUNS)
+    taken = seconds_of(lambda: search(tokens(run), run.k))
     return {"faiss, s": float(np.median(taken)), "faiss, range": [min(taken), max(taken)]}
 
 
@@ -161,7 +198,12 @@ PARTS: dict[str, Callable[[Run], dict[str, Any]]] = {
 
 
 def in_a_process(part: str, run: Run) -> dict[str, Any]:
-    """One part in a process of its own; its last line is its answer."""
+    """One part in a process of its own; its last line is its answer.
+
+    Args:
+        part: one of PARTS.
+        run: its sizes.
+    """
     sizes = [f"--models={run.models}", f"--width={run.width}", f"--classes={run.classes}"]
     command = [sys.executable, __file__, f"--out={run.out}", f"--folder={run.folder}", *sizes]
     done = subprocess.run(
@@ -173,17 +215,17 @@ def in_a_process(part: str, run: Run) -> dict[str, Any]:
 
 
 def main(run: Run) -> None:
-    """Run all parts and write the table."""
+    """Run all parts and write the table.
+
+    Args:
+        run: its sizes.
+    """
     if run.part:
         print(json.dumps(PARTS[run.part](run)))
         return
-    from bench.speed.scoring import cpu_name
-    from spider_jax.storage.files import write_json, write_text
+    from bench.common import commit, cpu_name, write_results  # heavy: a part would hold it
 
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    found: dict[str, Any] = {"commit": commit, "device": cpu_name(), "models": run.models}
+    found: dict[str, Any] = {"commit": commit(), "device": cpu_name(), "models": run.models}
     found |= {"width": run.width, "classes": run.classes, "k": run.k}
     for part in PARTS:
         if part != "build" or not (run.folder / "index" / "index.json").exists():
@@ -193,14 +235,13 @@ def main(run: Run) -> None:
     found["peak over interpreter and jax, MB"] = (
         found["peak MB"] - found["of which interpreter and jax, MB"]
     )
-    write_json(run.out.with_suffix(".json"), "benchmark", found)
     lines = [
         f"- {name}: {value:.4g}" if isinstance(value, float) else f"- {name}: {value}"
         for name, value in found.items()
     ]
-    command = "python bench/bench_index.py --out bench/results/index --folder FOLDER"
+    command = f"python bench/speed/index.py --folder FOLDER --out {run.out}"
     page = f"# The best {run.k} of {run.models:,} models\n\n`{command}`\n\n" + "\n".join(lines)
-    write_text(run.out.with_suffix(".md"), page + "\n")
+    write_results(run.out, found, page + "\n")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,12 @@ import math
 
 
 def gram(N: int, D: int) -> float:
-    """The part that many metrics share: the smaller Gram matrix and its eigenvectors (9 n^3)."""
+    """The part that many metrics share: the smaller Gram matrix and its eigenvectors (9 n^3).
+
+    Args:
+        N: samples.
+        D: feature width.
+    """
     return float(N) * D * min(N, D) + 9 * min(N, D) ** 3
 
 
@@ -29,7 +34,11 @@ def operations(name: str, N: int, D: int, C: int, Z: int) -> tuple[float, float]
     The second stands alone: `gram` is in it. Classes are taken to be of equal size.
 
     Args:
-        name: of a peer. N, D, C, Z: the letters at the top.
+        name: of a peer.
+        N: samples.
+        D: feature width.
+        C: classes.
+        Z: source classes.
 
     Returns:
         (peer, ours), or None where the data decide: n_leep (rank, EM steps), pactran_gauss

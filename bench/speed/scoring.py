@@ -1,47 +1,59 @@
-"""Scores of all pairs of a task, from raw tokens: the published form, best torch, faiss, ours.
+"""How fast is a task scored from raw tokens? Ours, the published form, the best torch, faiss.
 
-    pip install -e ".[bench]" && python bench/bench_scoring.py --out bench/results/scoring
+    pip install -e ".[bench]" && python bench/speed/scoring.py
 
-One process, one thread count, one dtype; folding per checkpoint and compilation are timed apart.
-Medians of interleaved runs. (a) the published form, a loop over models with full attention; (b) the
-factorised torch form of torch_peers.py, eager and under torch.compile; (c) faiss IndexFlatIP with
-the task's C tokens as queries over M vectors of width d, k = 100. The ceiling: the two matrix
-products of a pair, compiled alone. About 25 minutes on two cores.
+Writes bench/results/speed/scoring.json and .md. One process, one thread count, one dtype; folding
+per checkpoint and compilation are timed apart. Medians of interleaved runs of: (a) the published
+form, a loop over models with full attention; (b) the factorised torch form of
+../peers/torch_scoring.py, eager and under torch.compile; (c) faiss IndexFlatIP with the task's C
+tokens as queries over M vectors of width d, k = 100. The ceiling: the two matrix products of a
+pair, compiled alone. About 25 minutes on two cores.
 """
 
-import os
-import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
 import tyro
-from numpy.typing import NDArray
+from jaxtyping import Array
 
-from bench.peers import torch_scoring as peers
+from bench.common import about, command, threads, write_results
+from bench.peers.torch_scoring import (
+    FactorisedForm,
+    PublishedForm,
+    PublishedState,
+    Search,
+    faiss_flat,
+    random_state,
+)
 from spider_jax import Spider
 from spider_jax.report.tables import to_markdown
-from spider_jax.storage.files import write_json, write_text
 
 MODELS, CLASSES, WIDTHS, EXTRACTOR = (42, 1000, 100_000), (10, 100, 400), (256, 1024), 1280
 PUBLISHED_UP_TO, COMPILED_UP_TO, BRIEF = 1000, 1000, 1000
-Call = Callable[[], Any]
+Call = Callable[[], object]
 
 
 @dataclass(frozen=True)
 class Run:
-    """out: path without suffix. runs: per cell, four times as many where calls take milliseconds.
+    """What to run.
 
-    published_runs: of the published form.
+    Attributes:
+        out: path without suffix for .json and .md.
+        runs: per cell, four times as many where calls take milliseconds.
+        published_runs: of the published form.
+        models: numbers of models.
+        classes: numbers of classes.
+        widths: of tokens.
     """
 
-    out: Path
+    out: Path = Path("bench/results/speed/scoring")
     runs: int = 15
     published_runs: int = 5
     models: tuple[int, ...] = MODELS
@@ -49,11 +61,31 @@ class Run:
     widths: tuple[int, ...] = WIDTHS
 
 
-def milliseconds(calls: dict[str, Call], runs: int) -> dict[str, tuple[float, float]]:
+class Forms(NamedTuple):
+    """Everything that is folded once per checkpoint.
+
+    Attributes:
+        spider: ours.
+        bfloat16: ours with bfloat16 operands.
+        torch: the factorised form.
+        faiss: a search among the models' tokens.
+    """
+
+    spider: Spider
+    bfloat16: Spider
+    torch: FactorisedForm
+    faiss: Search
+
+
+def milliseconds(calls: Mapping[str, Call], runs: int) -> dict[str, tuple[float, float]]:
     """Median and spread (half the interquartile range) of every call, runs interleaved.
 
     Every timed call follows a pause, in which another library's threads stop spinning, and one
     call that is not timed.
+
+    Args:
+        calls: by name.
+        runs: of each.
     """
     for call in calls.values():
         call()
@@ -71,13 +103,20 @@ def milliseconds(calls: dict[str, Call], runs: int) -> dict[str, tuple[float, fl
 
 
 def products(M: int, C: int, K: int, d: int) -> Call:
-    """The two matrix products of all pairs and nothing else."""
+    """The two matrix products of all pairs and nothing else.
+
+    Args:
+        M: models.
+        C: classes.
+        K: width of the keys.
+        d: width of the values.
+    """
     rng = np.random.default_rng(0)
     shapes = ((M, K), (C, K), (C, d))
     arrays = [jnp.asarray(rng.standard_normal(shape, dtype=np.float32)) for shape in shapes]
 
     @jax.jit
-    def both(key: jax.Array, partners: jax.Array, values: jax.Array) -> jax.Array:
+    def both(key: Array, partners: Array, values: Array) -> Array:
         return jnp.matmul(
             jnp.matmul(key, partners.T, precision="highest"), values, precision="highest"
         )
@@ -86,7 +125,13 @@ def products(M: int, C: int, K: int, d: int) -> Call:
 
 
 def operations(spider: Spider, M: int, C: int) -> tuple[float, float]:
-    """Floating-point operations of the form that is run: of the task side, and of the pairs."""
+    """Floating-point operations of the form that is run: of the task side, and of the pairs.
+
+    Args:
+        spider: ours.
+        M: models.
+        C: classes.
+    """
     shared, D = spider.folded.shared, EXTRACTOR
     K, d = spider.folded.chunks[0].key.shape[-1], shared.head.shape[-1]
     projection = 2.0 * C * D * shared.project.shape[2]
@@ -95,27 +140,34 @@ def operations(spider: Spider, M: int, C: int) -> tuple[float, float]:
     return projection + 2.0 * C * K * d, 2.0 * M * C * (K + d)
 
 
-def cell(
-    state: dict[str, Any], M: int, C: int, d: int, run: Run, forms: dict[str, Any]
-) -> dict[str, Any]:
-    """One cell of the grid."""
+def cell(state: PublishedState, M: int, C: int, d: int, run: Run, forms: Forms) -> dict[str, Any]:
+    """One cell of the grid.
+
+    Args:
+        state: the weights.
+        M: models.
+        C: classes.
+        d: width of tokens.
+        run: numbers of runs.
+        forms: of `prepare`.
+    """
     tokens = np.random.default_rng(C).standard_normal((C, EXTRACTOR), dtype=np.float32) / 4
     given, mask = torch.from_numpy(tokens)[None], torch.ones(1, C, dtype=torch.bool)
-    spider, rough = forms["spider"], forms["bfloat16"]
+    spider, rough = forms.spider, forms.bfloat16
     start = time.perf_counter()
     ours = spider.scores([tokens])[0]
     compile_s = time.perf_counter() - start
-    apart = float(np.abs(ours - forms["torch"](given, mask)[0].numpy()).max())
+    apart = float(np.abs(ours - forms.torch(given, mask)[0].numpy()).max())
     calls: dict[str, Call] = {
         "spider_jax": lambda: spider.scores([tokens]),
         "spider_jax bfloat16": lambda: rough.scores([tokens]),
-        "torch factorised": lambda: forms["torch"](given, mask),
+        "torch factorised": lambda: forms.torch(given, mask),
     }
     if M <= COMPILED_UP_TO:
-        compiled = torch.compile(forms["torch"], fullgraph=True)
+        compiled = torch.compile(forms.torch, fullgraph=True)
         calls["torch compiled"] = lambda: compiled(given, mask)
     searched = np.ascontiguousarray(tokens[:, :d])
-    calls["faiss"] = lambda: forms["faiss"](searched, 100)
+    calls["faiss"] = lambda: forms.faiss(searched, 100)
     K = spider.folded.chunks[0].key.shape[-1]
     calls["two products"] = products(M, C, K, d)
     found = milliseconds(calls, run.runs if M > BRIEF else 4 * run.runs)
@@ -143,77 +195,78 @@ def cell(
 
 
 def published(
-    state: dict[str, Any], tokens: torch.Tensor, mask: torch.Tensor, run: Run
+    state: PublishedState, tokens: torch.Tensor, mask: torch.Tensor, run: Run
 ) -> dict[str, tuple[float, float]]:
-    """The published form: seconds to a minute a run, so no more runs than asked for."""
-    form = peers.PublishedForm.from_state(state)
+    """The published form: seconds to a minute a run, so no more runs than asked for.
+
+    Args:
+        state: the weights.
+        tokens: [1, C, D_psi].
+        mask: [1, C].
+        run: numbers of runs.
+    """
+    form = PublishedForm.from_state(state)
     start = time.perf_counter()
     form(tokens, mask)
     runs = run.published_runs if time.perf_counter() - start < 30 else 1
     return milliseconds({"published": lambda: form(tokens, mask)}, runs)
 
 
-def prepare(M: int, d: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """State and everything that is folded per checkpoint."""
-    state: dict[str, Any] = peers.random_state(M, d, EXTRACTOR, seed=0)
+def prepare(M: int, d: int) -> tuple[PublishedState, Forms]:
+    """Random weights, and everything that is folded per checkpoint.
+
+    Args:
+        M: models.
+        d: width of tokens.
+    """
+    state = random_state(M, d, EXTRACTOR, seed=0)
     names = [f"model {i}" for i in range(M)]
     form = "few" if M <= 64 else "many"
-    spider = Spider.from_torch(state, models=names, form=form)
-    rough = Spider.from_torch(state, models=names, form=form, precision="bfloat16")
-    vectors: NDArray[np.float32] = state["model_prompt"][0].numpy()
-    return state, {
-        "spider": spider,
-        "bfloat16": rough,
-        "torch": peers.FactorisedForm(state),
-        "faiss": peers.faiss_flat(vectors),
-    }
+    return state, Forms(
+        Spider.from_torch(state, models=names, form=form),
+        Spider.from_torch(state, models=names, form=form, precision="bfloat16"),
+        FactorisedForm(state),
+        faiss_flat(state["model_prompt"][0].numpy()),
+    )
 
 
 RATIOS = ("published", "torch factorised", "torch compiled", "faiss", "spider_jax bfloat16")
 
 
-def page(cells: list[dict[str, Any]], run: Run, about: dict[str, Any]) -> str:
-    """Times of ours and how many times longer the others take."""
-    rows = []
+def page(cells: Sequence[Mapping[str, Any]], run: Run, where: Mapping[str, Any]) -> str:
+    """Times of ours and how many times longer the others take.
+
+    Args:
+        cells: of the grid.
+        run: what is run.
+        where: of `about`.
+    """
+    rows: list[list[object]] = []
     for c in cells:
         t = c["milliseconds"]
         ratios = [t[name] / t["spider_jax"] if name in t else None for name in RATIOS]
         share = c["gigaflops a second"] / c["gigaflops a second of the two products"]
         rows.append([c["M"], c["C"], c["d"], c["form"], t["spider_jax"], *ratios, share])
-    columns = (
-        "M",
-        "C",
-        "d",
-        "form",
-        "ours, ms",
-        *(f"{n} / ours" for n in RATIOS),
-        "of the products' rate",
-    )
+    others = (f"{name} / ours" for name in RATIOS)
+    columns = ("M", "C", "d", "form", "ours, ms", *others, "of the products' rate")
     return (
-        f"# Scoring one task from raw tokens\n\n`python bench/bench_scoring.py --out {run.out}`; "
-        f"{about['device']}, {about['threads']} threads, commit {about['commit']}\n\n"
-        + to_markdown(columns, rows)
-        + "\n"
+        f"# Scoring one task from raw tokens\n\n`{command('speed/scoring', run.out)}`; "
+        f"{where['device']}, {where['threads']} threads, commit {where['commit']}\n\n"
+        f"{to_markdown(columns, rows)}\n"
     )
 
 
 def main(run: Run) -> None:
-    """Run the grid and write the tables."""
-    threads = len(os.sched_getaffinity(0))
-    torch.set_num_threads(threads)
+    """Run the grid and write the tables.
+
+    Args:
+        run: what to run.
+    """
     import faiss
 
-    faiss.omp_set_num_threads(threads)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    about = {
-        "commit": commit,
-        "device": cpu_name(),
-        "threads": threads,
-        "torch": torch.__version__,
-        "faiss": faiss.__version__,
-    }
+    torch.set_num_threads(threads())
+    faiss.omp_set_num_threads(threads())
+    where = about(torch=torch.__version__, faiss=faiss.__version__)
     cells = []
     for d in run.widths:
         for M in run.models:
@@ -221,17 +274,7 @@ def main(run: Run) -> None:
             for C in run.classes:
                 cells.append(cell(state, M, C, d, run, forms))
                 print({k: v for k, v in cells[-1].items() if k != "spread"}, flush=True)
-                write_json(run.out.with_suffix(".json"), "benchmark", about | {"cells": cells})
-                write_text(run.out.with_suffix(".md"), page(cells, run, about))
-
-
-def cpu_name() -> str:
-    """The processor's model, where the system tells it."""
-    lines = (
-        Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []
-    )
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else "CPU"
+                write_results(run.out, where | {"cells": cells}, page(cells, run, where))
 
 
 if __name__ == "__main__":

@@ -1,29 +1,31 @@
-"""Training steps a second, memory and devices: the published form, the best torch form, ours.
+"""How fast is a training step, in what memory, on how many devices? Ours beside two torch forms.
 
-    pip install -e ".[bench]" && python bench/bench_train.py --out bench/results/train
+    pip install -e ".[bench]" && python bench/speed/train.py
 
-Random tasks (1,280 wide, 50 to 100 classes, padded to 100), one member, float32, no dropout; Adam.
-Ours is what `optimize` runs: the runner of `parallel`, its AdamW, compiled calls of many steps. The
-peers of train_peers.py take random batches from tasks in memory, as ours does. Before anything is
-timed, loss and gradient of all forms are compared at the same weights. Medians of interleaved runs,
-in milliseconds a step. The growth over M is timed here and its memory taken in a process of its own
-for each M; so are virtual devices and two processes, where two cores can show overhead only.
-About ten minutes on two quiet cores. On busy ones torch, whose threads wait for each other, loses
-several times more than XLA does: then even the ratios mean nothing ("load before" is in the JSON).
+Writes bench/results/speed/train.json and .md. Random tasks (1,280 wide, 50 to 100 classes, padded
+to 100), one member, float32, no dropout; Adam. Ours is what `spider_jax.train` runs: the runner of
+training/parallel.py, its AdamW, compiled calls of many steps. The peers of
+../peers/torch_training.py take random batches from tasks in memory, as ours does. Before anything
+is timed, loss and gradient of all forms are compared at the same weights. Medians of interleaved
+runs, in milliseconds a step. The growth over M is timed here and its memory taken in a process of
+its own for each M; so are virtual devices and two processes, where two cores can show overhead
+only. About ten minutes on two quiet cores (--small: three). On busy ones torch, whose threads wait
+for each other, loses several times more than XLA does: then even the ratios mean nothing ("load
+before" is in the JSON).
 """
 
 import os
-import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 import tyro
 
+from bench.common import about, command, threads, write_results
 from bench.speed.train_forms import (
     CLASSES,
     COMPILED,
@@ -36,9 +38,9 @@ from bench.speed.train_forms import (
     Size,
     Times,
     interleaved,
-    lesson,
     ours_of,
     peer,
+    random_tasks,
     start,
 )
 from bench.speed.train_processes import DEVICES, answer, begin, two_processes
@@ -46,6 +48,9 @@ from spider_jax.report.tables import to_markdown
 from spider_jax.spider.weights import Weights
 from spider_jax.training.arrays import TrainingArrays
 from spider_jax.training.loop import whole
+
+if TYPE_CHECKING:
+    from bench.peers.torch_scoring import PublishedState
 
 TOLERANCE = 1e-4
 LONG_RATE = 2.0**20
@@ -57,19 +62,29 @@ GROWTH = tuple(Size(4, M, 256, max(1, 20_000 // M)) for M in (1000, 10_000, 30_0
 
 @dataclass(frozen=True)
 class Run:
-    """out: path without suffix. runs: of a call. published_runs: of a published step.
+    """What to run.
 
-    small: the first cell and the first two sizes of the growth only.
+    Attributes:
+        out: path without suffix for .json and .md.
+        runs: of a call.
+        published_runs: of a published step.
+        small: the first cell and the first two sizes of the growth only.
     """
 
-    out: Path = Path("train")
+    out: Path = Path("bench/results/speed/train")
     runs: int = 7
     published_runs: int = 3
     small: bool = False
 
 
-def gradients(state: dict[str, Any], given: TrainingArrays, form: str) -> tuple[float, Weights]:
-    """Loss and gradient of one batch of all tasks; ours is read off a long step of plain SGD."""
+def gradients(state: "PublishedState", given: TrainingArrays, form: str) -> tuple[float, Weights]:
+    """Loss and gradient of one batch of all tasks; ours is read off a long step of plain SGD.
+
+    Args:
+        state: the weights.
+        given: the tasks.
+        form: OURS or one of the torch forms.
+    """
     if form == OURS:
         before = ours_of(state)
         training = Ours(before, given, len(given.targets), optimizer="sgd", learning_rate=LONG_RATE)
@@ -86,10 +101,14 @@ def gradients(state: dict[str, Any], given: TrainingArrays, form: str) -> tuple[
 def agreement(size: Size, forms: Sequence[str]) -> float:
     """Largest relative difference to ours of a form's loss or of a parameter's gradient.
 
+    Args:
+        size: of the step.
+        forms: that are compared with ours.
+
     Raises:
         SystemExit: it is above TOLERANCE; times of different functions mean nothing.
     """
-    state, given = start(size), lesson(size, 1)
+    state, given = start(size), random_tasks(size, 1)
     loss, mine = gradients(state, given, OURS)
     total = np.sqrt(sum(float((g**2).sum()) for g in mine.arrays().values()))
     found = {}
@@ -109,9 +128,15 @@ def agreement(size: Size, forms: Sequence[str]) -> float:
 
 
 def cell(size: Size, run: Run, forms: Sequence[str]) -> dict[str, Any]:
-    """Ours and peers at one size."""
+    """Ours and peers at one size.
+
+    Args:
+        size: of the step.
+        run: numbers of runs.
+        forms: the peers.
+    """
     agree = agreement(size, forms)
-    state, given = start(size), lesson(size, size.steps)
+    state, given = start(size), random_tasks(size, size.steps)
     ours = Ours(ours_of(state), given, size.B)
     begun = time.perf_counter()
     ours()
@@ -134,7 +159,12 @@ def cell(size: Size, run: Run, forms: Sequence[str]) -> dict[str, Any]:
 
 
 def growth(size: Size, run: Run) -> dict[str, Any]:
-    """Ours and the factorised form at one number of models, and their memory."""
+    """Ours and the factorised form at one number of models, and their memory.
+
+    Args:
+        size: of the step.
+        run: numbers of runs.
+    """
     found = cell(size, run, (TORCH, RECOMPUTED))
     for form in (OURS, TORCH, RECOMPUTED):
         found[f"memory of {form}"] = answer(begin(("memory", form, str(size.M))))
@@ -142,22 +172,30 @@ def growth(size: Size, run: Run) -> dict[str, Any]:
 
 
 def growth_in_turn(sizes: Sequence[Size], run: Run) -> dict[str, Times]:
-    """Ours at every number of models, in turn: a machine's pace changes within minutes.
+    """Ours at every number of models, in turn, because a machine's pace changes within minutes.
 
-    Calls do the same work, and so last as long: in calls of 5 steps and more, of 3 to 14 s, 100,000
-    models took 3 to 14 % more each than 30,000.
+    All calls do the same work and so last as long. In longer calls, of 3 to 14 s, 100,000 models
+    took 3 to 14 % more each than 30,000.
+
+    Args:
+        sizes: of the step.
+        run: numbers of runs.
     """
     calls: dict[str, tuple[Call, int, int]] = {}
     for size in sizes:
         steps = TURN // size.M
-        ours = Ours(ours_of(start(size)), lesson(size, steps), size.B)
+        ours = Ours(ours_of(start(size)), random_tasks(size, steps), size.B)
         ours()
         calls[str(size.M)] = ours, steps, run.runs
     return interleaved(calls)
 
 
-def cell_rows(cells: Sequence[dict[str, Any]]) -> str:
-    """A table of the cells."""
+def cell_rows(cells: Sequence[Mapping[str, Any]]) -> str:
+    """A table of the cells.
+
+    Args:
+        cells: of `cell`.
+    """
     rows = []
     for c in cells:
         times = c["milliseconds a step"]
@@ -171,8 +209,12 @@ def cell_rows(cells: Sequence[dict[str, Any]]) -> str:
     return to_markdown((*"BMCd", *own, "tasks x models / s", "compiling, s", *ratios), rows)
 
 
-def growth_rows(points: Sequence[dict[str, Any]]) -> str:
-    """A table of the growth over models."""
+def growth_rows(points: Sequence[Mapping[str, Any]]) -> str:
+    """A table of the growth over models.
+
+    Args:
+        points: of `growth`.
+    """
     rows, forms = [], (OURS, TORCH, RECOMPUTED)
     for c in points:
         peaks = [c[f"memory of {form}"] for form in forms]
@@ -185,8 +227,12 @@ def growth_rows(points: Sequence[dict[str, Any]]) -> str:
     return to_markdown(("M", "ours, ms a step", "us a model", *peaks, *ratios), rows)
 
 
-def device_rows(times: dict[str, Any]) -> str:
-    """A table of the forms of parallelism."""
+def device_rows(times: Mapping[str, Any]) -> str:
+    """A table of the forms of parallelism.
+
+    Args:
+        times: by form, one device of one process first.
+    """
     one = next(iter(times.values()))["median"]
     rows = [
         [n, t["median"], t["spread"], 1e3 / t["median"], one / t["median"]]
@@ -196,10 +242,15 @@ def device_rows(times: dict[str, Any]) -> str:
     return to_markdown(columns, rows)
 
 
-def page(found: dict[str, Any], run: Run) -> str:
-    """The whole page."""
+def page(found: Mapping[str, Any], run: Run) -> str:
+    """The whole page.
+
+    Args:
+        found: what the JSON holds.
+        run: what was run.
+    """
     parts = [
-        f"# Training steps\n\n`python bench/bench_train.py --out {run.out}`; {found['device']}, "
+        f"# Training steps\n\n`{command('speed/train', run.out)}`; {found['device']}, "
         f"{found['threads']} threads, {found['dtype']}, jax {found['jax']}, torch "
         f"{found['torch']}, commit {found['commit']}",
         f"Medians, in ms a step. Loss and gradients of all forms agree to "
@@ -212,20 +263,24 @@ def page(found: dict[str, Any], run: Run) -> str:
         parts += ["## Growth over models, B = 4, d = 256", growth_rows(found["growth"])]
         parts += [f"Ours alone, the sizes in turn: us a model {us}."]
     if found["devices"]:
-        about = f"B = {DEVICES.B}, M = {DEVICES.M}, d = {DEVICES.d}"
-        parts += [f"## Virtual devices on {found['threads']} cores, {about}"]
+        size = f"B = {DEVICES.B}, M = {DEVICES.M}, d = {DEVICES.d}"
+        parts += [f"## Virtual devices on {found['threads']} cores, {size}"]
         parts += [device_rows(found["devices"])]
     return "\n\n".join(parts) + "\n"
 
 
 def main(run: Run) -> None:
-    """Run all parts and write the tables; ratios are printed last."""
+    """Run all parts and write the tables; ratios are printed last.
+
+    Args:
+        run: what to run.
+    """
     import torch
 
-    from bench.speed.scoring import cpu_name
-    from spider_jax.storage.files import write_json, write_text
-
-    found = about(torch, cpu_name())
+    torch.set_num_threads(threads())  # as many for torch as for XLA
+    versions = {"jax": jax.__version__, "torch": torch.__version__, "numpy": np.__version__}
+    load = {"load before": os.getloadavg()[0]}
+    found = about(dtype="float32", **load, **versions, cells=[], growth=[], devices={})
     for size in CELLS[:1] if run.small else CELLS:
         forms = (TORCH, COMPILED, PUBLISHED) if size.M <= CLASSES else (TORCH, COMPILED)
         found["cells"].append(cell(size, run, forms))
@@ -237,24 +292,10 @@ def main(run: Run) -> None:
     turns = growth_in_turn(sizes, run)
     found["growth in turn"] = {M: times._asdict() for M, times in turns.items()}
     found["devices"] = answer(begin(["devices"], 4)) | two_processes(1) | two_processes(2)
-    write_json(run.out.with_suffix(".json"), "benchmark", found)
-    write_text(run.out.with_suffix(".md"), page(found, run))
+    write_results(run.out, found, page(found, run))
     print(device_rows(found["devices"]))
     for c in found["cells"] + found["growth"]:
         print({name: c[name] for name in "BMCd"}, {n: round(r, 2) for n, r in c["ratios"].items()})
-
-
-def about(torch: Any, device: str) -> dict[str, Any]:
-    """Where and with what it ran; as many threads for torch as for XLA."""
-    threads = len(os.sched_getaffinity(0))
-    torch.set_num_threads(threads)
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    versions = {"jax": jax.__version__, "torch": torch.__version__, "numpy": np.__version__}
-    where = {"commit": commit, "device": device, "threads": threads, "dtype": "float32"}
-    where["load before"] = os.getloadavg()[0]
-    return where | versions | {"cells": [], "growth": [], "devices": {}}
 
 
 if __name__ == "__main__":

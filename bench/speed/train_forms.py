@@ -1,11 +1,12 @@
-"""The training step that bench_train.py times: ours and the torch forms, and how they are timed.
+"""The training step that train.py times: ours and the torch forms, and how they are timed.
 
 Letters: B tasks a step, C classes, M models, d token width, D_psi width of the extractor.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,16 +19,37 @@ from spider_jax.training.parallel import runner
 from spider_jax.training.state import Members, State
 from spider_jax.training.step import direction
 
+if TYPE_CHECKING:
+    from bench.peers.torch_scoring import PublishedState
+
 EXTRACTOR, CLASSES = 1280, 100
 LEARNING_RATE = 2.5e-4
 TRAINING_STEPS = 100_000  # of the schedule, more than are run
 OURS, TORCH, PUBLISHED = "spider_jax", "torch factorised", "published"
 COMPILED, RECOMPUTED = "torch compiled", "torch recomputed"
+PLAIN = TrainConfig(
+    members=1,
+    held_out=0,
+    memory=0.0,
+    dropout=0.0,
+    token_dropout=0.0,
+    token_noise=0.0,
+    clip=0.0,
+    weight_decay=0.0,
+    learning_rate=LEARNING_RATE,
+)
 Call = Callable[[], float]
 
 
 class Size(NamedTuple):
-    """B tasks a step, M models, width d; steps of a timed call."""
+    """Of a training step.
+
+    Attributes:
+        B: tasks a step.
+        M: models.
+        d: width of tokens.
+        steps: of a timed call.
+    """
 
     B: int
     M: int
@@ -36,15 +58,26 @@ class Size(NamedTuple):
 
 
 class Times(NamedTuple):
-    """Milliseconds a step: median, fastest, and half the range between quartiles."""
+    """Milliseconds a step.
+
+    Attributes:
+        median: of all runs.
+        fastest: of all runs.
+        spread: half the range between the quartiles.
+    """
 
     median: float
     fastest: float
     spread: float
 
 
-def lesson(size: Size, steps: int) -> TrainingArrays:
-    """As many tasks as `steps` batches hold; the last classes of most are padding."""
+def random_tasks(size: Size, steps: int) -> TrainingArrays:
+    """As many random tasks as some batches hold; the last classes of most are padding.
+
+    Args:
+        size: of the step.
+        steps: how many batches.
+    """
     rng, T = np.random.default_rng(0), size.B * steps
     tokens = rng.standard_normal((T, CLASSES, EXTRACTOR), dtype=np.float32)
     mask = np.arange(CLASSES)[None] < rng.integers(CLASSES // 2, CLASSES + 1, T)[:, None]
@@ -58,21 +91,37 @@ def lesson(size: Size, steps: int) -> TrainingArrays:
     )
 
 
-def start(size: Size) -> dict[str, Any]:
-    """Weights under the published names, none at a neutral value."""
+def start(size: Size) -> "PublishedState":
+    """Random weights under the published names, none at a neutral value.
+
+    Args:
+        size: of the step.
+    """
     from bench.peers.torch_scoring import random_state
 
     return random_state(size.M, size.d, EXTRACTOR, seed=0)
 
 
-def ours_of(state: dict[str, Any]) -> Weights:
-    """The same weights under our names, one member."""
+def ours_of(state: "PublishedState") -> Weights:
+    """The same weights under our names, one member.
+
+    Args:
+        state: the weights.
+    """
     models = [str(i) for i in range(state["model_prompt"].shape[1])]
     return read_state(state, models)[0]
 
 
 class Ours:
-    """The training that `optimize` runs, from given weights; a call is one epoch."""
+    """The training that `spider_jax.train` runs, from given weights; a call is one epoch.
+
+    Args:
+        weights: where it begins.
+        given: the tasks.
+        batch: tasks a step.
+        devices: default: all.
+        changes: of the configuration.
+    """
 
     def __init__(
         self,
@@ -80,21 +129,10 @@ class Ours:
         given: TrainingArrays,
         batch: int,
         devices: Sequence[jax.Device] | None = None,
-        **changes: Any,
+        **changes: Any,  # fields of TrainConfig are of several types
     ) -> None:
-        config = TrainConfig(
-            members=1,
-            width=weights.theta.shape[2],
-            batch=batch,
-            held_out=0,
-            memory=0,
-            dropout=0,
-            token_dropout=0,
-            token_noise=0,
-            clip=0,
-            weight_decay=0,
-            **{"learning_rate": LEARNING_RATE, **changes},
-        )
+        plain = replace(PLAIN, width=weights.theta.shape[2], batch=batch)
+        config = replace(plain, **changes)
         self.steps, self.epoch = len(given.targets) // batch, 0
         self.runner = runner(config, weights.theta.shape[1], TRAINING_STEPS, devices)
         moments = jax.vmap(direction(config).init)(weights)
@@ -113,18 +151,29 @@ class Ours:
         return float(np.mean(jax.device_get(loss)))
 
 
-def peer(form: str, state: dict[str, Any], given: TrainingArrays, size: Size, steps: int) -> Call:
-    """A call of so many steps of a torch form."""
+def peer(form: str, state: "PublishedState", given: TrainingArrays, size: Size, steps: int) -> Call:
+    """A call of a torch form.
+
+    Args:
+        form: its name.
+        state: the weights.
+        given: the tasks.
+        size: of the step.
+        steps: how many.
+    """
     from bench.peers.torch_training import trainer
 
     training = trainer(form, state, given.tokens, given.mask, given.targets, size.B)
     return lambda: training.steps(steps)
 
 
-def interleaved(calls: dict[str, tuple[Call, int, int]]) -> dict[str, Times]:
-    """Times of (call, its steps, its runs), round-robin after one call that is not timed.
+def interleaved(calls: Mapping[str, tuple[Call, int, int]]) -> dict[str, Times]:
+    """Times of calls in turns, after one of each that is not timed.
 
     Every call follows a pause, in which another library's threads stop spinning.
+
+    Args:
+        calls: (call, its steps, its runs) by name.
     """
     for call, _, _ in calls.values():
         call()
@@ -139,7 +188,11 @@ def interleaved(calls: dict[str, tuple[Call, int, int]]) -> dict[str, Times]:
     return {name: times_of(each) for name, each in taken.items()}
 
 
-def times_of(taken: list[float]) -> Times:
-    """Summary of the milliseconds of all runs."""
+def times_of(taken: Sequence[float]) -> Times:
+    """Summary of all runs.
+
+    Args:
+        taken: milliseconds of each.
+    """
     low, median, high = np.percentile(taken, (25, 50, 75))
     return Times(float(median), min(taken), float(high - low) / 2)

@@ -1,6 +1,8 @@
-"""What bench_train.py measures in processes of its own: memory, virtual devices, two processes.
+"""What train.py measures in processes of its own: memory, virtual devices, two processes.
 
-Run as a program, PART [ARGUMENT ...]: its last line is its answer, as JSON.
+    python bench/speed/train_processes.py PART [ARGUMENT ...]
+
+is how train.py starts one: the last line that it prints is its answer, as JSON.
 """
 
 import json
@@ -20,9 +22,9 @@ from bench.speed.train_forms import (
     Ours,
     Size,
     interleaved,
-    lesson,
     ours_of,
     peer,
+    random_tasks,
     start,
 )
 
@@ -31,14 +33,19 @@ FORMS = [(parallel, n) for n in (1, 2, 4) for parallel in ("mesh", "pmap")]
 
 
 def memory(form: str, M: str) -> dict[str, float]:
-    """Peak memory of three steps at a size of the growth; before: interpreter, jax, torch."""
+    """Peak memory of three steps at a size of the growth; before: interpreter, jax, torch.
+
+    Args:
+        form: OURS or one of the torch forms.
+        M: models.
+    """
     import torch
 
     jax.numpy.zeros(1).block_until_ready()
     torch.zeros(1)
     before = resident_mb("VmHWM")
     size = Size(4, int(M), 256, 1)
-    state, given = start(size), lesson(size, size.steps)
+    state, given = start(size), random_tasks(size, size.steps)
     if form == OURS:
         call: Call = Ours(ours_of(state), given, size.B)
     else:
@@ -50,7 +57,7 @@ def memory(form: str, M: str) -> dict[str, float]:
 
 def devices() -> dict[str, Any]:
     """The training over virtual devices, interleaved."""
-    given, weights = lesson(DEVICES, DEVICES.steps), ours_of(start(DEVICES))
+    given, weights = random_tasks(DEVICES, DEVICES.steps), ours_of(start(DEVICES))
     calls: dict[str, tuple[Call, int, int]] = {}
     for parallel, n in FORMS:
         training = Ours(weights, given, DEVICES.B, jax.devices()[:n], parallel=parallel)
@@ -59,9 +66,14 @@ def devices() -> dict[str, Any]:
 
 
 def process(port: str, index: str) -> dict[str, Any]:
-    """The training as one of two processes."""
+    """The training as one of two processes.
+
+    Args:
+        port: of the first process.
+        index: of this process.
+    """
     jax.distributed.initialize(f"127.0.0.1:{port}", 2, int(index))
-    training = Ours(ours_of(start(DEVICES)), lesson(DEVICES, DEVICES.steps), DEVICES.B)
+    training = Ours(ours_of(start(DEVICES)), random_tasks(DEVICES, DEVICES.steps), DEVICES.B)
     found = interleaved(
         {f"mesh, {len(jax.devices())} of 2 processes": (training, DEVICES.steps, 5)}
     )
@@ -76,13 +88,22 @@ PARTS: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def resident_mb(line: str) -> float:
-    """A line of this process's status: VmHWM, the peak of its resident memory."""
+    """A line of this process's status in /proc, in MB.
+
+    Args:
+        line: its name: VmHWM is the peak of resident memory.
+    """
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(each.split()[1]) / 1024 for each in lines if each.startswith(line))
 
 
 def begin(part: Sequence[str], count: int = 1) -> "subprocess.Popen[str]":
-    """A part in a process of its own with so many virtual devices; its last line is its answer."""
+    """A part in a process of its own.
+
+    Args:
+        part: its name and arguments.
+        count: of virtual devices.
+    """
     flags = f"--xla_force_host_platform_device_count={count}"
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, __file__, *part]
@@ -90,7 +111,14 @@ def begin(part: Sequence[str], count: int = 1) -> "subprocess.Popen[str]":
 
 
 def answer(started: "subprocess.Popen[str]") -> dict[str, Any]:
-    """What a part found."""
+    """What a part found.
+
+    Args:
+        started: by `begin`.
+
+    Raises:
+        SystemExit: it failed.
+    """
     out, _ = started.communicate(timeout=600)
     if started.returncode:
         raise SystemExit(f"{started.args!r} failed")
@@ -99,7 +127,11 @@ def answer(started: "subprocess.Popen[str]") -> dict[str, Any]:
 
 
 def two_processes(count: int) -> dict[str, Any]:
-    """The training in two processes with so many devices each; what the first found."""
+    """The training in two processes; what the first found.
+
+    Args:
+        count: of virtual devices of each.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

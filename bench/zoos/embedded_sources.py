@@ -1,7 +1,7 @@
 """Where the embedded zoo is from: packages, licences, doubts, and the page that says so.
 
-The licences were read in the packages themselves; make_embedded_zoo.py writes them into the
-manifest, and PROVENANCE.md from this table. What is left out and what is held out stands here too.
+The licences were read in the packages themselves. make_embedded.py writes them into the manifest,
+and PROVENANCE.md from this table. What is left out and what is held out is named here too.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,14 @@ LEFT_OUT = {
 
 
 class Source(NamedTuple):
-    """A package, the version its licence was read in, that licence, and what stays doubtful."""
+    """Where numbers are from.
+
+    Attributes:
+        package: its name.
+        version: that the licence was read in.
+        licence: of the package, its weights or its pictures.
+        doubt: what is not certain.
+    """
 
     package: str
     version: str
@@ -182,7 +189,7 @@ def provenance(note: str, models: Mapping[str, Any], tasks: Mapping[str, Any]) -
     lines = [
         "# Where the embedded zoo is from",
         "",
-        "Written by bench/make_embedded_zoo.py. This folder holds only numbers: features that",
+        "Written by bench/zoos/make_embedded.py. This folder holds only numbers: features that",
         "pre-trained models computed from pictures, class labels, and accuracies. It holds no",
         "pictures, no weights and no code of the packages below. Their licences are listed because",
         "the numbers could not be had without them. They were read in the packages; nobody's",

@@ -1,24 +1,25 @@
-"""Make spider_jax/embedded_zoo, the compact zoo inside the package, from the zoo data/real_zoo.
+"""Make the compact zoo inside the package, spider_jax/zoo/embedded_data, from the real zoo.
 
-    SPIDER_JAX_DATA=... python bench/make_embedded_zoo.py
+    python bench/zoos/make_embedded.py
 
-Half a minute to three on one core. Two runs with the same libraries on one machine give the same
-bytes. It prints the size (8 MB), the rows of every task, and how much of the signal outlived the
-reduction: a mean weighted tau of about 0.83 on the full zoo, 0.80 on fewer rows, 0.73 here.
+Reads $SPIDER_JAX_DATA/real_zoo. Half a minute to three on one core. Two runs with the same
+libraries on one machine give the same bytes. It prints the size (8 MB), the rows of every task, and
+how much of the signal is left after the reduction: a mean weighted tau of about 0.83 on the full
+zoo, 0.80 on fewer rows, 0.73 here.
 """
 
-import argparse
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+import tyro
+from jaxtyping import Float, Float16, Float64, Int, Int64
 from scipy.linalg import eigh
 from scipy.stats import weightedtau
 
 import spider_jax
+from bench.common import real_zoo
 from bench.zoos.embedded_sources import (
     DOMAINS,
     HELD_OUT,
@@ -31,8 +32,7 @@ from spider_jax.errors import InputError
 from spider_jax.storage.files import atomic_folder, write_text
 from spider_jax.zoo.store import FeatureStore
 
-Array = NDArray[np.float64]
-Rows = Mapping[str, NDArray[np.int64]]
+Rows = Mapping[str, Int64[np.ndarray, " n"]]  # positions by task
 
 FOLDER = Path(spider_jax.__file__).parent / "zoo" / "embedded_data"
 SAMPLES, WIDTH, EXTRACTOR_WIDTH = 200, 64, 128
@@ -50,7 +50,7 @@ NOTE = (
 # ---- rows and features -----------------------------------------------------------------------
 
 
-def choose_rows(labels: NDArray[Any], samples: int = SAMPLES) -> NDArray[np.int64]:
+def choose_rows(labels: Int[np.ndarray, " N"], samples: int = SAMPLES) -> Int64[np.ndarray, " n"]:
     """At most `samples` rows, stratified by class, in their original order.
 
     Class c gets samples * N_c / N rows, rounded so that they sum to `samples` (largest remainder,
@@ -76,19 +76,28 @@ def choose_rows(labels: NDArray[Any], samples: int = SAMPLES) -> NDArray[np.int6
 
 
 class Projection(NamedTuple):
-    """z = (x - mean) @ matrix, fitted once a model."""
+    """z = (x - mean) @ matrix, fitted once a model.
 
-    mean: Array
-    matrix: Array
+    Attributes:
+        mean: of the features.
+        matrix: standardises and projects.
+    """
 
-    def __call__(self, features: NDArray[Any]) -> NDArray[np.float16]:
-        """Features [N, D] to float16 [N, k]; adding 0 turns -0 into 0, so that bytes are one."""
+    mean: Float64[np.ndarray, " D"]
+    matrix: Float64[np.ndarray, "D k"]
+
+    def __call__(self, features: Float[np.ndarray, "N D"]) -> Float16[np.ndarray, "N k"]:
+        """The projected features. Adding 0 turns -0 into 0, so that equal numbers are equal bytes.
+
+        Args:
+            features: of any rows.
+        """
         return ((np.asarray(features, np.float64) - self.mean) @ self.matrix).astype(
             np.float16
         ) + np.float16(0)
 
 
-def fit_projection(features: NDArray[Any], width: int) -> Projection:
+def fit_projection(features: Float[np.ndarray, "N D"], width: int) -> Projection:
     """Standardise, then the leading principal components, all under one scale, without labels.
 
     Constant features weigh 0. Components keep their own variances (no whitening); the scale makes
@@ -112,8 +121,16 @@ def fit_projection(features: NDArray[Any], width: int) -> Projection:
     return Projection(mean, weight[:, None] * vectors * np.sign(peak) / scale)
 
 
-def compact_features(zoo: FeatureStore, model: str, rows: Rows) -> dict[str, NDArray[np.float16]]:
-    """The reduced features of a model on every task of `rows`; held-out tasks do not fit them."""
+def compact_features(
+    zoo: FeatureStore, model: str, rows: Rows
+) -> dict[str, Float16[np.ndarray, "n k"]]:
+    """The reduced features of a model by task; held-out tasks take no part in the fit.
+
+    Args:
+        zoo: that is reduced.
+        model: its name.
+        rows: of every task.
+    """
     features = {task: np.asarray(zoo.features(model, task)[rows[task]]) for task in rows}
     fitted_on = np.concatenate([features[task] for task in rows if task not in HELD_OUT])
     width = EXTRACTOR_WIDTH if model == zoo.extractor else WIDTH
@@ -124,7 +141,7 @@ def compact_features(zoo: FeatureStore, model: str, rows: Rows) -> dict[str, NDA
 # ---- what the reduction costs ----------------------------------------------------------------
 
 
-def loo_accuracy(features: NDArray[Any], labels: NDArray[Any]) -> float:
+def loo_accuracy(features: Float[np.ndarray, "N D"], labels: Int[np.ndarray, " N"]) -> float:
     """Leave-one-out accuracy of a ridge classifier on standardised features, in closed form.
 
     H = G (G + l I)^-1 + 1/N with the Gram matrix G = X X^T of the centred rows; leaving row i out
@@ -170,6 +187,10 @@ def signal(zoo: FeatureStore, models: Sequence[str], rows: Rows | None = None) -
 def model_entries(zoo: FeatureStore, widths: Mapping[str, int]) -> dict[str, dict[str, Any]]:
     """The manifest's entry of every kept model.
 
+    Args:
+        zoo: that is reduced.
+        widths: of the reduced features by model.
+
     Raises:
         InputError: a model of a package, or a version of it, whose licence was not read.
     """
@@ -193,7 +214,12 @@ def model_entries(zoo: FeatureStore, widths: Mapping[str, int]) -> dict[str, dic
 
 
 def task_entries(zoo: FeatureStore, rows: Rows) -> dict[str, dict[str, Any]]:
-    """The manifest's entry of every task."""
+    """The manifest's entry of every task.
+
+    Args:
+        zoo: that is reduced.
+        rows: of every task.
+    """
     entries = {}
     for task, chosen in rows.items():
         info = zoo.task_info(task)
@@ -211,14 +237,25 @@ def task_entries(zoo: FeatureStore, rows: Rows) -> dict[str, dict[str, Any]]:
 
 
 def write_accuracies(source: Path, target: Path, models: Sequence[str]) -> None:
-    """Copy the lines of the kept models as they stand."""
+    """Copy the lines of the kept models as they stand.
+
+    Args:
+        source: accuracies.csv of the whole zoo.
+        target: the new file.
+        models: that are kept.
+    """
     lines = source.read_text(encoding="utf-8").splitlines()
     kept = [line for line in lines[1:] if line.partition(",")[0] in models]
     write_text(target, "\n".join([lines[0], *kept]) + "\n")
 
 
 def build(zoo: FeatureStore, folder: Path) -> None:
-    """Write the compact zoo to `folder`, all or nothing."""
+    """Write the compact zoo, all or nothing.
+
+    Args:
+        zoo: that is reduced.
+        folder: it is replaced.
+    """
     models = [model for model in zoo.models if model not in LEFT_OUT]
     rows = {task: choose_rows(zoo.labels(task)) for task in zoo.tasks}
     with atomic_folder(folder) as new:
@@ -238,7 +275,12 @@ def build(zoo: FeatureStore, folder: Path) -> None:
 
 
 def report(zoo: FeatureStore, compact: FeatureStore) -> None:
-    """Print size, rows and classes, and the weighted tau on full, fewer and reduced features."""
+    """Print size, rows and classes, and the weighted tau on full, fewer and reduced features.
+
+    Args:
+        zoo: that was reduced.
+        compact: what became of it.
+    """
     models = compact.models
     rows = {task: choose_rows(zoo.labels(task)) for task in zoo.tasks}
     columns = (signal(zoo, models), signal(zoo, models, rows), signal(compact, models))
@@ -256,17 +298,16 @@ def report(zoo: FeatureStore, compact: FeatureStore) -> None:
         print(f"{name:39}{means}")
 
 
-def main() -> None:
-    """Build the compact zoo, then report."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder to replace")
-    out = parser.parse_args().out
-    if "SPIDER_JAX_DATA" not in os.environ:
-        raise SystemExit("SPIDER_JAX_DATA must name the folder that holds real_zoo: nothing made")
-    zoo = FeatureStore(Path(os.environ["SPIDER_JAX_DATA"]) / "real_zoo")
+def main(out: Path = FOLDER) -> None:
+    """Build the compact zoo, then report.
+
+    Args:
+        out: folder to replace.
+    """
+    zoo = real_zoo()
     build(zoo, out)
     report(zoo, FeatureStore(out))
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main, description=__doc__)
