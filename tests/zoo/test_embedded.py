@@ -1,37 +1,22 @@
 """The zoo inside the package: sound, small, licensed, and what its script makes of the original."""
 
-import importlib.util
 import os
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
 import spider_jax
+from bench.zoos import make_embedded as maker
 from spider_jax.zoo.store import FeatureStore
 
 FOLDER = Path(spider_jax.__file__).parent / "zoo" / "embedded_data"
-SCRIPT = Path(__file__).parents[2] / "bench" / "zoos" / "make_embedded.py"
 SMALL_MODEL = "human_iris"
 
 
 @pytest.fixture(scope="module")
 def zoo() -> FeatureStore:
     return FeatureStore(FOLDER)
-
-
-@pytest.fixture(scope="module")
-def maker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_embedded_zoo", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [str(SCRIPT.parent), *sys.path])  # as when it is run
-        spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +98,7 @@ def test_held_out_tasks_share_no_domain_with_source_tasks(zoo: FeatureStore) -> 
 # ---- how it is made --------------------------------------------------------------------------
 
 
-def test_rows_are_stratified_and_in_order(maker: ModuleType) -> None:
+def test_rows_are_stratified_and_in_order() -> None:
     labels = np.random.default_rng(5).permutation(np.repeat([0, 1, 2], [100, 60, 40]))
     rows = maker.choose_rows(labels, 101)  # shares 50.5, 30.3, 20.2: class 0 gets the odd row
     assert np.bincount(labels[rows]).tolist() == [51, 30, 20]
@@ -122,7 +107,7 @@ def test_rows_are_stratified_and_in_order(maker: ModuleType) -> None:
     assert maker.choose_rows(labels, 500).tolist() == list(range(200))
 
 
-def test_projection_keeps_the_leading_variances(maker: ModuleType) -> None:
+def test_projection_keeps_the_leading_variances() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(50, 6)) @ rng.normal(size=(6, 6)) + 3
     x = np.c_[x, np.full(50, 7.0), x[:, 0] * 2 + 1]  # one constant feature, one copied
@@ -134,7 +119,7 @@ def test_projection_keeps_the_leading_variances(maker: ModuleType) -> None:
     np.testing.assert_allclose(np.corrcoef(projected.T), np.eye(3), atol=1e-2)
 
 
-def test_held_out_rows_do_not_shape_the_projection(maker: ModuleType, tmp_path: Path) -> None:
+def test_held_out_rows_do_not_shape_the_projection(tmp_path: Path) -> None:
     rng, made = np.random.default_rng(0), []
     source = rng.normal(size=(30, 5)).astype(np.float32)
     rows = {"plain": np.arange(20), maker.HELD_OUT[0]: np.arange(30)}
@@ -148,7 +133,7 @@ def test_held_out_rows_do_not_shape_the_projection(maker: ModuleType, tmp_path: 
     assert made[0][maker.HELD_OUT[0]].tobytes() != made[1][maker.HELD_OUT[0]].tobytes()
 
 
-def test_leave_one_out_is_the_same_as_refitting(maker: ModuleType) -> None:
+def test_leave_one_out_is_the_same_as_refitting() -> None:
     rng = np.random.default_rng(1)
     labels = np.arange(24) % 3
     raw = rng.normal(size=(24, 7)) + labels[:, None] * 0.4
@@ -169,9 +154,7 @@ def test_leave_one_out_is_the_same_as_refitting(maker: ModuleType) -> None:
 # ---- against the original --------------------------------------------------------------------
 
 
-def test_labels_are_chosen_rows_of_the_original(
-    zoo: FeatureStore, original: FeatureStore, maker: ModuleType
-) -> None:
+def test_labels_are_chosen_rows_of_the_original(zoo: FeatureStore, original: FeatureStore) -> None:
     assert zoo.tasks == original.tasks
     for task in zoo.tasks:
         full, kept = original.labels(task), zoo.labels(task)
@@ -187,9 +170,7 @@ def test_accuracies_are_those_of_the_original(zoo: FeatureStore, original: Featu
     assert copied == [line for line in lines if line.split(",")[0] in {"model", *zoo.models}]
 
 
-def test_rerun_gives_the_same_bytes(
-    zoo: FeatureStore, original: FeatureStore, maker: ModuleType
-) -> None:
+def test_rerun_gives_the_same_bytes(zoo: FeatureStore, original: FeatureStore) -> None:
     rows = {task: maker.choose_rows(original.labels(task)) for task in original.tasks}
     again = maker.compact_features(original, SMALL_MODEL, rows)
     for task in zoo.tasks:
