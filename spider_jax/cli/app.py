@@ -38,6 +38,7 @@ def demo(
 
     Args:
         out: folder for the spider, the rankings as CSV and JSON, and a Markdown summary.
+        messages: what goes to stderr.
     """
     show = messages.start()
     from spider_jax.demo import run_demo

@@ -30,6 +30,7 @@ def build(
         spider: folder of the spider.
         index: folder for the index.
         precision: float32 or bfloat16; default: the spider's.
+        messages: what goes to stderr.
     """
     show = messages.start()
     from spider_jax.index.zoo_index import ZooIndex
@@ -52,6 +53,7 @@ def append(
         index: folder of the index.
         spider: folder of the spider.
         models: names; default: all that the index does not hold.
+        messages: what goes to stderr.
     """
     show = messages.start()
     from spider_jax.index.zoo_index import ZooIndex
@@ -73,6 +75,7 @@ def remove(
     Args:
         index: folder of the index.
         models: names.
+        messages: what goes to stderr.
     """
     messages.start()
     from spider_jax.index.zoo_index import ZooIndex
@@ -87,6 +90,7 @@ def verify(index: IndexFolder, messages: Annotated[Messages, Flat] = Messages())
 
     Args:
         index: folder of the index.
+        messages: what goes to stderr.
     """
     show = messages.start()
     from spider_jax.index.zoo_index import ZooIndex
@@ -115,6 +119,8 @@ def top_k(
         zoo: folder of a zoo that holds the tasks' labels and the extractor's features on them.
         tasks: names of the tasks.
         k: how many models.
+        output: how data is written.
+        messages: what goes to stderr.
     """
     show = messages.start()
     from spider_jax.index.zoo_index import ZooIndex

@@ -34,6 +34,7 @@ def add(
         models: names; default: all of the zoo that the spider does not know.
         cold: add models without features too, by a guess from what the manifest tells of them.
         out: folder for the new spider; default: the spider itself is replaced.
+        messages: what goes to stderr.
     """
     show = messages.start()
     from spider_jax.onboarding.add_models import add as add_models
@@ -64,6 +65,7 @@ def remove(
         spider: folder of the spider.
         models: names.
         out: folder for the new spider; default: the spider itself is replaced.
+        messages: what goes to stderr.
     """
     messages.start()
     from spider_jax.onboarding.edit import remove as remove_models
@@ -88,6 +90,7 @@ def rename(
         old: its name.
         new: the other name.
         out: folder for the new spider; default: the spider itself is replaced.
+        messages: what goes to stderr.
     """
     show = messages.start()
     from spider_jax.onboarding.edit import rename as rename_model

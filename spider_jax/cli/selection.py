@@ -52,6 +52,8 @@ def select(
         repository: JSON of past results and curves, for what accuracies.csv does not know; this
             run's are added to it.
         run: folder for the state; default: in the user's cache.
+        output: how data is written.
+        messages: what goes to stderr.
     """
     show = messages.start()
     from dataclasses import replace

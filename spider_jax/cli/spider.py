@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 import tyro
 
-from spider_jax.cli import extract as cli_extract
 from spider_jax.cli.output import (
     DONE,
     Flat,
@@ -46,6 +45,7 @@ def train(
         coordinator: host:port of process 0, which listens there; on trusted networks only.
         processes: how many there are.
         process: number of this one, from 0.
+        messages: what goes to stderr.
     """
     show = messages.start()
     from dataclasses import replace
@@ -120,8 +120,11 @@ def rank(
         by: how: "evidence" (the spider's score and its teachers' metrics), "attention" (the network
             with the models' own class centres), or the name of a metric.
         top: show only the best so many.
+        output: how data is written.
+        messages: what goes to stderr.
     """
     show = messages.start()
+    from spider_jax.extract.target_task import rank_data
     from spider_jax.spider.spider import Spider
     from spider_jax.zoo.store import FeatureStore
 
@@ -130,7 +133,14 @@ def rank(
     if data is not None:
         if zoo is not None or rerank != 0:
             raise InputError("--data takes the place of ZOO and TASK, and goes without --rerank")
-        ranking = cli_extract.ranking_of_data(spider, data, extractor, clusters, bins, show)
+        ranking = rank_data(
+            Spider.load(spider),
+            data,
+            extractor,
+            clusters=clusters,
+            bins=bins,
+            show_progress=show,
+        )
     elif zoo is None or task is None:
         raise InputError("rank needs ZOO and TASK, or --data")
     else:

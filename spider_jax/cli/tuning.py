@@ -66,6 +66,8 @@ def tune(
         spider: folder of a spider that ranks the teachers; default: LogME on the training rows.
         out: folder for the student that is best on validation rows.
         run: folder for checkpoints; default: in the user's cache until it is done.
+        output: how data is written.
+        messages: what goes to stderr.
     """
     show = messages.start()
     from spider_jax.spider.spider import Spider

@@ -16,6 +16,8 @@ def inspect(
     Args:
         zoo: folder of the zoo.
         check: also read every value (finds NaN; takes as long as reading the zoo).
+        output: how data is written.
+        messages: what goes to stderr.
     """
     show = messages.start()
     from spider_jax.zoo.inspection import inspect_zoo
@@ -39,6 +41,8 @@ def score(
         task: name of the task.
         metrics: names of metrics, or "all"; default: those that are worth their cost.
         cache: keep scores in the user's cache and take from there what was computed before.
+        output: how data is written.
+        messages: what goes to stderr.
     """
     show = messages.start()
     from spider_jax.metrics.table import DEFAULT_METRICS, METRICS

@@ -1,7 +1,8 @@
 """A target task straight from data: the general extractor runs once, its features become tokens."""
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,12 @@ from spider_jax.extract.export.batches import prepared_item, spans
 from spider_jax.extract.export.encode import encoded_batches, refuse_other_items, rows_of_batch
 from spider_jax.extract.models.encoder import Encoder
 from spider_jax.extract.readers import FEATURES, model_spec, open_data, open_model
+from spider_jax.ranking.ranking import Ranking
+from spider_jax.spider.spider import Spider
 from spider_jax.tasks.tokens import TaskTokens, task_tokens
 from spider_jax.zoo.store import FeatureStore
+
+EXTRACTOR = "SPIDER_JAX_EXTRACTOR"  # how to run the general extractor, in the user's own words
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +103,51 @@ def task_from(
         rows=opened.rows,
         note=_note(opened, len(classes)),
     )
+
+
+def rank_data(
+    spider: Spider,
+    data: str,
+    extractor: str | None = None,
+    *,
+    clusters: int = 10,
+    bins: int = 10,
+    show_progress: bool = False,
+) -> Ranking:
+    """Rank the models of a spider for data that no zoo holds: the extractor runs on them here.
+
+    Args:
+        spider: that ranks.
+        data: [NAME=]READER:WHAT, as for `extract`.
+        extractor: [NAME=]READER:WHAT of the model that the spider knows tasks by; default: the
+            environment variable SPIDER_JAX_EXTRACTOR.
+        clusters: k-means centres for data without labels.
+        bins: of a regression.
+        show_progress: a bar on stderr.
+
+    Returns:
+        The ranking; its notes say what tokens that are no classes were made of.
+
+    Raises:
+        InputError: no extractor is named, or another one than the spider's.
+    """
+    name, spec = spider.description.extractor["name"], extractor or os.environ.get(EXTRACTOR)
+    if spec is None:
+        raise InputError(
+            f"the spider knows tasks by {name!r}: say how to run it, "
+            f"--extractor {name}=READER:WHAT, or put that into {EXTRACTOR}"
+        )
+    task = task_from(
+        data,
+        spec,
+        named=name,
+        facts=spider.description.training.get("extractor_facts"),
+        clusters=clusters,
+        bins=bins,
+        show_progress=show_progress,
+    )
+    ranking = spider.rank(task.tokens, task=task.name)
+    return replace(ranking, notes=(*ranking.notes, task.note)) if task.note else ranking
 
 
 def _note(data: Dataset, tokens: int) -> str:

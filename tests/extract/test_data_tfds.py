@@ -15,11 +15,11 @@ torch: Any = pytest.importorskip("torch", reason="the toy models are torch's")
 pytest.importorskip("PIL", reason="pictures need pillow")
 pytest.importorskip("array_record", reason="these data are in array_record")
 
-from spider_jax.cli.extract import EXTRACTOR, ranking_of_data
 from spider_jax.extract import extract, task_from
 from spider_jax.extract.data import tfds as tfds_data
 from spider_jax.extract.network import reachable
 from spider_jax.extract.readers import open_data
+from spider_jax.extract.target_task import EXTRACTOR, rank_data
 from spider_jax.tasks.tokens import task_tokens
 from spider_jax.zoo.store import FeatureStore
 from support.command_line import Command, one_line
@@ -112,18 +112,17 @@ def test_through_extract_tokens_and_rank(
     assert task.tokens.deviations is not None
     np.testing.assert_allclose(task.tokens.deviations, wanted.deviations, atol=1e-5)
 
-    spider.save(tmp_path / "spider")
-    again = ranking_of_data(tmp_path / "spider", target, f"psi={SPEC}", 10, 10, False)
+    again = rank_data(spider, target, f"psi={SPEC}")
     assert again.names == ranking.names
     np.testing.assert_allclose(again.scores, ranking.scores, atol=1e-5)
     monkeypatch.delenv(EXTRACTOR, raising=False)
     with refused("--extractor psi=READER:WHAT", EXTRACTOR):
-        ranking_of_data(tmp_path / "spider", target, None, 10, 10, False)
+        rank_data(spider, target)
     monkeypatch.setenv(EXTRACTOR, SPEC)
     with refused("must be 'psi', got 'tiny'", "psi=torch:support.toy_extract:tiny"):
-        ranking_of_data(tmp_path / "spider", target, None, 10, 10, False)
+        rank_data(spider, target)
     monkeypatch.setenv(EXTRACTOR, f"psi={SPEC}")
-    named = ranking_of_data(tmp_path / "spider", target, None, 10, 10, False)
+    named = rank_data(spider, target)
     assert named.names == ranking.names
 
 
