@@ -19,6 +19,8 @@ from spider_jax.selection.policies import (
 )
 from support.recorded_curves import data
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def zoo() -> PastResults:

@@ -14,6 +14,8 @@ from support.small_training import tokens
 from support.small_zoo import SMALL_MODELS
 from support.toy_onboarding import arrays_of, same_bits
 
+pytestmark = pytest.mark.slow
+
 
 def bits(folder: Path) -> dict[str, bytes]:
     """The score of every model of a saved spider on a task, to the bit."""

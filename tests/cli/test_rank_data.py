@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("torch", reason="the toy extractor is torch's")
 pytest.importorskip("PIL", reason="pictures need pillow")
 
-from spider_jax.cli.extract import EXTRACTOR
+from spider_jax.extract.target_task import EXTRACTOR
 from support.command_line import DONE, Command, one_line
 from support.toy_extract import SPEC, write_folder
 

@@ -36,6 +36,8 @@ from support.command_line import (
 from support.processes import free_port
 from support.small_zoo import write_small_zoo
 
+pytestmark = pytest.mark.slow
+
 Refused = Callable[..., AbstractContextManager[None]]
 
 EPOCHS, STEPS = 24, 6  # of an epoch: 24 tasks by 4

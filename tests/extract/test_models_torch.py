@@ -189,7 +189,10 @@ def test_real_weights_on_digits(lite0: Any, tmp_path: Path) -> None:
     digits = load_digits()
     images = (digits.images[:12] * 15).astype(np.uint8)
     np.savez(tmp_path / "digits.npz", images=images, labels=digits.target[:12])
-    data, spec = f"arrays:{tmp_path / 'digits.npz'}", f"lite0=torch:support.toy_lite:make?weights={path}"
+    data, spec = (
+        f"arrays:{tmp_path / 'digits.npz'}",
+        f"lite0=torch:support.toy_lite:make?weights={path}",
+    )
     assert extract([spec], [data], tmp_path / "zoo").problems == []
     large = [Image.fromarray(i).convert("RGB").resize((256, 256), 2) for i in images]
     features, softmax = direct(model, [image.crop((16, 16, 240, 240)) for image in large])

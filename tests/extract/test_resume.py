@@ -20,6 +20,8 @@ from support import toy_extract
 from support.command_line import one_line, rows_of
 from support.toy_extract import SPEC, write_arrays
 
+pytestmark = pytest.mark.slow
+
 LINE = (sys.executable, "-c", "from spider_jax.cli.app import main; main()", "extract")
 
 

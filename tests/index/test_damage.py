@@ -18,6 +18,8 @@ from spider_jax.index import files as index_files
 from spider_jax.index.zoo_index import ZooIndex
 from support.toy_index import only, snapshot, toy_spider, toy_tokens
 
+pytestmark = pytest.mark.slow
+
 Refused = Callable[..., AbstractContextManager[None]]
 SPIDER = toy_spider(8)
 PARTS = ("key.npy", "self_logit.npy", "self_value.npy", "base.npy", "names.txt")

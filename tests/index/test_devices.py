@@ -18,6 +18,8 @@ from spider_jax.index.zoo_index import ZooIndex
 from support.processes import free_port, on_four_devices
 from support.toy_index import toy_spider
 
+pytestmark = pytest.mark.slow
+
 Refused = Callable[..., AbstractContextManager[None]]
 Found = dict[str, dict[str, Any]]
 MODELS = 5500

@@ -19,6 +19,8 @@ from spider_jax.runtime.buckets import compiled
 from support.references import fits as references
 from support.toy_tasks import blobs, linear_labels, rank_deficient, rows_twice, with_columns
 
+pytestmark = pytest.mark.slow
+
 # ---- Gauss ------------------------------------------------------------------------------------
 
 ONE_ALONE = np.repeat([0, 1, 2], [20, 19, 1])

@@ -22,6 +22,8 @@ from support.toy_tasks import (
     with_columns,
 )
 
+pytestmark = pytest.mark.slow
+
 sfda_module = import_module("spider_jax.metrics.methods.sfda")  # the package has its function
 F, y = blobs(noise=1.5)
 MEANS = np.random.default_rng(0).normal(size=(3, 5))

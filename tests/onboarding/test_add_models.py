@@ -33,6 +33,8 @@ from support.toy_onboarding import (
     write_zoo,
 )
 
+pytestmark = pytest.mark.slow
+
 Kept = dict[str, Spider]
 Theta = NDArray[np.float32]
 DEVIATIONS = np.float32([[1.5, 1, 2, 1, 1, 1], [0.5, 0.6, 1, 0.5, 0.5, 0.4]])

@@ -15,6 +15,8 @@ from support.small_training import Refused
 from support.small_zoo import SMALL_CLASSES, put
 from support.toy_onboarding import KNOWN, add, add_models, trained, write_zoo
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def zoo(tmp_path: Path) -> FeatureStore:

@@ -14,6 +14,8 @@ from spider_jax.tasks.scaling import Scaling
 from spider_jax.training.own_features import OwnFeatures
 from support.toy_index import toy_spider
 
+pytestmark = pytest.mark.slow
+
 E, S, C, D, Q = 2, 40, 4, 5, 3
 Array = NDArray[np.float32]
 

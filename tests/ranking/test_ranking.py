@@ -1,4 +1,4 @@
-"""Ranking: order, places that cannot be separated, files; and the tables it is shown in."""
+"""Ranking: order, places that cannot be separated, files, and how it is shown."""
 
 import csv
 import io
@@ -14,11 +14,9 @@ from hypothesis import strategies as st
 
 from spider_jax.errors import InputError
 from spider_jax.ranking.ranking import Ranking
-from spider_jax.report import tables
 
 EXAMPLES = settings(deadline=None, max_examples=50)
 FEW = settings(deadline=None, max_examples=10)  # those that write files
-HOSTILE = "\x1b[31m|x`"
 EIGHTHS = st.integers(-16, 16).map(lambda eighths: eighths / 8)  # ties, exact differences
 
 
@@ -324,61 +322,3 @@ def test_values_out_of_range_are_named():
         three(accuracies={"a": math.nan})
     with pytest.raises(InputError, match="scores must be best first"):
         Ranking(("a", "b"), np.float32([1, 2]), 0.0)
-
-
-# ---- tables -----------------------------------------------------------------------------------
-
-
-def test_hostile_names_are_harmless_everywhere_and_exact_in_csv():
-    columns, rows = ["model"], [[HOSTILE], ["<b>[x](y)\n*\\|*"]]
-    assert tables.to_text(columns, rows).splitlines() == [
-        "model",
-        r"\x1b[31m|x`",
-        r"<b>[x](y)\x0a*\|*",
-    ]
-    shown = tables.to_markdown(columns, rows).splitlines()[2:]
-    assert shown[0] == "| &#92;x1b&#91;31m&#124;x&#96; |"
-    assert not set("<>[]*\\`") & set("".join(shown))
-    assert list(csv.reader(io.StringIO(tables.to_csv(columns, rows), newline="")))[1:] == rows
-
-
-def test_controls_are_shown_by_their_code():
-    text = "\x00\x7f\x9b\u202e\u2028\U000e0001\ud800é"
-    assert tables.escape_terminal(text) == r"\x00\x7f\x9b\u202e\u2028\U000e0001\ud800" + "é"
-
-
-def test_numbers_stand_right_and_text_left():
-    rows = [[1, "x", 0.5, True], [20, "yy", None, False], [300, "1", np.float32(-0.0001), None]]
-    assert tables.to_text(["n", "t", "f", "b"], rows).splitlines() == [
-        "  n  t       f  b",
-        "  1  x   0.500  True",
-        " 20  yy      -  False",
-        "300  1   0.000  -",
-    ]
-    assert tables.to_markdown(["n", "t"], [[1, 2], [3, "x"]]).splitlines()[1] == "| ---: | --- |"
-
-
-def test_wide_and_combining_characters_keep_the_columns():
-    lines = tables.to_text(["m", "n"], [["模型", 1], ["e\u0301t", 2], ["abcd", 3]]).splitlines()
-    assert lines == ["m     n", "模型  1", "e\u0301t    2", "abcd  3"]
-
-
-def test_csv_keeps_all_digits():
-    row = [0.1 + 0.2, np.float32(0.1), np.float64(1e-9), None, 7]
-    expected = "a,b,c,d,e\n0.30000000000000004,0.1,1e-09,,7\n"
-    assert tables.to_csv(list("abcde"), [row]) == expected
-
-
-@given(cells=st.lists(st.text(max_size=6), min_size=2, max_size=4))
-@EXAMPLES
-def test_csv_reads_back_any_text(cells):
-    text = tables.to_csv(cells, [cells])
-    assert list(csv.reader(io.StringIO(text, newline=""))) == [cells, cells]
-
-
-@pytest.mark.parametrize("render", [tables.to_text, tables.to_markdown, tables.to_csv])
-def test_a_table_without_rows_is_its_heading_and_a_ragged_one_is_refused(render):
-    assert "a" in render(["a", "b"], [])
-    for row in ([1], [1, 2, 3]):
-        with pytest.raises(ValueError, match="zip"):
-            render(["a", "b"], [row])

@@ -17,6 +17,8 @@ from spider_jax.runtime import processes as distributed
 from spider_jax.runtime.processes import Place, connect, first_node, gather, place, share
 from support.processes import free_port
 
+pytestmark = pytest.mark.slow
+
 Refused = Callable[..., AbstractContextManager[None]]
 SLURM = {
     "SLURM_NTASKS": "4",

@@ -15,6 +15,8 @@ from spider_jax.spider.spider import Spider
 from spider_jax.zoo.store import FeatureStore
 from support.small_selection import HEAD, QUICK, choices, select, with_split
 
+pytestmark = pytest.mark.slow
+
 
 class CutError(Exception):
     pass

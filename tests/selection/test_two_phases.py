@@ -19,6 +19,8 @@ from spider_jax.zoo.store import FeatureStore
 from support.command_line import new_task
 from support.small_selection import HEAD, QUICK, choices, select, with_split
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_model_wins_and_the_cost_is_said(small_zoo: Path, tmp_path: Path) -> None:
     found = select(small_zoo, tmp_path / "run")

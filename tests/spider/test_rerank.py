@@ -19,6 +19,8 @@ from support.small_training import PSI_WIDTH, Refused, tokens
 from support.small_zoo import SMALL_CLASSES
 from support.toy_onboarding import KNOWN, trained, write_zoo
 
+pytestmark = pytest.mark.slow
+
 Kept = dict[str, Spider]
 TASK, M = "cars", len(KNOWN)
 ROWS = 50  # of the task

@@ -34,6 +34,8 @@ from spider_jax.storage.run_folder import (
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.loop import TrainingResult
 
+pytestmark = pytest.mark.slow
+
 Refused = Callable[..., AbstractContextManager[None]]
 ADAM = replace(
     CONFIG, optimizer="adamw", dropout=0.2, clip=1.0, checkpoint_every=2, epochs=3, batch=10

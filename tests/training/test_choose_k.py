@@ -1,4 +1,4 @@
-"""How many models are worth a look, against loops over members and held-out tasks."""
+"""How many models are worth re-ranking, against loops over members and held-out tasks."""
 
 from typing import Any
 
@@ -12,18 +12,20 @@ from scipy.stats import zscore
 from spider_jax.spider.attention import score_tasks, score_with_own
 from spider_jax.spider.weights import OwnTokens, Weights
 from spider_jax.training.arrays import TrainingArrays
-from spider_jax.training.choose_k import MOST, _chosen, choose_looks, own_gains
+from spider_jax.training.choose_k import MOST, _chosen, choose_rerank_k, own_gains
 from spider_jax.training.loop import TrainingResult
 from support.toy_index import toy_spider
+
+pytestmark = pytest.mark.slow
 
 E, V, S, K, C, D, Q = 2, 4, 20, 3, 4, 5, 3
 Array = NDArray[Any]
 
 
-def lesson_of(
+def arrays_of(
     models: int, own: int = 0, seed: int = 0
 ) -> tuple[TrainingArrays, TrainingResult, Array]:
-    """A lesson with V held-out tasks a member; own: so many models of every task."""
+    """Arrays with V held-out tasks a member; own: so many models of every task."""
     rng = np.random.default_rng(seed)
     targets = rng.normal(size=(S, models)).astype(np.float32)
     held = np.stack([rng.permutation(S)[:V] for _ in range(E)])
@@ -41,22 +43,22 @@ def lesson_of(
         drawn = (rng.normal(size=(E, models, *shape)) for shape in ((Q, width), (width,)))
         project, bias = (jnp.asarray(array, jnp.float32) for array in drawn)
         weights = weights._replace(own_project=project, own_bias=bias)
-    lesson = TrainingArrays(tokens, mask, targets, None, np.ones((E, S), bool), held, given)
-    return lesson, TrainingResult(weights, [], guess), metrics
+    arrays = TrainingArrays(tokens, mask, targets, None, np.ones((E, S), bool), held, given)
+    return arrays, TrainingResult(weights, [], guess), metrics
 
 
 def curve(
-    lesson: TrainingArrays, learned: TrainingResult, look: Any, most: int
+    arrays: TrainingArrays, result: TrainingResult, rerank: Any, most: int
 ) -> tuple[list[float], int]:
     """Mean loss for every k, and the smallest k within a standard error of the best."""
     losses: list[list[float]] = [[] for _ in range(most + 1)]
     for e in range(E):
         for v in range(V):
-            truth = lesson.targets[lesson.held[e, v]].astype(np.float64)
-            first = learned.held[e, v].astype(np.float64)
+            truth = arrays.targets[arrays.held[e, v]].astype(np.float64)
+            first = result.held[e, v].astype(np.float64)
             order = sorted(range(len(first)), key=lambda m: -first[m])
             for k, kept in enumerate(losses):
-                best = look(e, v, first, order[:k]) if k else order[0]
+                best = rerank(e, v, first, order[:k]) if k else order[0]
                 kept.append((truth.max() - truth[best]) / truth.std())
     means = [float(np.mean(kept)) for kept in losses]
     best = int(np.argmin(means))
@@ -67,17 +69,17 @@ def curve(
 @pytest.mark.parametrize("models", [3, 15])
 @pytest.mark.parametrize("seed", range(3))
 def test_evidence_by_loops(models: int, seed: int) -> None:
-    """Those looked at stay in front, so the best of them is first."""
-    lesson, learned, metrics = lesson_of(models, seed=seed)
+    """Those that are re-ranked stay in front, so the best of them is first."""
+    arrays, result, metrics = arrays_of(models, seed=seed)
 
-    def look(e: int, v: int, first: Array, top: list[int]) -> int:
-        of_task = metrics[lesson.held[e, v]].astype(np.float64)[:, top]
+    def rerank(e: int, v: int, first: Array, top: list[int]) -> int:
+        of_task = metrics[arrays.held[e, v]].astype(np.float64)[:, top]
         z = zscore(of_task, axis=1).mean(0) if len(top) > 1 else np.zeros(1)
         return top[int(np.argmax(first[top] + first.std() * z))]
 
-    found = choose_looks(lesson, learned, metrics)
+    found = choose_rerank_k(arrays, result, metrics)
     assert {*found} == {"evidence"}
-    means, k = curve(lesson, learned, look, min(MOST, models))
+    means, k = curve(arrays, result, rerank, min(MOST, models))
     np.testing.assert_allclose(found["evidence"]["loss"], means, rtol=0, atol=5.1e-5)
     assert found["evidence"]["k"] == k
 
@@ -85,83 +87,83 @@ def test_evidence_by_loops(models: int, seed: int) -> None:
 @pytest.mark.parametrize("own", [4, 12])
 def test_attention_by_loops(own: int) -> None:
     """Models whose own tokens a task lacks keep their score."""
-    lesson, learned, metrics = lesson_of(12, own)
-    gains = own_gains(learned.weights, lesson)
+    arrays, result, metrics = arrays_of(12, own)
+    gains = own_gains(result.weights, arrays)
 
-    def look(e: int, v: int, first: Array, top: list[int]) -> int:
+    def rerank(e: int, v: int, first: Array, top: list[int]) -> int:
         new = first.copy()
         new[top] += gains[e, v, top]
         return int(new.argmax())
 
-    found = choose_looks(lesson, learned, metrics)
+    found = choose_rerank_k(arrays, result, metrics)
     assert {*found} == {"evidence", "attention"}
-    means, k = curve(lesson, learned, look, MOST)
+    means, k = curve(arrays, result, rerank, MOST)
     np.testing.assert_allclose(found["attention"]["loss"], means, rtol=0, atol=5.1e-5)
     assert found["attention"]["k"] == k
 
 
-def gains_by_loop(lesson: TrainingArrays, weights: Weights) -> Array:
+def gains_by_loop(arrays: TrainingArrays, weights: Weights) -> Array:
     """One member, one task, one model after another."""
-    assert lesson.own is not None
-    gains = np.zeros((*lesson.held.shape, lesson.targets.shape[1]))
-    for e, tasks in enumerate(lesson.held):
+    assert arrays.own is not None
+    gains = np.zeros((*arrays.held.shape, arrays.targets.shape[1]))
+    for e, tasks in enumerate(arrays.held):
         member = jax.tree.map(lambda a, e=e: a[e], weights)
         for v, t in enumerate(tasks):
-            given = jnp.asarray(lesson.tokens[[t]]), jnp.asarray(lesson.mask[[t]])
+            given = jnp.asarray(arrays.tokens[[t]]), jnp.asarray(arrays.mask[[t]])
             general = score_tasks(member, *given)[0]
-            for place, model in enumerate(np.asarray(lesson.own.models[t])):
+            for place, model in enumerate(np.asarray(arrays.own.models[t])):
                 one = OwnTokens(
-                    lesson.own.tokens[t, place][None, None], jnp.asarray([[model]], jnp.int32)
+                    arrays.own.tokens[t, place][None, None], jnp.asarray([[model]], jnp.int32)
                 )
-                looked = score_with_own(member, *given, one)[0, 0]
-                gains[e, v, model] = float(looked) - float(general[model])
+                with_own = score_with_own(member, *given, one)[0, 0]
+                gains[e, v, model] = float(with_own) - float(general[model])
     return gains
 
 
 @pytest.mark.parametrize("own", [2, 5])
 def test_gains_of_own_tokens(own: int) -> None:
-    lesson, learned, _ = lesson_of(5, own)
-    found = own_gains(learned.weights, lesson)
-    expected = gains_by_loop(lesson, learned.weights)
+    arrays, result, _ = arrays_of(5, own)
+    found = own_gains(result.weights, arrays)
+    expected = gains_by_loop(arrays, result.weights)
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
     assert ((found != 0).sum(-1) == own).all()
 
 
 def test_the_smallest_k_within_a_standard_error() -> None:
     """By hand: on the first task the worst of three models is first and the best last, so the
-    loss is 2 steps, then 1 (the second leads until the third is looked at), then 0; on the second
+    loss is 2 steps, then 1 (the second leads until the third is re-ranked), then 0; on the second
     task it is 0."""
     scale = np.array([1.0, 0.0, -1.0]) / np.std([1.0, 0.0, -1.0])
     truth = np.stack([scale[::-1], scale])[None]
     held = np.float32([[[3, 2, 1], [3, 2, 1]]])
     step = scale[0]
 
-    def look(first: Array, top: Array, at: tuple[int, int]) -> Array:
+    def rerank(first: Array, top: Array, at: tuple[int, int]) -> Array:
         new = first.copy()
         new[top] += 10 * truth[at][top]
         return new
 
-    found = _chosen(look, held, truth)
+    found = _chosen(rerank, held, truth)
     assert found["loss"] == [round(x, 4) for x in (step, step / 2, step / 2, 0.0)]
     assert found["k"] == 3
 
 
-def test_no_look_pays_where_the_first_is_the_best() -> None:
-    lesson, learned, metrics = lesson_of(8)
-    perfect = learned._replace(held=lesson.targets[lesson.held])
-    found = choose_looks(lesson, perfect, metrics)["evidence"]
+def test_no_rerank_pays_where_the_first_is_the_best() -> None:
+    arrays, result, metrics = arrays_of(8)
+    perfect = result._replace(held=arrays.targets[arrays.held])
+    found = choose_rerank_k(arrays, perfect, metrics)["evidence"]
     assert found["k"] == 0
     assert found["loss"][0] == 0
 
 
 def test_without_held_out_tasks_nothing_is_chosen() -> None:
-    lesson, learned, metrics = lesson_of(8)
-    none = lesson._replace(held=np.zeros((E, 0), np.int64))
-    assert choose_looks(none, learned, metrics) == {}
+    arrays, result, metrics = arrays_of(8)
+    none = arrays._replace(held=np.zeros((E, 0), np.int64))
+    assert choose_rerank_k(none, result, metrics) == {}
 
 
 def test_models_that_all_have_one_target_lose_nothing() -> None:
-    lesson, learned, metrics = lesson_of(4)
-    flat = lesson._replace(targets=np.zeros_like(lesson.targets))
-    found = choose_looks(flat, learned, metrics)["evidence"]
+    arrays, result, metrics = arrays_of(4)
+    flat = arrays._replace(targets=np.zeros_like(arrays.targets))
+    found = choose_rerank_k(flat, result, metrics)["evidence"]
     assert found == {"k": 0, "loss": [0.0] * 5}

@@ -23,6 +23,8 @@ from spider_jax.training.config import TrainConfig
 from spider_jax.training.step import WARM_UP, _orders
 from support.small_training import for_training
 
+pytestmark = pytest.mark.slow
+
 Refused = Callable[..., AbstractContextManager[None]]
 QUIET: dict[str, Any] = {"token_dropout": 0.0, "token_noise": 0.0, "members": 1}
 

@@ -21,6 +21,8 @@ from spider_jax.training.teachers import BATCH, TEACHERS, teach
 from spider_jax.zoo.store import FeatureStore
 from support.toy_tasks import standardized
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TaskConfig(count=BATCH + 3, max_classes=6, rows=48, min_per_class=4)  # a batch and a bit
 TAUGHT = tuple(TEACHERS)
 

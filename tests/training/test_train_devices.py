@@ -22,6 +22,8 @@ from programs.train_devices import (
 )
 from support.processes import free_port, on_four_devices
 
+pytestmark = pytest.mark.slow
+
 Found = dict[str, NDArray[np.float64]]
 
 

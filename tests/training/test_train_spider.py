@@ -32,6 +32,8 @@ from support.small_training import CONFIG, Refused, for_training, tokens, train
 from support.small_zoo import SMALL_CLASSES, SMALL_WIDTHS
 from support.small_zoo import SMALL_MODELS as MODELS
 
+pytestmark = pytest.mark.slow
+
 # ---- training --------------------------------------------------------------------------------
 
 

@@ -26,6 +26,8 @@ from spider_jax.zoo.store import FeatureStore
 from support.small_training import CONFIG, PSI_WIDTH, Refused, train
 from support.small_zoo import SMALL_CLASSES, SMALL_MODELS, put
 
+pytestmark = pytest.mark.slow
+
 ACCURACIES = replace(CONFIG, targets="accuracies")
 
 

@@ -15,6 +15,8 @@ from spider_jax.tuning.loss import METHODS, Frozen, Hyper, teacher_weights
 from spider_jax.tuning.steps import Constants, Rules, batch_loss
 from support.toy_tuning import C, D, P, linear, toy
 
+pytestmark = pytest.mark.slow
+
 Refused = Callable[..., AbstractContextManager[None]]
 B, K = 7, 2
 KINDS = ("classification", "multi-label", "regression")

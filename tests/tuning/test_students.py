@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import linen, nnx
 
 from spider_jax.heads.targets import make_targets
@@ -22,6 +23,8 @@ from spider_jax.tuning.students import (
 )
 from spider_jax.tuning.tune_student import tune
 from spider_jax.zoo.splits import TaskSplit
+
+pytestmark = pytest.mark.slow
 
 Refused = Callable[..., AbstractContextManager[None]]
 ROWS = np.arange(12)

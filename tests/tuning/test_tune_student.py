@@ -23,6 +23,8 @@ from spider_jax.tuning.trainer import Trainer, memory_groups
 from spider_jax.tuning.tune_student import tune
 from support.toy_tuning import CONFIG, N, linear, toy
 
+pytestmark = pytest.mark.slow
+
 Refused = Callable[..., AbstractContextManager[None]]
 ALL = ("b-tuning", "fine-tuning", "l2-sp", "distillation", "head-only")
 KINDS = ("classification", "multi-label", "regression")

@@ -22,6 +22,8 @@ from spider_jax.zoo.splits import task_split
 from spider_jax.zoo.store import FeatureStore
 from support.command_line import DONE, SKIPPED, Result, break_features, rows_of, table
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., Result]
 Refused = Callable[..., AbstractContextManager[None]]
 QUICK = ("--epochs", 4, "--batch", 16, "--seeds", 2, "--learning-rates", 0.03, 0.1)

@@ -40,6 +40,8 @@ from support.written_before import (
     tasks,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_models_are_added_as_then() -> None:
     """What the spider keeps of its training suffices: meta-tasks, teacher table, memory."""
