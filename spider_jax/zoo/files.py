@@ -1,7 +1,7 @@
 """The files of a zoo, each by itself: where it may lie, what it must hold, how it is read.
 
-Nothing here knows the zoo as a whole, as spider_jax.zoo.store does. What breaks a rule raises
-InputError with the file, or the task that it belongs to, and the rule.
+spider_jax.zoo.store knows the zoo as a whole. A file that breaks a rule raises InputError with the
+file, or the task that it belongs to, and the rule.
 """
 
 import csv
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float32, Int8, Int32, Shaped
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
@@ -22,20 +23,43 @@ log = logging.getLogger("spider_jax")
 
 KINDS = ("classification", "regression", "multi-label")
 FEATURE_DTYPES = ("float16", "float32")
+# Classes of a classification, targets of a regression, or the labels of a multi-label task.
+Labels = Int32[np.ndarray, " N"] | Float32[np.ndarray, "N ..."] | Bool[np.ndarray, "N K"]
 
 
 # ---- which files there are -------------------------------------------------------------------
 
 
 def refuse_link_out(root: Path, path: Path) -> Path:
-    """`path` itself, unless it leads out of the zoo `root` (resolved) through a symbolic link."""
+    """Refuse a path that leads out of the zoo through a symbolic link.
+
+    Args:
+        root: folder of the zoo, resolved.
+        path: below it.
+
+    Returns:
+        `path`.
+
+    Raises:
+        InputError: it leads out.
+    """
     if not Path(os.path.realpath(path)).is_relative_to(root):
         raise InputError(f"{path} is a link out of the zoo, which is not followed")
     return path
 
 
 def list_names(root: Path, folder: Path, suffix: str) -> Iterator[tuple[str, Path] | InputError]:
-    """(name, path) of a folder's entries; the error instead where a name is bad or a link out."""
+    """The entries of a folder by name.
+
+    Args:
+        root: folder of the zoo, resolved.
+        folder: below it; one that does not exist has no entries.
+        suffix: of the entries that count.
+
+    Yields:
+        The name and the path of an entry, in order of names. For an entry with a bad name, or a
+        link out of the zoo, an InputError instead.
+    """
     try:
         names = sorted(os.listdir(refuse_link_out(root, folder))) if folder.is_dir() else []
     except InputError as error:
@@ -59,7 +83,17 @@ def list_names(root: Path, folder: Path, suffix: str) -> Iterator[tuple[str, Pat
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """manifest.json, {} where there is none; its models and tasks are objects, name -> facts."""
+    """The content of manifest.json.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The JSON, whose models and tasks are objects, name -> facts; {} where there is no file.
+
+    Raises:
+        InputError: a file that cannot be read, or of another form.
+    """
     if not path.exists():
         return {}
     manifest = read_json(path, "zoo")
@@ -73,7 +107,17 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def read_accuracies(path: Path) -> dict[tuple[str, str], float]:
-    """accuracies.csv by (model, task), {} where there is none."""
+    """The accuracies of accuracies.csv.
+
+    Args:
+        path: of the file, with columns model, task and accuracy.
+
+    Returns:
+        Accuracies by (model, task); {} where there is no file.
+
+    Raises:
+        InputError: no readable CSV, a missing column, or an accuracy that is no number.
+    """
     if not path.exists():
         return {}
     try:
@@ -103,7 +147,15 @@ def _accuracy(path: Path, line: int, row: Mapping[str, str]) -> float:
 
 
 def check_labels(path: Path, header: Header) -> None:
-    """Refuse labels that are no numbers [N] or [N, K]."""
+    """Refuse labels that are not numbers [N] or [N, K], N > 0.
+
+    Args:
+        path: of the file.
+        header: of the file.
+
+    Raises:
+        InputError: another shape or dtype.
+    """
     if not 1 <= len(header.shape) <= 2 or header.shape[0] == 0:
         raise InputError(f"{path} must be [N] or [N, K] with N > 0, got {header.shape}")
     if header.dtype.kind not in "biuf":
@@ -111,7 +163,17 @@ def check_labels(path: Path, header: Header) -> None:
 
 
 def check_matrix(path: Path, header: Header, rows: int, width: int | None) -> None:
-    """Refuse features or probabilities that are no float16 or float32 [rows, width]."""
+    """Refuse features or probabilities that are not float16 or float32 [rows, width].
+
+    Args:
+        path: of the file.
+        header: of the file.
+        rows: N, labels of the task.
+        width: of the model's other tasks, or None.
+
+    Raises:
+        InputError: another shape or dtype.
+    """
     if len(header.shape) != 2 or header.shape[1] == 0 or header.dtype.name not in FEATURE_DTYPES:
         raise InputError(
             f"{path} must be float16 or float32 [N, D], D > 0, got {header.dtype} {header.shape}"
@@ -122,8 +184,20 @@ def check_matrix(path: Path, header: Header, rows: int, width: int | None) -> No
         raise InputError(f"{path} has width {header.shape[1]}, the model's other tasks {width}")
 
 
-def write_feature_file(folder: Path, model: str, task: str, features: NDArray[Any]) -> None:
-    """Write <folder>/<model>/<task>.npy, all or nothing."""
+def write_feature_file(
+    folder: Path, model: str, task: str, features: Shaped[np.ndarray, "..."]
+) -> None:
+    """Write <folder>/<model>/<task>.npy, all or nothing.
+
+    Args:
+        folder: of the features of a zoo.
+        model: its name.
+        task: its name.
+        features: float16 or float32 [N, D].
+
+    Raises:
+        InputError: another shape or dtype, or a name that differs from another only in case.
+    """
     if features.dtype.name not in FEATURE_DTYPES or features.ndim != 2:
         raise InputError(
             f"features must be float16 or float32 [N, D], got {features.dtype} {features.shape}"
@@ -136,7 +210,19 @@ def write_feature_file(folder: Path, model: str, task: str, features: NDArray[An
 
 
 def kind_of(task: str, header: Header, declared: object) -> str:
-    """One of KINDS: the one that the manifest declares, else the one that the dtype tells."""
+    """The kind that the manifest declares, else the kind that dtype and shape show.
+
+    Args:
+        task: its name, for errors.
+        header: of its labels.
+        declared: what the manifest says, or None.
+
+    Returns:
+        "classification", "regression" or "multi-label".
+
+    Raises:
+        InputError: another word in the manifest.
+    """
     if declared is not None:
         if declared not in KINDS:
             raise InputError(f"task {task!r}: kind must be one of {KINDS}, got {declared!r}")
@@ -146,13 +232,22 @@ def kind_of(task: str, header: Header, declared: object) -> str:
     return "multi-label" if len(header.shape) == 2 else "classification"
 
 
-def read_labels(path: Path, task: str, kind: str, names: object) -> NDArray[Any]:
-    """Every label of a task; `names` are the classes that the manifest lists, if it does.
+def read_labels(path: Path, task: str, kind: str, names: object) -> Labels:
+    """Every label of a task.
+
+    Args:
+        path: of the file.
+        task: its name, for errors.
+        kind: of the task.
+        names: the list of classes in the manifest; anything else counts as no list.
 
     Returns:
         int32 [N] classes, float32 [N] or [N, K] targets, or bool [N, K] multi-labels.
+
+    Raises:
+        InputError: labels that are not of the kind, or a class of the manifest without a row.
     """
-    values: NDArray[Any] = np.load(path, allow_pickle=False)
+    values: NDArray[np.generic] = np.load(path, allow_pickle=False)
     if kind == "regression":
         return _targets(task, values)
     if kind == "multi-label":
@@ -162,19 +257,19 @@ def read_labels(path: Path, task: str, kind: str, names: object) -> NDArray[Any]
     return _classes(task, values, names)
 
 
-def _targets(task: str, values: NDArray[Any]) -> NDArray[np.float32]:
+def _targets(task: str, values: NDArray[np.generic]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):  # what overflows float32 is found below
-        values = values.astype(np.float32)
-    bad = ~np.isfinite(values.reshape(len(values), -1)).all(1)
+        targets = values.astype(np.float32)
+    bad = ~np.isfinite(targets.reshape(len(targets), -1)).all(1)
     if bad.any():
         raise InputError(
             f"labels of {task!r} must be finite, got {bad.sum()} rows that are not. "
             f"First row: {int(np.flatnonzero(bad)[0])}"
         )
-    return values
+    return targets
 
 
-def _classes(task: str, values: NDArray[Any], names: object) -> NDArray[np.int32]:
+def _classes(task: str, values: NDArray[np.generic], names: object) -> NDArray[np.int32]:
     if values.ndim != 1 or values.dtype.kind not in "biu":
         raise InputError(
             f"labels of {task!r} must be int [N] for classification, "
@@ -193,8 +288,19 @@ def _classes(task: str, values: NDArray[Any], names: object) -> NDArray[np.int32
     return encoded.astype(np.int32)
 
 
-def check_every_class(task: str, labels: NDArray[Any], training: NDArray[Any]) -> None:
-    """Refuse a single class, and a class of `labels` without a row in `training`."""
+def check_every_class(
+    task: str, labels: Int32[np.ndarray, " N"], training: Int32[np.ndarray, " n"]
+) -> None:
+    """Refuse a single class, and a class without a training row.
+
+    Args:
+        task: its name, for errors.
+        labels: of every row, 0..C-1.
+        training: of the training rows.
+
+    Raises:
+        InputError: one of these.
+    """
     if labels.max() < 1:
         raise InputError(f"task {task!r} has one class only: a ranking needs at least two")
     counts = np.bincount(training, minlength=labels.max() + 1)
@@ -203,8 +309,19 @@ def check_every_class(task: str, labels: NDArray[Any], training: NDArray[Any]) -
         raise InputError(f"task {task!r}: class {empty} has no row in the training split")
 
 
-def read_split(path: Path, rows: int) -> NDArray[np.int8] | None:
-    """int8 [rows] of 0 train, 1 validation, 2 test; None where there is no such file."""
+def read_split(path: Path, rows: int) -> Int8[np.ndarray, " N"] | None:
+    """The split of a task.
+
+    Args:
+        path: of the file.
+        rows: N, labels of the task.
+
+    Returns:
+        int8 [N] of 0 train, 1 validation, 2 test; None where there is no such file.
+
+    Raises:
+        InputError: another shape or dtype, or another number.
+    """
     if not path.exists():
         return None
     header = read_header(path)

@@ -101,15 +101,16 @@ class Inspection(Result):
 def inspect_zoo(
     zoo: FeatureStore, *, check: bool = False, show_progress: bool = False
 ) -> Inspection:
-    """List a zoo's models and tasks.
+    """List a zoo's models and tasks, what is missing, and what a ranking costs.
 
     Args:
         zoo: the zoo.
-        check: also read every feature and probability file once; labels and splits always are.
-        show_progress: a bar on stderr.
+        check: whether to read every feature and probability file once as well; labels and splits
+            are always read.
+        show_progress: whether to show a bar on stderr.
 
     Returns:
-        An Inspection; its problems are the zoo's and, with `check`, those of the values.
+        The tables. Their problems are those of the zoo and, with `check`, those of the values.
     """
     problems = list(zoo.problems)
     rows: list[list[object]] = []
@@ -123,7 +124,7 @@ def inspect_zoo(
     accuracies: Mapping[tuple[str, str], float] = {}
     try:
         accuracies = zoo.accuracies
-    except InputError as error:  # one bad line of it hides no task
+    except InputError as error:  # a bad line there must not hide the tasks
         problems.append(Skipped(None, None, str(error)))
     task_rows: list[list[object]] = []
     for task in zoo.tasks:
@@ -155,7 +156,10 @@ def _task_row(
 
 
 def _costs(zoo: FeatureStore, task: str, rows: int) -> list[object]:
-    """MB read by a spider (None without the extractor's features) and by metrics; passes to run."""
+    """MB that a spider and that metrics read, and forward passes that are missing.
+
+    The first is None without the extractor's features.
+    """
     models = zoo.models_of(task)
     rank = zoo.nbytes(str(zoo.extractor), task) / 1e6 if zoo.extractor in models else None
     score = sum(zoo.nbytes(model, task) for model in models) / 1e6

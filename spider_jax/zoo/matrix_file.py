@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float
 
 from spider_jax.errors import InputError, one_line
 from spider_jax.storage.files import atomic_file, name_to_component
@@ -15,7 +15,7 @@ from spider_jax.storage.npy import refuse_twin_on_disk
 log = logging.getLogger("spider_jax")
 
 FLOAT16_MAX = float(np.finfo(np.float16).max)  # 65,504
-Blocks = Callable[[], Iterable[NDArray[Any]]]
+Blocks = Callable[[], Iterable[Float[np.ndarray, "b D"]]]
 
 
 class _TooLargeError(Exception):
@@ -23,7 +23,19 @@ class _TooLargeError(Exception):
 
 
 def matrix_path(folder: Path, model: str, task: str) -> Path:
-    """<folder>/<model>/<task>.npy; names that differ from others only in case are refused."""
+    """The path <folder>/<model>/<task>.npy.
+
+    Args:
+        folder: of the features or probabilities of a zoo.
+        model: its name.
+        task: its name.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: a name that differs from one on disk only in case.
+    """
     refuse_twin_on_disk(folder, model)
     below = folder / name_to_component(model)
     refuse_twin_on_disk(below, task, ".npy")
@@ -33,11 +45,14 @@ def matrix_path(folder: Path, model: str, task: str) -> Path:
 def write_matrix(path: Path, shape: tuple[int, int], dtype: str, blocks: Blocks, what: str) -> str:
     """Write [N, D] rows that come in blocks, in order; memory holds one block.
 
-    A value beyond 65,504 makes a file that was to be float16 float32, which the log says.
+    A value beyond 65,504 does not fit float16: the file becomes float32, and the log says so.
 
     Args:
-        path: the .npy file. shape: [N, D]. dtype: "float16" or "float32". blocks: makes the blocks,
-            each [b, D] of floats; called a second time if the first ends in float32 after all.
+        path: the .npy file.
+        shape: N and D.
+        dtype: "float16" or "float32".
+        blocks: gives the blocks [b, D]; called again where float16 was asked for and does not
+            suffice.
         what: where the rows are from, for errors.
 
     Returns:
@@ -73,8 +88,19 @@ def _write(path: Path, shape: tuple[int, int], dtype: str, blocks: Blocks, what:
     return dtype
 
 
-def as_stored(block: NDArray[Any], dtype: np.dtype[Any], first: int, what: str) -> NDArray[Any]:
-    """Rows in the dtype of the file; first: the number of the block's first row.
+def as_stored(
+    block: Float[np.ndarray, "b D"], dtype: np.dtype[Any], first: int, what: str
+) -> Float[np.ndarray, "b D"]:
+    """Rows in the dtype of the file.
+
+    Args:
+        block: rows that follow each other.
+        dtype: float16 or float32.
+        first: number of the first of these rows.
+        what: where the rows are from, for errors.
+
+    Returns:
+        The rows, contiguous.
 
     Raises:
         InputError: a row that is not finite.
@@ -93,11 +119,16 @@ def as_stored(block: NDArray[Any], dtype: np.dtype[Any], first: int, what: str) 
     return stored
 
 
-def refuse_not_finite(block: NDArray[Any], first: int, what: str) -> None:
+def refuse_not_finite(block: Float[np.ndarray, "b D"], first: int, what: str) -> None:
     """Refuse NaN and infinities.
 
+    Args:
+        block: rows that follow each other.
+        first: number of the first of these rows.
+        what: where the rows are from, for errors.
+
     Raises:
-        InputError: the first such row; first: the number of the block's first row.
+        InputError: there is one; the message names its row.
     """
     bad = ~np.isfinite(block).all(1)
     if bad.any():

@@ -139,17 +139,18 @@ def score_zoo(
             other metrics are left out.
         metrics: names in METRICS. One that needs source probabilities is NaN for models without.
         models: names of those to score; default: all that have features on the task.
-        cache: a folder for scores, True for the user's own, False for none. A score is found again
-            by the content of features and labels, so an interrupted run does what is missing.
-        show_progress: a bar on stderr.
+        cache: a folder for scores, True for the folder in the user's cache, False for none. A score
+            is found again by the content of features and labels, so a run that was interrupted
+            computes only what is missing.
+        show_progress: whether to show a bar on stderr.
 
     Returns:
-        A ScoreTable; models that cannot be read, and metrics that cannot be had of a model, are
+        The scores. Models that cannot be read, and metrics that cannot be computed for a model, are
         listed in its problems.
 
     Raises:
         InputError: unknown task or metric, labels that cannot be used, or (unless models are named)
-            no model that can.
+            no model that can be scored.
     """
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
@@ -192,7 +193,7 @@ class _Run:
         self.computed = 0
 
     def score(self, model: str) -> None:
-        """All metrics of one model; what goes wrong with it is a problem of its own."""
+        """All metrics of one model; an error becomes a problem of this model."""
         found: dict[str, Parts] = {}
         try:
             for needs in ("features", "probabilities"):
@@ -240,7 +241,7 @@ class _Run:
         log.info("skipped %s", self.problems[-1])  # the caller lists the problems
 
     def table(self, metrics: Sequence[str], kind: str) -> ScoreTable:
-        """What was found, and what was not and why."""
+        """The scores, what is missing, and why."""
         if self.whole and not any(self.parts.values()):
             why = f": {self.problems[0]}" if self.problems else ", it has no features"
             raise InputError(f"no model of {self.zoo.folder} can be scored on {self.task!r}{why}")
@@ -286,7 +287,12 @@ class _Run:
 class _Given:
     """One file of one model: statistics shared by its metrics, raw and standardised."""
 
-    def __init__(self, matrix: Any, labels: Any, rows: NDArray[np.int64] | None) -> None:
+    def __init__(
+        self,
+        matrix: NDArray[np.floating],
+        labels: NDArray[np.signedinteger] | NDArray[np.float64],
+        rows: NDArray[np.int64] | None,
+    ) -> None:
         self.matrix, self.labels, self.rows = matrix, labels, rows
         self.statistics: dict[bool, Statistics] = {}
 

@@ -4,7 +4,7 @@ import logging
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Int64
 
 from spider_jax.errors import InputError
 from spider_jax.metrics.shared.folds import stratified_folds
@@ -12,29 +12,38 @@ from spider_jax.zoo.store import FeatureStore
 
 log = logging.getLogger("spider_jax")
 
-Rows = NDArray[np.int64]
 FOLDS = 5  # three train, one validates, one tests
 
 
 class TaskSplit(NamedTuple):
-    """Row numbers, ascending; test may be empty. note: where they come from."""
+    """The rows of a task by their use, in ascending order.
 
-    train: Rows
-    validation: Rows
-    test: Rows
+    Attributes:
+        train: numbers of the rows to train on.
+        validation: numbers of the rows to choose by.
+        test: numbers of the rows to measure on once; there may be none.
+        note: where the split is from.
+    """
+
+    train: Int64[np.ndarray, " n_train"]
+    validation: Int64[np.ndarray, " n_validation"]
+    test: Int64[np.ndarray, " n_test"]
     note: str
 
 
 def task_split(zoo: FeatureStore, task: str, *, seed: int = 0) -> TaskSplit:
     """Rows 0 (train), 1 (validation), 2 (test) of splits/<task>.npy, else a split made here.
 
-    Without such a file the rows are dealt 60/20/20, stratified by class where there are classes.
+    Without such a file the rows are split 60/20/20 at random, stratified by class where there are
+    classes.
 
     Args:
-        zoo: the zoo. task: its name. seed: of a split made here.
+        zoo: the zoo.
+        task: its name.
+        seed: of a split made here.
 
     Returns:
-        A TaskSplit.
+        The rows.
 
     Raises:
         InputError: no training or no validation row.

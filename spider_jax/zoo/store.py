@@ -10,30 +10,21 @@ zoo/
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float, Float32, Int, Int8, Shaped
 
 from spider_jax.errors import InputError
-from spider_jax.storage.files import name_to_component, write_json
-from spider_jax.storage.npy import (
-    UNREADABLE,
-    Header,
-    check_finite,
-    check_rows_sum_to_one,
-    read_header,
-    write_array,
-)
+from spider_jax.storage.files import write_json
+from spider_jax.storage.npy import write_array
 from spider_jax.zoo.files import (
+    Labels,
     check_every_class,
-    check_labels,
-    check_matrix,
     kind_of,
-    list_names,
     read_accuracies,
     read_labels,
     read_manifest,
@@ -41,53 +32,47 @@ from spider_jax.zoo.files import (
     refuse_link_out,
     write_feature_file,
 )
+from spider_jax.zoo.opened import OpenedFiles, Skipped
 
-
-class Skipped(NamedTuple):
-    """Something of the zoo that cannot be used, and why; the rest goes on without it."""
-
-    model: str | None
-    task: str | None
-    message: str
-
-    def __str__(self) -> str:
-        where = " on ".join(name for name in (self.model, self.task) if name)
-        return f"{where}: {self.message}" if where else self.message
+__all__ = ["FeatureStore", "Skipped"]
 
 
 class FeatureStore:
-    """A folder of labels and features; headers are checked on opening, data is read when used.
+    """A zoo: a folder of labels and features.
 
-    A broken file takes out one model on one task (or one task): it is listed in `problems`, and
-    everything else goes on.
+    Opening it reads the headers of its files, not their data. A broken file takes out one model on
+    one task, or one task; it is listed in `problems`, and everything else goes on.
 
-    Args:
-        folder: the zoo.
-
-    Raises:
-        InputError: no such folder, no labels in it, or a manifest that cannot be read.
+    Attributes:
+        folder: of the zoo.
+        problems: what cannot be used, and why.
+        manifest: content of manifest.json, {} where there is none.
     """
 
     def __init__(self, folder: str | Path) -> None:
+        """Open a zoo.
+
+        Args:
+            folder: of the zoo.
+
+        Raises:
+            InputError: no such folder, no labels in it, or a manifest that cannot be read.
+        """
         self.folder = Path(folder)
         if not (self.folder / "labels").is_dir():
             raise InputError(f"{folder} is not a zoo: it needs labels/<task>.npy and features/")
-        self._root = self.folder.resolve()
-        self.problems: list[Skipped] = []
-        self.manifest = read_manifest(self._inside("manifest.json"))
-        self._checked: set[tuple[str, str, str]] = set()
-        self._labels: dict[str, Header] = {}
-        for task, path in self._listed("labels", ".npy"):
-            self._add_task(task, path)
-        self._features = self._open_matrices("features")
-        self._probabilities = self._open_matrices("probabilities")
+        manifest = refuse_link_out(self.folder.resolve(), self.folder / "manifest.json")
+        self.manifest = read_manifest(manifest)
+        self._files = OpenedFiles(self.folder)
+        self.problems = self._files.problems
+        self._features = self._files.matrices["features"]
 
     # ---- names -------------------------------------------------------------------------------
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """Names of the tasks whose label file is sound."""
-        return tuple(sorted(self._labels))
+        return tuple(sorted(self._files.labels))
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -106,40 +91,77 @@ class FeatureStore:
         return bool(self.manifest.get("standardized", False))
 
     def model_info(self, model: str) -> Mapping[str, Any]:
-        """What the manifest says of a model ({} if nothing)."""
+        """The facts of a model in the manifest, {} where there are none.
+
+        Args:
+            model: its name.
+        """
         info: Mapping[str, Any] = self.manifest.get("models", {}).get(model, {})
         return info
 
     def task_info(self, task: str) -> Mapping[str, Any]:
-        """What the manifest says of a task ({} if nothing)."""
+        """The facts of a task in the manifest, {} where there are none.
+
+        Args:
+            task: its name.
+        """
         info: Mapping[str, Any] = self.manifest.get("tasks", {}).get(task, {})
         return info
 
     def width(self, model: str) -> int:
-        """Feature width of a model."""
+        """D, the number of columns of a model's features.
+
+        Args:
+            model: its name.
+
+        Raises:
+            InputError: the zoo has no such model.
+        """
         for (name, _), header in self._features.items():
             if name == model:
                 return header.shape[1]
-        raise InputError(self._unknown("model", model, self.models))
+        raise InputError(self._files.unknown("model", model, self.models))
 
     def models_of(self, task: str) -> tuple[str, ...]:
-        """Names of the models that have features on a task."""
-        self._need_task(task)
+        """Names of the models that have features on a task.
+
+        Args:
+            task: its name.
+
+        Raises:
+            InputError: the zoo has no such task.
+        """
+        self._files.task(task)
         return tuple(m for m in self.models if (m, task) in self._features)
 
     def nbytes(self, model: str, task: str) -> int:
-        """Size of a feature file's data in bytes (0 if there is none)."""
+        """Size of the data of a feature file in bytes, 0 where there is no file.
+
+        Args:
+            model: its name.
+            task: its name.
+        """
         header = self._features.get((model, task))
         return header.bytes if header else 0
 
     # ---- data --------------------------------------------------------------------------------
 
     def kind(self, task: str) -> str:
-        """ "classification", "regression" or "multi-label"; the manifest wins over the dtype."""
-        return kind_of(task, self._need_task(task), self.task_info(task).get("kind"))
+        """ "classification", "regression" or "multi-label"; the manifest wins over the dtype.
 
-    def labels(self, task: str) -> NDArray[Any]:
+        Args:
+            task: its name.
+
+        Raises:
+            InputError: the zoo has no such task, or the manifest declares another kind.
+        """
+        return kind_of(task, self._files.task(task), self.task_info(task).get("kind"))
+
+    def labels(self, task: str) -> Labels:
         """Labels of a task, every row; class labels are re-encoded to 0..C-1 in sorted order.
+
+        Args:
+            task: its name.
 
         Returns:
             int32 [N] classes, float32 [N] or [N, K] targets, or bool [N, K] multi-labels.
@@ -148,22 +170,48 @@ class FeatureStore:
             InputError: unknown task, a value that is no label, or a class without a row.
         """
         kind, names = self.kind(task), self.task_info(task).get("classes")
-        return read_labels(self._path("labels", task), task, kind, names)
+        return read_labels(self._files.path("labels", task), task, kind, names)
 
-    def split(self, task: str) -> NDArray[np.int8] | None:
-        """0 train, 1 validation, 2 test for every row; None where the zoo has no split."""
-        rows = self._need_task(task).shape[0]
-        return read_split(refuse_link_out(self._root, self._path("splits", task)), rows)
+    def split(self, task: str) -> Int8[np.ndarray, " N"] | None:
+        """The split of a task.
 
-    def training_rows(self, task: str) -> NDArray[np.int64]:
-        """The rows that metrics, tokens and teachers may read: split 0, or all without a split."""
+        Args:
+            task: its name.
+
+        Returns:
+            0 train, 1 validation, 2 test for every row; None where the zoo has no split.
+
+        Raises:
+            InputError: unknown task, or a file that is no split of its rows.
+        """
+        rows = self._files.task(task).shape[0]
+        return read_split(self._files.inside(self._files.path("splits", task)), rows)
+
+    def training_rows(self, task: str) -> Int[np.ndarray, " n"]:
+        """The rows that metrics, tokens and teachers may read: split 0, or all without a split.
+
+        Args:
+            task: its name.
+
+        Returns:
+            Row numbers in ascending order.
+
+        Raises:
+            InputError: unknown task, or a file that is no split of its rows.
+        """
         split = self.split(task)
         if split is None:
-            return np.arange(self._need_task(task).shape[0])
+            return np.arange(self._files.task(task).shape[0])
         return np.flatnonzero(split == 0)
 
-    def training_labels(self, task: str) -> NDArray[Any]:
+    def training_labels(self, task: str) -> Labels:
         """Labels of the training rows.
+
+        Args:
+            task: its name.
+
+        Returns:
+            As `labels`.
 
         Raises:
             InputError: a task of fewer than two classes, or a class without a training row.
@@ -174,144 +222,93 @@ class FeatureStore:
             check_every_class(task, labels, chosen)
         return chosen
 
-    def features(self, model: str, task: str) -> NDArray[Any]:
-        """Features of a model on a task, float16 or float32 [N, D_m], as a read-only memmap.
+    def features(self, model: str, task: str) -> Float[np.ndarray, "N D"]:
+        """Features of a model on a task, every row.
 
-        The first use scans the file once for NaN and infinities.
+        The first use reads the file once to look for NaN and infinities.
+
+        Args:
+            model: its name.
+            task: its name.
+
+        Returns:
+            float16 or float32 [N, D], a read-only memmap. D is the model's own width.
 
         Raises:
             InputError: no such file, or values that are not finite.
         """
-        return self._matrix("features", self._features, model, task)
+        return self._files.matrix("features", model, task)
 
-    def training_features(self, model: str, task: str) -> NDArray[np.float32]:
-        """The training rows of `features`, float32 [N, D_m] in memory."""
+    def training_features(self, model: str, task: str) -> Float32[np.ndarray, "n D"]:
+        """Features of the training rows, in memory.
+
+        Args:
+            model: its name.
+            task: its name.
+
+        Returns:
+            float32 [n, D], in the order of `training_rows`.
+
+        Raises:
+            InputError: as `features`.
+        """
         rows, features = self.training_rows(task), self.features(model, task)
         chosen = features if len(rows) == len(features) else features[rows]
         return np.asarray(chosen, np.float32)
 
-    def probabilities(self, model: str, task: str) -> NDArray[Any]:
-        """The source head's softmax, [N, Z], as a read-only memmap.
+    def probabilities(self, model: str, task: str) -> Float[np.ndarray, "N Z"]:
+        """The source head's softmax on a task, every row.
+
+        Args:
+            model: its name.
+            task: its name.
+
+        Returns:
+            float16 or float32 [N, Z], a read-only memmap.
 
         Raises:
             InputError: no such file, values that are not finite, or rows that do not sum to 1.
         """
-        return self._matrix("probabilities", self._probabilities, model, task)
+        return self._files.matrix("probabilities", model, task)
 
     def has_probabilities(self, model: str, task: str) -> bool:
-        """Whether the zoo holds the model's source probabilities on the task."""
-        return (model, task) in self._probabilities
+        """Whether the zoo holds source probabilities of a model on a task.
+
+        Args:
+            model: its name.
+            task: its name.
+        """
+        return (model, task) in self._files.matrices["probabilities"]
 
     @cached_property
     def accuracies(self) -> Mapping[tuple[str, str], float]:
-        """True accuracy by (model, task), from accuracies.csv ({} where there is none).
+        """True accuracies by (model, task) from accuracies.csv, {} where there is no file.
 
         Raises:
             InputError: no CSV, a row without the columns, or an accuracy that is no number.
         """
-        return read_accuracies(self._inside("accuracies.csv"))
+        return read_accuracies(self._files.inside(self.folder / "accuracies.csv"))
 
     def fingerprint(self) -> str:
-        """SHA-256 over names, shapes, dtypes and labels: which zoo this is, features unread."""
+        """SHA-256 of names, shapes, dtypes and labels: tells zoos apart, reads no features."""
         digest = hashlib.sha256(repr(self.extractor).encode())
         for (model, task), header in sorted(self._features.items()):
             digest.update(repr((model, task, header.shape, header.dtype.str)).encode())
-        for task, labels in sorted(self._labels.items()):
+        for task, labels in sorted(self._files.labels.items()):
             digest.update(repr((task, labels.shape, labels.dtype.str)).encode())
-            digest.update(np.load(self._path("labels", task), allow_pickle=False).tobytes())
+            digest.update(np.load(self._files.path("labels", task), allow_pickle=False).tobytes())
         return digest.hexdigest()
-
-    # ---- opening -----------------------------------------------------------------------------
-
-    def _inside(self, name: str) -> Path:
-        return refuse_link_out(self._root, self.folder / name)
-
-    def _listed(self, folder: str, suffix: str) -> Iterator[tuple[str, Path]]:
-        """(name, path) of a folder's entries; badly named ones and links out are problems."""
-        for entry in list_names(self._root, self.folder / folder, suffix):
-            if isinstance(entry, InputError):
-                self.problems.append(Skipped(None, None, str(entry)))
-            else:
-                yield entry
-
-    def _add_task(self, task: str, path: Path) -> None:
-        try:
-            header = read_header(path)
-            check_labels(path, header)
-        except InputError as error:
-            self.problems.append(Skipped(None, task, str(error)))
-        else:
-            self._labels[task] = header
-
-    def _open_matrices(self, folder: str) -> dict[tuple[str, str], Header]:
-        """Headers of all sound <folder>/<model>/<task>.npy."""
-        opened: dict[tuple[str, str], Header] = {}
-        for model, path in self._listed(folder, ""):
-            width: int | None = None
-            for task, file in self._listed(f"{folder}/{path.name}", ".npy"):
-                try:
-                    header = self._check_matrix(task, file, None if folder != "features" else width)
-                except InputError as error:
-                    self.problems.append(Skipped(model, task, str(error)))
-                else:
-                    width = header.shape[1]
-                    opened[model, task] = header
-        return opened
-
-    def _check_matrix(self, task: str, path: Path, width: int | None) -> Header:
-        header = read_header(path)
-        labels = self._labels.get(task)
-        if labels is None:
-            raise InputError(f"labels/{name_to_component(task)}.npy is missing or broken")
-        check_matrix(path, header, labels.shape[0], width)
-        return header
-
-    # ---- reading -----------------------------------------------------------------------------
-
-    def _path(self, folder: str, *names: str) -> Path:
-        return self.folder.joinpath(folder, *map(name_to_component, names)).with_name(
-            name_to_component(names[-1]) + ".npy"
-        )
-
-    def _need_task(self, task: str) -> Header:
-        if task not in self._labels:
-            for problem in self.problems:
-                if problem.model is None and problem.task == task:
-                    raise InputError(str(problem))
-            raise InputError(self._unknown("task", task, self.tasks))
-        return self._labels[task]
-
-    def _unknown(self, what: str, name: str, known: tuple[str, ...]) -> str:
-        shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
-        return f"unknown {what} {name!r}: {self.folder} has {shown or 'none'}"
-
-    def _matrix(
-        self, folder: str, opened: dict[tuple[str, str], Header], model: str, task: str
-    ) -> NDArray[Any]:
-        if (model, task) not in opened:
-            self._need_task(task)
-            for problem in self.problems:
-                if (problem.model, problem.task) == (model, task):
-                    raise InputError(str(problem))
-            raise InputError(f"no {folder} of {model!r} on {task!r} in {self.folder}")
-        path = self._path(folder, model, task)
-        try:
-            matrix: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except UNREADABLE as error:  # it was whole when the zoo was opened
-            reason = " ".join(str(error).split())
-            raise InputError(f"{path} changed since the zoo was opened: {reason}") from None
-        if (folder, model, task) not in self._checked:
-            check_finite(matrix, f"{folder} of {model!r} on {task!r}")
-            if folder == "probabilities":
-                check_rows_sum_to_one(matrix, f"{folder} of {model!r} on {task!r}")
-            self._checked.add((folder, model, task))
-        return matrix
 
     # ---- writing -----------------------------------------------------------------------------
 
     @staticmethod
-    def write_labels(folder: str | Path, task: str, labels: NDArray[Any]) -> None:
+    def write_labels(folder: str | Path, task: str, labels: Shaped[np.ndarray, "..."]) -> None:
         """Write the labels of a task, all or nothing.
+
+        Args:
+            folder: of the zoo, made where it does not exist.
+            task: its name.
+            labels: int [N] classes, float [N] or [N, K] targets, or bool [N, K] multi-labels.
 
         Raises:
             InputError: a name that cannot stand on disk, or an array of Python objects.
@@ -319,8 +316,16 @@ class FeatureStore:
         write_array(Path(folder) / "labels", task, labels)
 
     @staticmethod
-    def write_features(folder: str | Path, model: str, task: str, features: NDArray[Any]) -> None:
+    def write_features(
+        folder: str | Path, model: str, task: str, features: Shaped[np.ndarray, "..."]
+    ) -> None:
         """Write the features of a model on a task, all or nothing.
+
+        Args:
+            folder: of the zoo, made where it does not exist.
+            model: its name.
+            task: its name.
+            features: float16 or float32 [N, D]; row i belongs to label i.
 
         Raises:
             InputError: a name that cannot stand on disk, or a dtype other than float16/float32.
@@ -328,6 +333,12 @@ class FeatureStore:
         write_feature_file(Path(folder) / "features", model, task, features)
 
     @staticmethod
-    def write_manifest(folder: str | Path, **content: Any) -> None:
-        """Write manifest.json (extractor, models, tasks, ...), all or nothing."""
+    def write_manifest(folder: str | Path, **content: object) -> None:
+        """Write manifest.json, all or nothing.
+
+        Args:
+            folder: of the zoo, made where it does not exist.
+            content: extractor (a name), models and tasks (facts by name), standardized, and
+                whatever else is to be kept; all must fit JSON.
+        """
         write_json(Path(folder) / "manifest.json", "zoo", content)

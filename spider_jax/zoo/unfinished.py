@@ -4,8 +4,8 @@
       plan.json          rows, widths, batch, block: the same for every process that takes part
       block-00000000.npy float32 [block, D + Z]: features and probabilities of its rows
 
-A FeatureStore does not see it. Blocks and batches do not depend on who computes them, so an export
-that was interrupted or dealt over machines ends in the same bytes.
+A FeatureStore does not see it. Blocks and batches do not depend on the process that computes them,
+so an export that was interrupted, or shared by several machines, ends in the same bytes.
 """
 
 import contextlib
@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError, one_line
@@ -36,11 +36,16 @@ FOLDER = ".extract"
 
 @dataclass(frozen=True)
 class Plan:
-    """What all processes of an export share.
+    """What all processes of an export agree on.
 
-    rows: N. width: D. classes: Z of the source head, 0 without one. batch: rows encoded together;
-    block: rows of a file, a multiple of batch. settled: the layer that was chosen for the task,
-    None where it does not depend on it. identity: of weights, preprocessing and data.
+    Attributes:
+        rows: N.
+        width: D, columns of the features.
+        classes: Z, columns of the source probabilities; 0 where there are none.
+        batch: rows encoded together.
+        block: rows of a file, a multiple of batch.
+        settled: the layer that was chosen for the task; None where it does not depend on the task.
+        identity: hashes and facts of weights, preprocessing, layer and data.
     """
 
     rows: int
@@ -49,7 +54,7 @@ class Plan:
     batch: int
     block: int
     settled: int | None
-    identity: Mapping[str, Any]
+    identity: Mapping[str, object]
 
     @property
     def blocks(self) -> range:
@@ -57,20 +62,37 @@ class Plan:
         return range(-(-self.rows // self.block))
 
     def span(self, block: int) -> tuple[int, int]:
-        """First row of a block, and the one after its last."""
+        """First row of a block, and the row after its last.
+
+        Args:
+            block: its number.
+        """
         return block * self.block, min(self.rows, (block + 1) * self.block)
 
 
 def work_folder(zoo: Path, model: str, task: str) -> Path:
-    """Where the blocks of an export lie."""
+    """The folder of the blocks of an export.
+
+    Args:
+        zoo: its folder.
+        model: its name.
+        task: its name.
+    """
     return zoo / FOLDER / name_to_component(model) / name_to_component(task)
 
 
 def agree_on_plan(folder: Path, plan: Plan) -> Plan:
-    """The plan on disk, or `plan` put there; the caller holds the zoo's lock.
+    """The plan on disk; where there is none, `plan` is written. The caller holds the zoo's lock.
+
+    Args:
+        folder: of the blocks of the export.
+        plan: of this process.
+
+    Returns:
+        The plan that all processes follow.
 
     Raises:
-        InputError: the one on disk is of other weights, data or widths.
+        InputError: the plan on disk is of other weights, data or widths.
     """
     path = folder / "plan.json"
     if not path.exists():
@@ -89,8 +111,14 @@ def agree_on_plan(folder: Path, plan: Plan) -> Plan:
 def read_plan(path: Path) -> Plan:
     """The plan of an unfinished export.
 
+    Args:
+        path: of plan.json.
+
+    Returns:
+        The plan.
+
     Raises:
-        InputError: a file that is none.
+        InputError: a file of another form.
     """
     content = read_json(path, "extraction")
     sound = all(
@@ -104,20 +132,38 @@ def read_plan(path: Path) -> Plan:
 
 
 def block_path(folder: Path, block: int) -> Path:
-    """File of a block."""
+    """The file of a block.
+
+    Args:
+        folder: of the blocks of the export.
+        block: its number.
+    """
     return folder / f"block-{block:08d}.npy"
 
 
 def missing_blocks(folder: Path, plan: Plan) -> list[int]:
-    """Numbers of the blocks that are not on disk yet."""
+    """Numbers of the blocks that are not on disk yet.
+
+    Args:
+        folder: of the blocks of the export.
+        plan: of the export.
+    """
     return [block for block in plan.blocks if not block_path(folder, block).exists()]
 
 
-def write_block(folder: Path, plan: Plan, block: int, rows: NDArray[np.float32]) -> None:
-    """Write a block [b, D + Z], all or nothing.
+def write_block(
+    folder: Path, plan: Plan, block: int, rows: Float32[np.ndarray, "b D_plus_Z"]
+) -> None:
+    """Write a block, all or nothing.
+
+    Args:
+        folder: of the blocks of the export.
+        plan: of the export.
+        block: its number.
+        rows: features and probabilities side by side, [b, D + Z].
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the file cannot be written.
     """
     path, (start, stop) = block_path(folder, block), plan.span(block)
     header = {"descr": rows.dtype.str, "fortran_order": False, "shape": rows.shape}
@@ -143,11 +189,18 @@ def _read(folder: Path, plan: Plan, columns: slice) -> Iterator[NDArray[np.float
 def join_blocks(
     zoo: Path, model: str, task: str, plan: Plan, dtype: str
 ) -> list[tuple[Path, Path]]:
-    """Join all blocks to whole matrices beside them.
+    """Join all blocks to whole matrices in the folder of the blocks.
+
+    Args:
+        zoo: its folder.
+        model: its name.
+        task: its name.
+        plan: of the export.
+        dtype: "float16" or "float32".
 
     Returns:
-        (what was written, where it belongs in the zoo) for `publish`: probabilities, where the plan
-        has them, go before the features, which stand for a whole export.
+        For `publish`: pairs of what was written and its place in the zoo. Probabilities come first,
+        because a zoo that has the features has the whole export.
 
     Raises:
         InputError: a block that is damaged, or a file that cannot be written.
@@ -166,23 +219,40 @@ def join_blocks(
 
 
 def publish(moves: Sequence[tuple[Path, Path]]) -> None:
-    """Rename whole files into the zoo, in order."""
+    """Move whole files into the zoo, in order.
+
+    Args:
+        moves: pairs of a file and its place in the zoo.
+    """
     for whole, target in moves:
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(whole, target)
 
 
 def discard(zoo: Path, model: str, task: str) -> None:
-    """Remove the blocks of an export, and the folders above them that are empty then."""
+    """Remove the blocks of an export, and the folders above them that are empty then.
+
+    Args:
+        zoo: its folder.
+        model: its name.
+        task: its name.
+    """
     folder = work_folder(zoo, model, task)
     shutil.rmtree(folder, ignore_errors=True)
     for above in (folder.parent, zoo / FOLDER):
-        with contextlib.suppress(OSError):  # others are at work there
+        with contextlib.suppress(OSError):  # it is not empty: other exports go on there
             above.rmdir()
 
 
 def unfinished(zoo: Path) -> list[tuple[str, str, int, int]]:
-    """(model, task, blocks on disk, blocks in all) of every export that is not joined yet."""
+    """Every export that is not finished.
+
+    Args:
+        zoo: its folder.
+
+    Returns:
+        Model, task, number of blocks on disk and number of blocks in all, for each.
+    """
     found = []
     for path in sorted((zoo / FOLDER).glob("*/*/plan.json")):
         try:
