@@ -27,25 +27,27 @@ def extract(
     """Export the features of models on datasets into a zoo; what is there already is kept.
 
     A call that was interrupted goes on where it stopped. Several processes, on machines that see
-    the folder, share the work by `shard`; whoever ends last joins the parts.
+    the folder, share the work by `shard`; the process that ends last joins the parts.
 
     Args:
-        models: [NAME=]READER:WHAT[?options]: torch:module:factory, timm:NAME, torchvision:NAME,
-            hf:NAME, onnx:FILE#tensor, features:FILE. data: folder:PATH, arrays:FILE.npz,
-            tfds:NAME[/config]:split, csv:FILE, parquet:FILE, hf:NAME:split.
+        models: [NAME=]READER:WHAT[?options], with torch:module:factory, timm:NAME,
+            torchvision:NAME, hf:NAME, onnx:FILE#tensor or features:FILE.
+        data: [NAME=]READER:WHAT[?options], with folder:PATH, arrays:FILE.npz,
+            tfds:NAME[/config]:split, csv:FILE, parquet:FILE or hf:NAME:split.
         out: folder of the zoo.
-        extractor: make the (only) model the zoo's general extractor.
-        dtype: float16 or float32; a value beyond 65,504 makes a file float32.
+        extractor: make the model the zoo's general extractor; there must be only one model.
+        dtype: "float16" or "float32"; a value beyond 65,504 makes a file float32.
         batch: rows encoded together; default: as memory allows, at most 64.
         shard: (i, n), i from 1 to n: do the i-th of n parts.
-        show_progress: bars on stderr.
+        show_progress: whether to show bars on stderr.
 
     Returns:
-        What was written, what was there, what waits for other shards, and the problems: one model
-        or dataset that fails does not stop the others.
+        What was written, what was there, what waits for other shards, and the problems. A model or
+        dataset that fails is a problem and does not stop the others.
 
     Raises:
-        InputError: no model or no data, a spec that cannot be read, or a twin among the names.
+        InputError: no model or no data, a spec of a model that cannot be read, or several models
+            where one is to be the extractor.
     """
     settings = Settings(dtype, batch, shard, show_progress)
     specs = [model_spec(text) for text in models]
@@ -77,7 +79,7 @@ def _datasets(texts: Sequence[str], result: Extraction) -> dict[str, Dataset]:
 def _export_model(
     zoo: Path, spec: Spec, datasets: dict[str, Dataset], settings: Settings, result: Extraction
 ) -> str:
-    """Its name in the zoo."""
+    """Export one model on all datasets; the name that it has in the zoo."""
     encoder = None if spec.reader == FEATURES else open_model(spec)
     name = encoder.name if encoder is not None else spec.name or Path(spec.what).stem
     for task, data in list(datasets.items()):
@@ -89,7 +91,7 @@ def _export_model(
                 else:
                     done = export(zoo, encoder, data, settings)
                 getattr(result, done).append((name, task))
-        except BrokenItemError as error:  # no other model could read it
+        except BrokenItemError as error:  # the item is broken for every model
             result.problems.append(Skipped(None, task, str(error)))
             del datasets[task]
     return name

@@ -1,4 +1,4 @@
-"""A look whether there is network, so that downloads fail in seconds and not in minutes."""
+"""Whether there is network, so that downloads fail in seconds and not in minutes."""
 
 import os
 import socket
@@ -11,7 +11,11 @@ HUB = ("huggingface.co", 443)
 
 
 def reachable(address: tuple[str, int]) -> bool:
-    """Whether a connection, to the proxy if there is one, is made within seconds."""
+    """Whether a connection, to the proxy if there is one, is made within seconds.
+
+    Args:
+        address: host and port.
+    """
     try:
         proxy = urlsplit(getproxies().get("https", ""))
         target = (proxy.hostname, proxy.port or 80) if proxy.hostname else address
@@ -22,6 +26,6 @@ def reachable(address: tuple[str, int]) -> bool:
 
 
 def hub_offline_if_unreachable() -> None:
-    """Tell the hub's client, before its import, to look at its cache only where it must."""
+    """Without network, let the hub's client use its cache only. To be called before its import."""
     if "huggingface_hub" not in sys.modules and "HF_HUB_OFFLINE" not in os.environ:
         os.environ["HF_HUB_OFFLINE"] = "0" if reachable(HUB) else "1"

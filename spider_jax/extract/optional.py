@@ -1,16 +1,21 @@
 """Packages that only some readers need, imported where they are used."""
 
 import importlib
-from typing import Any
+from types import ModuleType
 
 from spider_jax.errors import InputError, one_line
 
 
-def need(module: str, package: str, why: str) -> Any:
+def need(module: str, package: str, why: str) -> ModuleType:
     """A module of an optional package.
 
     Args:
-        module: what to import. package: what to install. why: what it is needed for.
+        module: what to import.
+        package: what to install.
+        why: what it is needed for.
+
+    Returns:
+        The module.
 
     Raises:
         InputError: it cannot be imported.

@@ -1,7 +1,10 @@
-"""The tables of readers: a word of a spec to what reads it, imported when used."""
+"""The tables of readers: the word READER of a spec, and the function that reads it.
+
+A reader is imported when it is used. A new reader is one new file and one line here.
+"""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from spider_jax.extract.data.dataset import Dataset
@@ -27,7 +30,13 @@ FEATURES = "features"  # a file of features instead of a model
 
 
 def model_spec(text: str) -> Spec:
-    """[NAME=]READER:WHAT[?options] of a model, or features:FILE.
+    """Read [NAME=]READER:WHAT[?options] of a model, or features:FILE.
+
+    Args:
+        text: as the user wrote it.
+
+    Returns:
+        The spec.
 
     Raises:
         InputError: another form.
@@ -37,6 +46,12 @@ def model_spec(text: str) -> Spec:
 
 def open_model(spec: Spec) -> Encoder:
     """The model that a spec names.
+
+    Args:
+        spec: of a model, not of a file of features.
+
+    Returns:
+        The model, ready to run.
 
     Raises:
         InputError: it cannot be had; one line says why.
@@ -48,6 +63,12 @@ def open_model(spec: Spec) -> Encoder:
 def open_data(text: str) -> Dataset:
     """The data that a spec names.
 
+    Args:
+        text: [NAME=]READER:WHAT[?options].
+
+    Returns:
+        The data.
+
     Raises:
         InputError: they cannot be had; one line says why.
     """
@@ -56,6 +77,9 @@ def open_data(text: str) -> Dataset:
     return data
 
 
-def _reader(table: Mapping[str, str], spec: Spec) -> Any:
-    module, _, function = table[spec.reader].partition(":")
-    return getattr(importlib.import_module(f"spider_jax.extract.{module}"), function)
+def _reader(table: Mapping[str, str], spec: Spec) -> Callable[[Spec], Any]:
+    module, _, name = table[spec.reader].partition(":")
+    reader: Callable[[Spec], Any] = getattr(
+        importlib.import_module(f"spider_jax.extract.{module}"), name
+    )
+    return reader

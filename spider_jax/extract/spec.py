@@ -15,8 +15,11 @@ NAMED = re.compile(r"(?P<name>[^:=?]+)=(?P<rest>[a-z_]+:.*)", re.DOTALL)
 class Spec:
     """A model or data as a user names it.
 
-    reader: the word before the colon. what: the rest, without options. options: after "?".
-    name: the one given with NAME=, else None.
+    Attributes:
+        reader: the word before the colon.
+        what: what stands after the colon, without the options.
+        options: what stands after "?", by name.
+        name: what stands before "=", or None.
     """
 
     reader: str
@@ -30,8 +33,11 @@ class Spec:
     def known(self, options: Collection[str]) -> None:
         """Refuse an option that the reader does not have.
 
+        Args:
+            options: names of those that it has.
+
         Raises:
-            InputError: there is one.
+            InputError: there is another one.
         """
         for option in self.options:
             if option not in options:
@@ -42,8 +48,16 @@ class Spec:
     def number(self, option: str, default: int, least: int = 1) -> int:
         """A whole number among the options.
 
+        Args:
+            option: its name.
+            default: where the option is not given.
+            least: the smallest number that is allowed.
+
+        Returns:
+            The number.
+
         Raises:
-            InputError: it is none, or smaller than `least`.
+            InputError: no whole number, or a smaller one than `least`.
         """
         text = self.options.get(option, str(default))
         if not text.isdecimal() or int(text) < least:
@@ -52,6 +66,14 @@ class Spec:
 
     def choice(self, option: str, among: Collection[str], default: str) -> str:
         """One of a few words among the options.
+
+        Args:
+            option: its name.
+            among: the words that are allowed.
+            default: where the option is not given.
+
+        Returns:
+            The word.
 
         Raises:
             InputError: another word.
@@ -66,7 +88,12 @@ def parse_spec(text: str, readers: Collection[str], what: str) -> Spec:
     """Read [NAME=]READER:WHAT[?option=value&...].
 
     Args:
-        text: as the user wrote it. readers: the known ones. what: "model" or "data", for errors.
+        text: as the user wrote it.
+        readers: names of the known readers.
+        what: "model" or "data", for errors.
+
+    Returns:
+        The spec.
 
     Raises:
         InputError: another form, an unknown reader, or a name that cannot stand on disk.

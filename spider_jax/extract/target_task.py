@@ -3,9 +3,9 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float32, Int
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
@@ -20,7 +20,7 @@ from spider_jax.spider.spider import Spider
 from spider_jax.tasks.tokens import TaskTokens, task_tokens
 from spider_jax.zoo.store import FeatureStore
 
-EXTRACTOR = "SPIDER_JAX_EXTRACTOR"  # how to run the general extractor, in the user's own words
+EXTRACTOR = "SPIDER_JAX_EXTRACTOR"  # the variable that may hold the spec of the extractor
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class TargetTask:
         name: of the data.
         tokens: what a spider reads of it, with the name of the extractor that ran.
         classes: what the C class centres stand for.
-        rows: N, so many forward passes were made.
+        rows: N, the number of forward passes that were made.
         note: for the reader of a ranking, where the tokens are no classes; else "".
     """
 
@@ -48,7 +48,7 @@ def task_from(
     *,
     zoo: FeatureStore | None = None,
     named: str | None = None,
-    facts: Mapping[str, Any] | None = None,
+    facts: Mapping[str, object] | None = None,
     clusters: int = 10,
     bins: int = 10,
     seed: int = 0,
@@ -65,14 +65,15 @@ def task_from(
         data: [NAME=]READER:WHAT, as for `extract`.
         extractor: [NAME=]READER:WHAT of the model that the spider knows tasks by.
         zoo: a zoo with that extractor; other weights, preprocessing or layer are refused.
-        named: the name that the extractor must have, for instance the one a spider knows.
-        facts: how it ran in a spider's training, `description.training["extractor_facts"]`; other
-            weights, preprocessing or layer are refused.
+        named: the name that the extractor must have, for instance that of a spider's extractor.
+        facts: how the extractor ran in a spider's training, from
+            `description.training["extractor_facts"]`; other weights, preprocessing or layer are
+            refused.
         clusters: k of k-means.
-        bins: of a regression.
+        bins: number of bins of a regression.
         seed: of k-means.
         batch: rows encoded together; default: as memory allows, at most 64.
-        show_progress: a bar on stderr.
+        show_progress: whether to show a bar on stderr.
 
     Returns:
         The task.
@@ -117,16 +118,16 @@ def rank_data(
     """Rank the models of a spider for data that no zoo holds: the extractor runs on them here.
 
     Args:
-        spider: that ranks.
+        spider: a trained spider.
         data: [NAME=]READER:WHAT, as for `extract`.
         extractor: [NAME=]READER:WHAT of the model that the spider knows tasks by; default: the
             environment variable SPIDER_JAX_EXTRACTOR.
-        clusters: k-means centres for data without labels.
-        bins: of a regression.
-        show_progress: a bar on stderr.
+        clusters: number of k-means centres for data without labels.
+        bins: number of bins of a regression.
+        show_progress: whether to show a bar on stderr.
 
     Returns:
-        The ranking; its notes say what tokens that are no classes were made of.
+        The ranking. Where the tokens are no classes, a note says what they are.
 
     Raises:
         InputError: no extractor is named, or another one than the spider's.
@@ -151,7 +152,7 @@ def rank_data(
 
 
 def _note(data: Dataset, tokens: int) -> str:
-    """What tokens that are no classes were made of."""
+    """What the tokens are, where they are no classes; else ""."""
     if data.labels is None:
         return f"no labels: its tokens are {tokens} k-means centres of {data.rows} rows"
     if data.kind == "regression":
@@ -161,6 +162,10 @@ def _note(data: Dataset, tokens: int) -> str:
 
 def refuse_other_extractor(zoo: FeatureStore, encoder: Encoder) -> None:
     """Refuse a model that is not the zoo's general extractor.
+
+    Args:
+        zoo: the zoo.
+        encoder: the model.
 
     Raises:
         InputError: another name, or other weights, preprocessing or layer than it was exported
@@ -174,8 +179,17 @@ def refuse_other_extractor(zoo: FeatureStore, encoder: Encoder) -> None:
     refuse_other_facts(encoder, zoo.model_info(encoder.name), str(zoo.folder))
 
 
-def refuse_other_facts(encoder: Encoder, known: Mapping[str, Any], whose: str) -> None:
-    """Refuse a model that runs in another way than it is known to have run."""
+def refuse_other_facts(encoder: Encoder, known: Mapping[str, object], whose: str) -> None:
+    """Refuse an extractor with other weights, preprocessing or layer than before.
+
+    Args:
+        encoder: the extractor.
+        known: facts of how it ran before; what is missing there is not compared.
+        whose: where these facts are from, for the error.
+
+    Raises:
+        InputError: one of them differs.
+    """
     for key in ("weights_sha256", "preprocessing", "layer"):
         if key in known and known[key] != encoder.facts.get(key):
             raise InputError(
@@ -196,11 +210,20 @@ def _features(
 
 
 def pseudo_classes(
-    features: NDArray[np.float32], data: Dataset, clusters: int, bins: int, seed: int
-) -> tuple[NDArray[np.int64], NDArray[Any], tuple[str, ...]]:
-    """Rows, a class 0..C-1 for each, and what the classes are.
+    features: Float32[np.ndarray, "N D"], data: Dataset, clusters: int, bins: int, seed: int
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], tuple[str, ...]]:
+    """The classes that a task is made of.
 
-    A row of multi-label data comes once for each of its labels.
+    Args:
+        features: of the extractor.
+        data: whose labels are used, if there are any.
+        clusters: k of k-means, for data without labels.
+        bins: number of bins of a regression.
+        seed: of k-means.
+
+    Returns:
+        Row numbers, a class 0..C-1 for each, and the C names of the classes. A row of multi-label
+        data comes once for each of its labels.
     """
     every, labels = np.arange(data.rows), data.labels
     if labels is None:
@@ -217,7 +240,8 @@ def pseudo_classes(
     return every, encoded, data.classes or tuple(map(str, present))
 
 
-def _bins(targets: NDArray[Any], bins: int, seed: int) -> NDArray[np.int64]:
+def _bins(targets: NDArray[np.generic], bins: int, seed: int) -> NDArray[np.int64]:
+    """Quantile bins of one target, k-means clusters of several standardised ones."""
     if targets.ndim == 1 or targets.shape[1] == 1:
         return quantile_bins(targets.reshape(-1), bins)
     spread = targets.std(0)

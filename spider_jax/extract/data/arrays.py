@@ -1,14 +1,18 @@
-"""`arrays:FILE.npz`: pictures or texts and their labels as arrays; `arrays:FILE.npy`: one of them.
+"""`arrays:FILE.npz` holds pictures or texts and their labels, `arrays:FILE.npy` one of them.
 
-Options: images, texts, labels: names of the arrays in an .npz (those words by default), or for
-labels a file.npy; kind: classification, regression or multi-label.
+Options:
+    images, texts, labels: names of the arrays in an .npz, by default these words. labels may be the
+        path of an .npy file instead.
+    kind: classification, regression or multi-label.
 """
 
 import zipfile
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from jaxtyping import Shaped
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError, one_line
@@ -18,7 +22,9 @@ from spider_jax.extract.data.dataset import (
     check_rows,
     data_fingerprint,
     kind_of_labels,
+    no_items,
 )
+from spider_jax.extract.data.items import Item
 from spider_jax.extract.spec import Spec
 from spider_jax.storage.npy import UNREADABLE, read_header
 
@@ -27,6 +33,12 @@ OPTIONS = ("images", "texts", "labels", "kind")
 
 def read_arrays(spec: Spec) -> Dataset:
     """Items and labels of an .npz or .npy file.
+
+    Args:
+        spec: arrays:FILE with the options above.
+
+    Returns:
+        The data.
 
     Raises:
         InputError: no such file or array, one of Python objects, pictures that are not uint8, or
@@ -49,7 +61,7 @@ def read_arrays(spec: Spec) -> Dataset:
         source=f"arrays:{path.name}",
         modality=modality,
         rows=rows,
-        item=lambda row: _item(items, row, path),
+        item=no_items(path) if items is None else partial(_item, items),
         where=lambda row: f"{path} (row {row})",
         labels=labels,
         kind=kind,
@@ -58,8 +70,14 @@ def read_arrays(spec: Spec) -> Dataset:
     )
 
 
-def load_npy_or_npz(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of an .npz by name; an .npy, a memmap, has the name "".
+def load_npy_or_npz(path: Path) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """The arrays of a file.
+
+    Args:
+        path: .npz or .npy.
+
+    Returns:
+        Arrays of any shape by name. The array of an .npy is a memmap and has the name "".
 
     Raises:
         InputError: unreadable, or with Python objects.
@@ -79,19 +97,20 @@ def load_npy_or_npz(path: Path) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _names(arrays: dict[str, NDArray[Any]]) -> str:
+def _names(arrays: Mapping[str, NDArray[np.generic]]) -> str:
     return ", ".join(map(repr, arrays)) or "no arrays"
 
 
 def _items(
-    spec: Spec, path: Path, arrays: dict[str, NDArray[Any]]
-) -> tuple[Modality, NDArray[Any] | None]:
+    spec: Spec, path: Path, arrays: Mapping[str, NDArray[np.generic]]
+) -> tuple[Modality, NDArray[np.generic] | None]:
     if "" in arrays:
         array = arrays[""]
         if array.dtype.kind == "U":
             return _checked(array, path, "its array", "text")
         return _checked(array, path, "its array", "image") if array.ndim > 2 else ("none", None)
-    for key, modality in (("images", "image"), ("texts", "text")):
+    kinds: tuple[tuple[str, Modality], ...] = (("images", "image"), ("texts", "text"))
+    for key, modality in kinds:
         name = spec.options.get(key, key)
         if name in arrays:
             return _checked(arrays[name], path, name, modality)
@@ -101,8 +120,8 @@ def _items(
 
 
 def _checked(
-    array: NDArray[Any], path: Path, name: str, modality: Any
-) -> tuple[Modality, NDArray[Any]]:
+    array: NDArray[np.generic], path: Path, name: str, modality: Modality
+) -> tuple[Modality, NDArray[np.generic]]:
     sound = array.ndim == 3 or (array.ndim == 4 and array.shape[-1] in (1, 3, 4))
     if modality == "image" and (array.dtype != np.uint8 or not sound or 0 in array.shape):
         raise InputError(
@@ -114,7 +133,9 @@ def _checked(
     return modality, array
 
 
-def _labels(spec: Spec, path: Path, arrays: dict[str, NDArray[Any]]) -> NDArray[Any] | None:
+def _labels(
+    spec: Spec, path: Path, arrays: Mapping[str, NDArray[np.generic]]
+) -> NDArray[np.generic] | None:
     name = spec.options.get("labels")
     if name is not None and name.endswith(".npy"):
         return np.array(load_npy_or_npz(Path(name))[""])
@@ -127,7 +148,5 @@ def _labels(spec: Spec, path: Path, arrays: dict[str, NDArray[Any]]) -> NDArray[
     return arrays.get(name or "labels")
 
 
-def _item(items: NDArray[Any] | None, row: int, path: Path) -> Any:
-    if items is None:
-        raise InputError(f"{path} holds labels only: a model needs pictures or texts")
+def _item(items: NDArray[np.generic], row: int) -> Item:
     return str(items[row]) if items.dtype.kind == "U" else np.asarray(items[row])

@@ -1,6 +1,7 @@
 """Classes for data that have none: k-means of features, quantile bins of targets."""
 
 import numpy as np
+from jaxtyping import Float, Int64, Num
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
@@ -9,12 +10,15 @@ STEPS = 50
 BLOCK_NUMBERS = 1 << 22
 
 
-def k_means(features: NDArray[np.floating], clusters: int, seed: int) -> NDArray[np.int64]:
+def k_means(
+    features: Float[np.ndarray, "N D"], clusters: int, seed: int
+) -> Int64[np.ndarray, " N"]:
     """Cluster 0..K-1 of every row: k-means++, then Lloyd's steps until no row moves.
 
     Args:
-        features: [N, D], finite. clusters: K, at most the number of distinct rows.
-        seed: the same seed gives the same clusters.
+        features: [N, D], finite.
+        clusters: K, at most the number of distinct rows.
+        seed: of the first centres; the same seed gives the same clusters.
 
     Returns:
         int64 [N]; every cluster has a row.
@@ -73,10 +77,17 @@ def _fill(labels: NDArray[np.int64], distances: NDArray[np.float64], K: int) -> 
         labels[row], distances[row] = cluster, -np.inf
 
 
-def quantile_bins(targets: NDArray[np.floating], bins: int) -> NDArray[np.int64]:
-    """Bin 0..B-1 of every target [N]: edges at the quantiles 1/B, 2/B, ...
+def quantile_bins(targets: Num[np.ndarray, " N"], bins: int) -> Int64[np.ndarray, " N"]:
+    """Bin 0..B-1 of every target: edges at the quantiles 1/B, 2/B, ...
 
-    Equal targets share a bin, so there may be fewer than `bins`.
+    Equal targets share a bin, so there may be fewer bins than asked for.
+
+    Args:
+        targets: [N], finite.
+        bins: B.
+
+    Returns:
+        int64 [N]; every bin has a row.
 
     Raises:
         InputError: fewer than two bins.

@@ -4,12 +4,15 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Int32, Shaped
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
+from spider_jax.extract.data.items import Item
 from spider_jax.zoo.files import KINDS
 
 log = logging.getLogger("spider_jax")
@@ -18,34 +21,65 @@ Modality = Literal["image", "text", "none"]
 
 
 class BrokenItemError(InputError):
-    """An item of the data cannot be read: no model can do without it."""
+    """An item of the data cannot be read, so no model can use these data."""
+
+
+class Labelling(NamedTuple):
+    """The labels of all rows.
+
+    Attributes:
+        labels: numbers [N] or [N, K], None where there are none.
+        classes: names of the classes 0..C-1, None where they have no names.
+        kind: "classification", "regression" or "multi-label".
+    """
+
+    labels: Shaped[np.ndarray, "N ..."] | None
+    classes: tuple[str, ...] | None
+    kind: str
+
+
+NO_LABELS = Labelling(None, None, "classification")
 
 
 @dataclass(frozen=True)
 class Dataset:
     """N items of one kind and their labels.
 
-    name: of the task. source: where it is from, without the folder. modality: what an item is.
-    rows: N. item: row -> picture (PIL or uint8 [H, W] or [H, W, C]) or str. where: row -> the file
-    and row to name in errors. labels: as a zoo keeps them, None where there are none. kind:
-    "classification", "regression" or "multi-label". classes: their names, in the order of 0..C-1.
-    fingerprint: SHA-256 of what tells these data from others, None where only labels are known.
+    Attributes:
+        name: of the task.
+        source: where the data are from, without the folder.
+        modality: what an item is.
+        rows: N.
+        item: row -> picture (Pillow's, or uint8 [H, W] or [H, W, C]) or text.
+        where: row -> the file and row to name in errors.
+        labels: numbers [N] or [N, K] as a zoo keeps them, None where there are none.
+        kind: "classification", "regression" or "multi-label".
+        classes: names of the classes 0..C-1, None where they have no names.
+        fingerprint: SHA-256 of what tells these data from others, None where only labels are known.
     """
 
     name: str
     source: str
     modality: Modality
     rows: int
-    item: Callable[[int], Any]
+    item: Callable[[int], Item]
     where: Callable[[int], str]
-    labels: NDArray[Any] | None
+    labels: Shaped[np.ndarray, "N ..."] | None
     kind: str
     classes: tuple[str, ...] | None
     fingerprint: str | None
 
 
 def data_fingerprint(parts: Iterable[object]) -> str:
-    """SHA-256 of names, sizes and labels; arrays count with their bytes."""
+    """SHA-256 of names, sizes and labels.
+
+    Args:
+        parts: what is hashed, in order. An array counts with dtype, shape and bytes, anything else
+            with its `repr`.
+
+    Returns:
+        The digest in hexadecimal.
+    """
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, np.ndarray):
@@ -57,8 +91,35 @@ def data_fingerprint(parts: Iterable[object]) -> str:
     return digest.hexdigest()
 
 
-def kind_of_labels(labels: NDArray[Any], declared: str | None, where: str) -> str:
-    """The kind that is declared, else the one that dtype and shape tell.
+def no_items(path: Path) -> Callable[[int], Item]:
+    """The `item` of data that are labels only.
+
+    Args:
+        path: of the data, for the error.
+
+    Returns:
+        A function that raises InputError for every row.
+    """
+
+    def item(row: int) -> Item:
+        raise InputError(f"{path} holds labels only: a model needs pictures or texts")
+
+    return item
+
+
+def kind_of_labels(labels: Shaped[np.ndarray, "..."], declared: str | None, where: str) -> str:
+    """The kind that is declared, else the kind that dtype and shape show.
+
+    Floats are regression targets, whole numbers [N] are classes, whole numbers [N, K] are
+    multi-label.
+
+    Args:
+        labels: numbers [N] or [N, K].
+        declared: a kind, or None.
+        where: the file that the labels are from, for errors.
+
+    Returns:
+        "classification", "regression" or "multi-label".
 
     Raises:
         InputError: labels of no kind, or not of the one declared.
@@ -85,17 +146,22 @@ def kind_of_labels(labels: NDArray[Any], declared: str | None, where: str) -> st
     return kind
 
 
-def _check_targets(labels: NDArray[Any], where: str) -> None:
+def _check_targets(labels: NDArray[np.generic], where: str) -> None:
     bad = ~np.isfinite(labels.reshape(len(labels), -1)).all(1)
     if bad.any():
         raise InputError(f"{where}: label of row {int(np.flatnonzero(bad)[0])} is not finite")
 
 
-def check_rows(labels: NDArray[Any], rows: int, where: str) -> None:
+def check_rows(labels: Shaped[np.ndarray, "N ..."], rows: int, where: str) -> None:
     """Refuse labels that are not one a row.
 
+    Args:
+        labels: numbers [N] or [N, K].
+        rows: how many rows the data have.
+        where: the file that the labels are from, for errors.
+
     Raises:
-        InputError: fewer or more.
+        InputError: fewer or more labels than rows.
     """
     if len(labels) != rows:
         first = min(len(labels), rows)
@@ -105,16 +171,35 @@ def check_rows(labels: NDArray[Any], rows: int, where: str) -> None:
         )
 
 
-def classes_of_names(names: Sequence[str]) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-    """Labels 0..C-1 in sorted order of the names, and the names."""
+def classes_of_names(names: Sequence[str]) -> tuple[Int32[np.ndarray, " N"], tuple[str, ...]]:
+    """Classes from words.
+
+    Args:
+        names: the name of every row's class.
+
+    Returns:
+        int32 [N] labels 0..C-1 in sorted order of the names, and the C names.
+    """
     found, labels = np.unique(np.array(names, dtype=str), return_inverse=True)
     return labels.astype(np.int32), tuple(map(str, found))
 
 
 def drop_unused(
-    labels: NDArray[Any], names: Sequence[str], where: str
-) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-    """Labels 0..C-1 of the classes that occur, and their names; the log says which do not."""
+    labels: Shaped[np.ndarray, " N"], names: Sequence[str], where: str
+) -> tuple[Int32[np.ndarray, " N"], tuple[str, ...]]:
+    """Leave out the classes without a row; the log names them.
+
+    Args:
+        labels: int [N], an index into `names`.
+        names: of all classes.
+        where: the data that the labels are from, for errors.
+
+    Returns:
+        int32 [N] labels 0..C-1 of the classes that occur, and their C names.
+
+    Raises:
+        InputError: a label that is no index into `names`.
+    """
     found, encoded = np.unique(labels, return_inverse=True)
     if found.size and not 0 <= found[0] <= found[-1] < len(names):
         row = int(np.flatnonzero((labels < 0) | (labels >= len(names)))[0])

@@ -1,4 +1,7 @@
-"""`folder:PATH`: one sub-folder a class; or pictures without any, which have no labels."""
+"""`folder:PATH`: pictures in one sub-folder for each class.
+
+Pictures without sub-folders have no labels. There are no options.
+"""
 
 from pathlib import Path
 
@@ -10,6 +13,12 @@ from spider_jax.extract.spec import Spec
 
 def read_folder(spec: Spec) -> Dataset:
     """Pictures below a folder in sorted order; the name of a sub-folder is the class.
+
+    Args:
+        spec: folder:PATH.
+
+    Returns:
+        The data.
 
     Raises:
         InputError: no such folder, no pictures in it, or a class without any.

@@ -1,14 +1,23 @@
 """`hf:NAME:split`: Hugging Face datasets, or a folder of them; no code of a dataset is run.
 
-Options: config; image, text, label: names of columns (default: the first of that kind).
+Options:
+    config: the dataset's configuration.
+    image, text, label: names of columns, by default the first of that kind.
 """
 
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 
 import numpy as np
 
 from spider_jax.errors import InputError, one_line
-from spider_jax.extract.data.dataset import Dataset, data_fingerprint, drop_unused
+from spider_jax.extract.data.dataset import (
+    NO_LABELS,
+    Dataset,
+    Labelling,
+    data_fingerprint,
+    drop_unused,
+)
 from spider_jax.extract.data.tables import labels_of
 from spider_jax.extract.network import hub_offline_if_unreachable
 from spider_jax.extract.optional import need
@@ -19,6 +28,12 @@ OPTIONS = ("config", "image", "text", "label")
 
 def read_hf(spec: Spec) -> Dataset:
     """A split of a dataset; trust_remote_code is never set.
+
+    Args:
+        spec: hf:NAME:split with the options above.
+
+    Returns:
+        The data.
 
     Raises:
         InputError: it cannot be had, or has neither pictures nor texts.
@@ -33,14 +48,18 @@ def read_hf(spec: Spec) -> Dataset:
         table = datasets.load_dataset(name, spec.options.get("config"), split=split)
     except Exception as error:  # of every kind
         raise InputError(f"data {spec} cannot be loaded: {one_line(error)}") from None
-    image = _column(spec, "image", table, lambda f: isinstance(f, datasets.Image))
-    text = _column(spec, "text", table, lambda f: getattr(f, "dtype", None) == "string")
-    label = _column(spec, "label", table, lambda f: isinstance(f, datasets.ClassLabel))
+    features = table.features
+    image = _column(spec, "image", features, lambda f: isinstance(f, datasets.Image))
+    text = _column(spec, "text", features, lambda f: getattr(f, "dtype", None) == "string")
+    label = _column(spec, "label", features, lambda f: isinstance(f, datasets.ClassLabel))
     key = image if image is not None and "text" not in spec.options else text
     if key is None:
-        columns = ", ".join(table.column_names)
+        columns = ", ".join(features)
         raise InputError(f"data {spec} has neither pictures nor texts: it has {columns}")
-    labels, classes, kind = _labels(spec, table, label, datasets)
+    labels, classes, kind = NO_LABELS
+    if label is not None:
+        values = table.select_columns(label)[:][label]
+        labels, classes, kind = _labels(spec, label, features[label], values, datasets)
     parts = [name, split, table.num_rows, key, labels if labels is not None else None]
     return Dataset(
         name=spec.name or f"{name.rstrip('/').rpartition('/')[2]}:{split}",
@@ -56,22 +75,23 @@ def read_hf(spec: Spec) -> Dataset:
     )
 
 
-def _column(spec: Spec, option: str, table: Any, fits: Any) -> str | None:
+def _column(
+    spec: Spec, option: str, features: Mapping[str, object], fits: Callable[[object], bool]
+) -> str | None:
+    """The column that an option names, else the first that fits."""
     wanted = spec.options.get(option)
     if wanted is None:
-        return next((name for name, f in table.features.items() if fits(f)), None)
-    if wanted not in table.features:
-        columns = ", ".join(table.column_names)
+        return next((name for name, f in features.items() if fits(f)), None)
+    if wanted not in features:
+        columns = ", ".join(features)
         raise InputError(f"data {spec}: {option} must be one of {columns}, got {wanted!r}")
     return wanted
 
 
-def _labels(spec: Spec, table: Any, label: str | None, datasets: Any) -> Any:
-    if label is None:
-        return None, None, "classification"
-    values = table.select_columns(label)[:][label]
-    feature = table.features[label]
+def _labels(
+    spec: Spec, label: str, feature: object, values: Sequence[object], datasets: ModuleType
+) -> Labelling:
     if not isinstance(feature, datasets.ClassLabel):
         return labels_of(values, None, f"data {spec}: {label}")
     labels, classes = drop_unused(np.array(values), feature.names, f"data {spec}")
-    return labels, classes, "classification"
+    return Labelling(labels, classes, "classification")

@@ -1,15 +1,15 @@
-"""Pictures to arrays: opened by Pillow, resized, cropped and normalised as the model wants it."""
+"""Pictures to arrays: opened by Pillow, then resized, cropped and normalised for a model."""
 
 import io
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError, one_line
+from spider_jax.extract.data.items import Item, Picture
 from spider_jax.extract.optional import need
 from spider_jax.extract.spec import Spec
 
@@ -20,11 +20,15 @@ LONGEST = 200  # times the shorter side: resizing would take gigabytes for a lin
 OPTIONS = ("size", "resize", "interpolation", "mean", "std")
 
 
-def open_image(source: Path | bytes, where: str) -> Any:
-    """A picture as PIL RGB, turned as its EXIF says.
+def open_image(source: Path | bytes, where: str) -> Picture:
+    """A picture in RGB, turned as its EXIF says.
 
     Args:
-        source: a file or its bytes. where: the name for errors.
+        source: a file or its bytes.
+        where: its name for errors.
+
+    Returns:
+        The picture.
 
     Raises:
         InputError: no picture, a broken one, or one beyond Pillow's limit of pixels.
@@ -41,33 +45,53 @@ def open_image(source: Path | bytes, where: str) -> Any:
         raise InputError(f"{where} is not a readable picture: {one_line(error)}") from None
 
 
-def _refuse_bomb(opened: Any, limit: int | None, where: str) -> None:
+def _refuse_bomb(opened: Picture, limit: int | None, where: str) -> None:
     """Pillow itself only warns up to twice its limit."""
     pixels = opened.size[0] * opened.size[1]
     if limit is not None and pixels > limit:
         raise InputError(f"{where} has {pixels} pixels, more than Pillow's limit of {limit}")
 
 
-def to_rgb(picture: Any) -> Any:
-    """PIL RGB of a PIL picture or of an array [H, W] or [H, W, 1, 3 or 4] uint8."""
-    if isinstance(picture, np.ndarray):
-        image = need("PIL.Image", "pillow", "reading pictures")
-        picture = image.fromarray(picture[..., 0] if picture.shape[2:] == (1,) else picture)
-    if picture.mode.startswith("I"):  # 16 bits, which convert would clip
-        image = need("PIL.Image", "pillow", "reading pictures")
-        high = np.asarray(picture, np.int64) >> 8
-        picture = image.fromarray(np.clip(high, 0, 255).astype(np.uint8))
-    if "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
+def to_rgb(picture: Item) -> Picture:
+    """A picture in RGB.
+
+    Args:
+        picture: Pillow's of any mode, or an array uint8 [H, W] or [H, W, 1, 3 or 4].
+
+    Returns:
+        Pillow's picture of mode "RGB".
+
+    Raises:
+        InputError: a text.
+    """
+    if isinstance(picture, str):
+        raise InputError(f"is a text and no picture: {picture[:40]!r}")
+    found = _of_array(picture) if isinstance(picture, np.ndarray) else picture
+    if found.mode.startswith("I"):  # 16 bits, which convert would clip
+        high = np.asarray(found, np.int64) >> 8
+        found = _of_array(np.clip(high, 0, 255).astype(np.uint8))
+    if "transparency" in found.info:
+        found = found.convert("RGBA")
+    return found if found.mode == "RGB" else found.convert("RGB")
+
+
+def _of_array(pixels: NDArray[np.generic]) -> Picture:
+    """A picture of uint8 [H, W] or [H, W, 1, 3 or 4]."""
+    image = need("PIL.Image", "pillow", "reading pictures")
+    made: Picture = image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
+    return made
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Shorter side to `resize`, centre crop of `size`, values / 255, (x - mean) / std.
+    """Resize the shorter side, crop the centre, divide by 255, then (x - mean) / std.
 
-    resize, size: pixels; resize 0 stretches both sides to `size`. interpolation: Pillow's, with
-    antialiasing. mean, std: of red, green, blue.
+    Attributes:
+        size: side of the crop in pixels.
+        resize: shorter side before the crop in pixels; 0 stretches both sides to `size`.
+        interpolation: Pillow's, with antialiasing: bilinear, bicubic, nearest or lanczos.
+        mean: of red, green and blue.
+        std: of red, green and blue.
     """
 
     size: int = 224
@@ -76,13 +100,23 @@ class Preprocessing:
     mean: tuple[float, ...] = IMAGENET[0]
     std: tuple[float, ...] = IMAGENET[1]
 
-    def __call__(self, picture: Any) -> NDArray[np.float32]:
-        """float32 [3, size, size] of a picture."""
+    def __call__(self, picture: Item) -> Float32[np.ndarray, "3 H H"]:
+        """The pixels that a model takes.
+
+        Args:
+            picture: Pillow's, or an array uint8 [H, W] or [H, W, 1, 3 or 4].
+
+        Returns:
+            float32 [3, size, size].
+
+        Raises:
+            InputError: a text, or one side more than 200 times the other.
+        """
         pixels = np.asarray(self._cropped(to_rgb(picture)), np.float32) / np.float32(255)
         scaled = (pixels - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         return np.ascontiguousarray(scaled.transpose(2, 0, 1))
 
-    def _cropped(self, picture: Any) -> Any:
+    def _cropped(self, picture: Picture) -> Picture:
         resampling = need("PIL.Image", "pillow", "reading pictures").Resampling
         how = resampling[self.interpolation.upper()]
         if self.resize == 0:
@@ -99,18 +133,25 @@ class Preprocessing:
         left, top = (round((side - self.size) / 2) for side in new)
         return picture.crop((left, top, left + self.size, top + self.size))
 
-    def facts(self) -> dict[str, Any]:
-        """For the manifest."""
+    def facts(self) -> dict[str, object]:
+        """The fields by name, for the manifest."""
         return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
 
 
 def preprocessing_of(spec: Spec, default: Preprocessing | None = None) -> Preprocessing:
-    """The preprocessing that a spec's options ask for.
+    """The preprocessing that the options of a spec ask for.
 
-    size alone keeps the ratio of resize to size.
+    An option size without resize keeps the ratio of the two.
+
+    Args:
+        spec: whose options are read.
+        default: what the options change; None: ImageNet's preprocessing at 224 pixels.
+
+    Returns:
+        The preprocessing.
 
     Raises:
-        InputError: a value that is none.
+        InputError: an option with a value that cannot be used.
     """
     base = default or Preprocessing()
     size = spec.number("size", base.size)
@@ -136,6 +177,3 @@ def _triple(spec: Spec, option: str, default: tuple[float, ...]) -> tuple[float,
     if len(values) != 3 or not np.isfinite(values).all():
         raise InputError(f"{spec}: {option} must be one or three numbers a,b,c, got {text!r}")
     return values
-
-
-Prepare = Callable[[Any], Any]

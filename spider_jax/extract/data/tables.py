@@ -1,34 +1,45 @@
 """`csv:FILE` and `parquet:FILE`: texts and labels in columns.
 
-Options: text, label: names of columns ("text" and "label" by default); kind: classification,
-regression or multi-label. A file without a text column gives its labels, for embeddings that lie
-beside them (`--model NAME=features:FILE`).
+Options:
+    text, label: names of columns, "text" and "label" by default.
+    kind: classification, regression or multi-label.
+
+A file without a text column gives its labels, for features that lie beside them
+(`--model NAME=features:FILE`).
 """
 
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from spider_jax.errors import InputError, one_line
 from spider_jax.extract.data.dataset import (
+    NO_LABELS,
     Dataset,
+    Labelling,
     classes_of_names,
     data_fingerprint,
     kind_of_labels,
+    no_items,
 )
 from spider_jax.extract.optional import need
 from spider_jax.extract.spec import Spec
 
 OPTIONS = ("text", "label", "kind")
-Columns = Mapping[str, Sequence[Any]]
+Columns = Mapping[str, Sequence[object]]
 
 
 def read_csv(spec: Spec) -> Dataset:
     """A CSV file with a header line, UTF-8.
+
+    Args:
+        spec: csv:FILE with the options above.
+
+    Returns:
+        The data.
 
     Raises:
         InputError: unreadable, without these columns, or with a row that is short.
@@ -50,6 +61,12 @@ def read_csv(spec: Spec) -> Dataset:
 
 def read_parquet(spec: Spec) -> Dataset:
     """The text and label columns of a Parquet file.
+
+    Args:
+        spec: parquet:FILE with the options above.
+
+    Returns:
+        The data.
 
     Raises:
         InputError: unreadable, without these columns, or with values missing.
@@ -91,14 +108,16 @@ def _dataset(
     texts, values = columns.get(_column(spec, "text")), columns.get(_column(spec, "label"))
     if texts is None and values is None:
         raise InputError(f"{path} has neither a text nor a label column: name one with ?text=")
-    labels, classes, kind = labels_of(values, spec.options.get("kind"), str(path))
-    parts = [list(texts) if texts is not None else None, labels if labels is not None else None]
+    labels, classes, kind = NO_LABELS
+    if values is not None:
+        labels, classes, kind = labels_of(values, spec.options.get("kind"), str(path))
+    parts = [list(texts) if texts is not None else None, labels]
     return Dataset(
         name=spec.name or path.stem,
         source=f"{spec.reader}:{path.name}",
         modality="none" if texts is None else "text",
         rows=rows,
-        item=lambda row: str(texts[row]) if texts is not None else None,
+        item=no_items(path) if texts is None else lambda row: str(texts[row]),
         where=lambda row: f"{path} (row {row})",
         labels=labels,
         kind=kind,
@@ -107,16 +126,20 @@ def _dataset(
     )
 
 
-def labels_of(
-    values: Sequence[Any] | None, kind: str | None, where: str
-) -> tuple[NDArray[Any] | None, tuple[str, ...] | None, str]:
-    """Labels, names of classes if they are words, kind: whole numbers are classes, others targets.
+def labels_of(values: Sequence[object], kind: str | None, where: str) -> Labelling:
+    """Labels from the values of a column: words and whole numbers are classes, floats are targets.
+
+    Args:
+        values: one a row: a word, a number, or a list of numbers.
+        kind: "classification", "regression", "multi-label", or None to see it from the values.
+        where: the file that the values are from, for errors.
+
+    Returns:
+        The labels. Their classes have names where the values are words.
 
     Raises:
         InputError: a label that is empty, or not of the kind.
     """
-    if values is None:
-        return None, None, "classification"
     empty = [row for row, value in enumerate(values) if value == ""]
     if empty:
         raise InputError(f"{where}: row {empty[0]} has no label")
@@ -125,14 +148,14 @@ def labels_of(
         if kind not in (None, "classification"):
             raise InputError(f"{where}: {kind} needs numbers as labels, got {values[0]!r}")
         labels, classes = classes_of_names([str(value) for value in values])
-        return labels, classes, "classification"
+        return Labelling(labels, classes, "classification")
     if kind == "regression":
         numbers = numbers.astype(np.float64)
-    return numbers, None, kind_of_labels(numbers, kind, where)
+    return Labelling(numbers, None, kind_of_labels(numbers, kind, where))
 
 
-def _numbers(values: Sequence[Any]) -> NDArray[Any] | None:
-    """int64 [N] or float64 [N] or [N, K] of numbers or of what reads as such; None of words."""
+def _numbers(values: Sequence[object]) -> NDArray[np.generic] | None:
+    """int64 [N] or float64 [N] or [N, K] of numbers or of what reads as numbers; None of words."""
     for dtype in (np.int64, np.float64):
         if dtype is np.int64 and any(isinstance(v, float) for v in values):
             continue
@@ -143,7 +166,7 @@ def _numbers(values: Sequence[Any]) -> NDArray[Any] | None:
     return None
 
 
-def _number(value: Any, dtype: Any) -> Any:
+def _number(value: object, dtype: DTypeLike) -> int | float | NDArray[np.generic]:
     if isinstance(value, str):
         return int(value) if dtype is np.int64 else float(value)
     return np.asarray(value, dtype)

@@ -1,23 +1,34 @@
 """`tfds:NAME[/config]:split`: TFDS datasets in array_record, read without TensorFlow.
 
-Options: data_dir (default: $TFDS_DATA_DIR or ~/tensorflow_datasets), version (default: the newest
-there), image, text, label: names of features (default: the first of that kind).
+Options:
+    data_dir: the folder of prepared datasets, by default $TFDS_DATA_DIR or ~/tensorflow_datasets.
+    version: by default the newest in that folder.
+    image, text, label: names of features, by default the first of that kind.
 
-What is prepared on disk is opened as data: its JSON names classes of features, and only those of
-TFDS itself are accepted, as TFDS would import any.
+The JSON files of a prepared dataset name classes of features, and TFDS imports whatever they name.
+So only classes of TFDS itself are accepted.
 """
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from spider_jax.errors import InputError, one_line
-from spider_jax.extract.data.dataset import Dataset, data_fingerprint, drop_unused, kind_of_labels
+from spider_jax.extract.data.dataset import (
+    NO_LABELS,
+    Dataset,
+    Labelling,
+    data_fingerprint,
+    drop_unused,
+    kind_of_labels,
+)
 from spider_jax.extract.data.images import open_image
+from spider_jax.extract.data.items import Item
 from spider_jax.extract.network import reachable
 from spider_jax.extract.optional import need
 from spider_jax.extract.spec import Spec
@@ -29,8 +40,28 @@ CLASS_KEYS = ("pythonClassName", "python_class_name", "type")  # by which TFDS i
 NEEDS = "tensorflow-datasets"
 
 
+@runtime_checkable
+class _Feature(Protocol):
+    """What every feature of a TFDS dataset has."""
+
+    @property
+    def shape(self) -> tuple[int | None, ...] | None: ...
+
+    @property
+    def np_dtype(self) -> object: ...
+
+
+_Features = Mapping[str, _Feature]
+
+
 def read_tfds(spec: Spec) -> Dataset:
     """A split of a prepared dataset; one that is not on disk is downloaded where there is network.
+
+    Args:
+        spec: tfds:NAME[/config]:split with the options above.
+
+    Returns:
+        The data.
 
     Raises:
         InputError: unknown name or split, no network, a format that needs TensorFlow, or features
@@ -99,10 +130,13 @@ def _download(spec: Spec, name: str, root: Path) -> None:
 
 
 def check_prepared(folder: Path) -> None:
-    """Refuse what needs TensorFlow, and features whose code is not TFDS's own.
+    """Refuse what needs TensorFlow, features whose code is not TFDS's own, and data elsewhere.
+
+    Args:
+        folder: of a version of a prepared dataset.
 
     Raises:
-        InputError: with what to do instead.
+        InputError: one of these; the message says what to do.
     """
     info = _json(folder / "dataset_info.json")
     formats = {info.get("fileFormat", "tfrecord"), *_words(info.get("alternativeFileFormats"))}
@@ -134,11 +168,11 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _words(value: Any) -> list[str]:
+def _words(value: object) -> list[str]:
     return [str(word) for word in value] if isinstance(value, list) else []
 
 
-def _class_names(content: Any) -> Iterator[str]:
+def _class_names(content: object) -> Iterator[str]:
     """Every word, at any depth, under a key by which TFDS imports code."""
     if isinstance(content, dict):
         for key, value in content.items():
@@ -171,7 +205,7 @@ def _dataset(spec: Spec, name: str, split: str, folder: Path) -> Dataset:
     def where(row: int) -> str:
         return f"{folder} {split} (row {row})"
 
-    def item(row: int) -> Any:
+    def item(row: int) -> Item:
         value = source[row][key]
         if not picture:
             return value.decode() if isinstance(value, bytes) else str(value)
@@ -192,14 +226,14 @@ def _dataset(spec: Spec, name: str, split: str, folder: Path) -> Dataset:
     )
 
 
-def _item_key(spec: Spec, features: dict[str, Any], tfds: Any) -> tuple[str, bool]:
+def _item_key(spec: Spec, features: _Features, tfds: ModuleType) -> tuple[str, bool]:
     """The feature that is an item, and whether it is a picture."""
 
-    def is_picture(feature: Any) -> bool:
+    def is_picture(feature: _Feature) -> bool:
         array = len(feature.shape or ()) == 3 and feature.np_dtype == np.uint8
         return isinstance(feature, tfds.features.Image) or array
 
-    def is_text(feature: Any) -> bool:
+    def is_text(feature: _Feature) -> bool:
         return isinstance(feature, tfds.features.Text)
 
     plain = {k: f for k, f in features.items() if not _is_nested(f, tfds)}
@@ -213,15 +247,17 @@ def _item_key(spec: Spec, features: dict[str, Any], tfds: Any) -> tuple[str, boo
     return found, image is not None
 
 
-def _is_nested(feature: Any, tfds: Any) -> bool:
+def _is_nested(feature: _Feature, tfds: ModuleType) -> bool:
     return isinstance(feature, tfds.features.FeaturesDict | tfds.features.Sequence)
 
 
-def _is_label(feature: Any, tfds: Any) -> bool:
+def _is_label(feature: _Feature, tfds: ModuleType) -> bool:
     return isinstance(feature, tfds.features.ClassLabel)
 
 
-def _named(spec: Spec, option: str, features: dict[str, Any], fits: Any) -> str | None:
+def _named(
+    spec: Spec, option: str, features: _Features, fits: Callable[[_Feature], bool]
+) -> str | None:
     """The feature that an option names, else the first that fits."""
     wanted = spec.options.get(option)
     if wanted is None:
@@ -233,12 +269,19 @@ def _named(spec: Spec, option: str, features: dict[str, Any], fits: Any) -> str 
     return wanted
 
 
-def _labels(spec: Spec, source: Any, label: str | None, features: Any, tfds: Any) -> Any:
-    """(labels, names of the classes, kind) of all rows; pictures are not decoded for it."""
+def _labels(
+    spec: Spec,
+    source: Sequence[Mapping[str, object]],
+    label: str | None,
+    features: _Features,
+    tfds: ModuleType,
+) -> Labelling:
+    """The labels of all rows; pictures are not decoded for it."""
     if label is None:
-        return None, None, "classification"
+        return NO_LABELS
     values = np.array([source[row][label] for row in range(len(source))])
-    if not _is_label(features[label], tfds):
-        return values, None, kind_of_labels(values, None, f"data {spec}: {label}")
-    labels, classes = drop_unused(values, features[label].names, f"data {spec}")
-    return labels, classes, "classification"
+    feature = features[label]
+    if not isinstance(feature, tfds.features.ClassLabel):
+        return Labelling(values, None, kind_of_labels(values, None, f"data {spec}: {label}"))
+    labels, classes = drop_unused(values, feature.names, f"data {spec}")
+    return Labelling(labels, classes, "classification")

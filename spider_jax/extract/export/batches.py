@@ -1,23 +1,30 @@
-"""How many rows are encoded together, and how they get ready while the model runs."""
+"""How many rows are encoded together, and how they are prepared while the model runs."""
 
 import os
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 from spider_jax.errors import InputError, one_line
 from spider_jax.extract.data.dataset import BrokenItemError, Dataset
+from spider_jax.extract.data.items import Item
 
 MOST = 64  # rows of a batch where nothing else is known
 BLOCK_ROWS = 256  # at least so many in a file: a second on a fast GPU, half a minute on a slow CPU
 SHARE = 8  # a batch may take this part of the free memory
-AHEAD = 2  # batches that get ready while one is encoded
+AHEAD = 2  # batches that are prepared while one is encoded
 
 
 def batch_rows(row_bytes: int, free: int) -> int:
-    """Rows of a batch: a power of two up to MOST whose memory is at most free / SHARE.
+    """Rows of a batch: a power of two up to 64 that takes at most an eighth of the free memory.
+
+    Args:
+        row_bytes: memory that one row takes; 0: not known.
+        free: bytes of memory that are free.
+
+    Returns:
+        The number of rows.
 
     >>> [batch_rows(size, 1 << 30) for size in (0, 1 << 20, 1 << 24, 1 << 34)]
     [64, 64, 8, 1]
@@ -38,21 +45,39 @@ def free_memory() -> int:
 
 
 def block_rows(batch: int) -> int:
-    """Rows of a block: the least multiple of the batch that is at least BLOCK_ROWS."""
+    """Rows of a block: the smallest multiple of the batch that is at least 256.
+
+    Args:
+        batch: rows that are encoded together.
+    """
     return batch * -(-BLOCK_ROWS // batch)
 
 
 def spans(start: int, stop: int, batch: int) -> list[range]:
-    """Batches of the rows start..stop-1."""
+    """Batches of the rows start..stop-1, in order.
+
+    Args:
+        start: the first row.
+        stop: the row after the last.
+        batch: rows of a batch.
+    """
     return [range(first, min(first + batch, stop)) for first in range(start, stop, batch)]
 
 
-def prepared_item(data: Dataset, prepare: Callable[[Any], Any], row: int) -> Any:
-    """An item as the model wants it.
+def prepared_item(data: Dataset, prepare: Callable[[Item], Item], row: int) -> Item:
+    """An item as the model takes it.
+
+    Args:
+        data: where the item is from.
+        prepare: of the model.
+        row: of the item.
+
+    Returns:
+        The prepared item.
 
     Raises:
-        BrokenItemError: it cannot be read; the message names file and row. InputError: it can, but
-            is nothing for this model.
+        BrokenItemError: the item cannot be read; the message names file and row.
+        InputError: this model cannot take the item.
     """
     try:
         item = data.item(row)
@@ -70,10 +95,19 @@ def prepared_item(data: Dataset, prepare: Callable[[Any], Any], row: int) -> Any
 
 
 def prepared_batches(
-    data: Dataset, prepare: Callable[[Any], Any], batches: Iterable[range]
-) -> Generator[tuple[range, list[Any]], None, None]:
-    """Batches of prepared items, in order; the next ones get ready in threads meanwhile."""
-    waiting: deque[tuple[range, list[Future[Any]]]] = deque()
+    data: Dataset, prepare: Callable[[Item], Item], batches: Iterable[range]
+) -> Generator[tuple[range, list[Item]], None, None]:
+    """Batches of prepared items, in order; the next two are prepared in threads meanwhile.
+
+    Args:
+        data: where the items are from.
+        prepare: of the model.
+        batches: rows of every batch.
+
+    Yields:
+        The rows of a batch and its prepared items.
+    """
+    waiting: deque[tuple[range, list[Future[Item]]]] = deque()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
             for rows in batches:
@@ -82,10 +116,10 @@ def prepared_batches(
                     yield _ready(waiting)
             while waiting:
                 yield _ready(waiting)
-        finally:  # the caller has left: what waits is not read for nothing
+        finally:  # where the caller stops early, the rest need not be read
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _ready(waiting: "deque[tuple[range, list[Future[Any]]]]") -> tuple[range, list[Any]]:
+def _ready(waiting: "deque[tuple[range, list[Future[Item]]]]") -> tuple[range, list[Item]]:
     rows, futures = waiting.popleft()
     return rows, [future.result() for future in futures]

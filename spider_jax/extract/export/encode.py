@@ -1,16 +1,17 @@
-"""A model over rows of data: batch by batch, checked, in halves where memory does not suffice."""
+"""A model run over rows of data, batch by batch, in halves where memory does not suffice."""
 
 import logging
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from spider_jax.errors import InputError
 from spider_jax.extract.data.dataset import Dataset
+from spider_jax.extract.data.items import Item
 from spider_jax.extract.export.batches import batch_rows, free_memory, prepared_batches
 from spider_jax.extract.models.encoder import Encoded, Encoder, check_encoded
 from spider_jax.runtime.progress import Bar
@@ -22,6 +23,10 @@ log = logging.getLogger("spider_jax")
 def refuse_other_items(encoder: Encoder, data: Dataset) -> None:
     """Refuse data whose items the model does not take.
 
+    Args:
+        encoder: the model.
+        data: the data.
+
     Raises:
         InputError: pictures for a text encoder, or the like.
     """
@@ -30,19 +35,34 @@ def refuse_other_items(encoder: Encoder, data: Dataset) -> None:
         raise InputError(f"{encoder.name!r} takes {encoder.modality}s, {data.source} has {has}")
 
 
-def rows_of_batch(encoder: Encoder, prepared: Any) -> int:
-    """Rows to encode together: as the model asks for, else as memory allows for such an item."""
+def rows_of_batch(encoder: Encoder, prepared: Item) -> int:
+    """Rows to encode together: as the model asks for, else as memory allows for such an item.
+
+    Args:
+        encoder: the model.
+        prepared: one prepared item.
+    """
     return encoder.batch or batch_rows(encoder.row_bytes(prepared), free_memory())
 
 
 def encoded_batches(
     encoder: Encoder, data: Dataset, batches: Sequence[range], settled: int | None, show: bool
 ) -> Generator[tuple[range, Encoded], None, None]:
-    """Batches of rows, encoded in order, with a bar of items a second.
+    """Batches of rows, encoded in order, with a bar that shows items a second.
+
+    Args:
+        encoder: the model.
+        data: the data.
+        batches: rows of every batch.
+        settled: the layer that the model chose for the task, or None.
+        show: whether to show the bar.
+
+    Yields:
+        The rows of a batch and what the model gives for them.
 
     Raises:
-        BrokenItemError: an item that cannot be read. InputError: a value that is not finite; the
-            message names file and row.
+        BrokenItemError: an item that cannot be read.
+        InputError: a value that is not finite; the message names file and row.
     """
     total, phase = sum(map(len, batches)), f"{encoder.name} on {data.name}"
     with (
@@ -58,8 +78,16 @@ def encoded_batches(
             bar.update(len(rows))
 
 
-def encode_batch(encoder: Encoder, items: Sequence[Any], settled: int | None) -> Encoded:
+def encode_batch(encoder: Encoder, items: Sequence[Item], settled: int | None) -> Encoded:
     """Encode prepared items; where memory does not suffice, in halves.
+
+    Args:
+        encoder: the model.
+        items: b prepared items.
+        settled: the layer that the model chose for the task, or None.
+
+    Returns:
+        What the model gives for them.
 
     Raises:
         InputError: what comes out has another shape than [rows, width].
@@ -93,8 +121,19 @@ def _refuse_not_finite(
         refuse_not_finite(part, rows.start, f"{encoder.name!r} on {data.where(row)}")
 
 
-def joined_columns(encoded: Encoded, width: int, classes: int, name: str) -> NDArray[np.float32]:
-    """Features and probabilities side by side, [b, width + classes].
+def joined_columns(
+    encoded: Encoded, width: int, classes: int, name: str
+) -> Float32[np.ndarray, "b D_plus_Z"]:
+    """Features and probabilities side by side.
+
+    Args:
+        encoded: what a model gave for a batch of b rows.
+        width: D, columns of the features.
+        classes: Z, columns of the probabilities; 0 where there are none.
+        name: of the model, for errors.
+
+    Returns:
+        float32 [b, D + Z].
 
     Raises:
         InputError: another width than the first batch had.

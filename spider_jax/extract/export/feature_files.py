@@ -6,9 +6,11 @@ import math
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Shaped
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError, one_line
@@ -20,23 +22,33 @@ MAX_HEADER = 1 << 27
 SAFETENSORS = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
 SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet", ".csv")
 CSV_ROWS = 1024  # of a block
-NO_FEATURE = ("label", "text", "split", "id")  # columns of a CSV that are none
+NO_FEATURE = ("label", "text", "split", "id")  # columns of a CSV that are no features
 
 
 class Rows(NamedTuple):
-    """A matrix on disk: shape [N, D], its dtype, and its rows in blocks."""
+    """A matrix on disk.
+
+    Attributes:
+        shape: N and D.
+        dtype: of the numbers in the file.
+        blocks: reads the rows in order, in blocks [b, D].
+    """
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
-    blocks: Callable[[], Iterator[NDArray[Any]]]
+    blocks: Callable[[], Iterator[Shaped[np.ndarray, "b D"]]]
 
 
 def open_rows(path: Path, key: str | None) -> Rows:
-    """The features of a file; nothing is read before it is used, memory holds one block.
+    """The features of a file. They are read when they are used, and memory holds one block.
 
     Args:
-        path: .npy, .npz, .safetensors, .parquet or .csv. key: the array, tensor or column; may be
-            None where there is only one. Of a CSV all columns are read but label, text, split, id.
+        path: .npy, .npz, .safetensors, .parquet or .csv. Of a CSV all columns are features but
+            those named label, text, split or id.
+        key: the array, tensor or column; None where there is only one, or one named features.
+
+    Returns:
+        The matrix.
 
     Raises:
         InputError: no such file or key, Python objects, or no [N, D] of floats.
@@ -58,8 +70,8 @@ def open_rows(path: Path, key: str | None) -> Rows:
     return rows
 
 
-def _of_array(array: NDArray[Any]) -> Rows:
-    def blocks() -> Iterator[NDArray[Any]]:
+def _of_array(array: NDArray[np.generic]) -> Rows:
+    def blocks() -> Iterator[NDArray[np.generic]]:
         step = max(1, BLOCK_BYTES // max(1, array[:1].nbytes))
         for start in range(0, len(array), step):
             yield array[start : start + step]
@@ -105,7 +117,14 @@ def _npz(path: Path, key: str | None) -> Rows:
     return Rows(shape, dtype, lambda: _stream(path, member, shape, dtype))
 
 
-def _npy_header(stream: Any) -> tuple[Any, bool, np.dtype[Any]]:
+@runtime_checkable
+class _Stream(Protocol):
+    """What a member of a zip file has."""
+
+    def read(self, count: int = -1, /) -> bytes: ...
+
+
+def _npy_header(stream: _Stream) -> tuple[Any, bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
         return np.lib.format.read_array_header_1_0(stream)
@@ -114,7 +133,7 @@ def _npy_header(stream: Any) -> tuple[Any, bool, np.dtype[Any]]:
 
 def _stream(
     path: Path, member: str, shape: tuple[int, int], dtype: np.dtype[Any]
-) -> Iterator[NDArray[Any]]:
+) -> Iterator[NDArray[np.generic]]:
     width = shape[1] * dtype.itemsize
     step = max(1, BLOCK_BYTES // width)
     try:
@@ -180,7 +199,7 @@ def _parquet(path: Path, key: str | None) -> Rows:
     if not columns or count == 0:
         raise InputError(f"{path} has no rows of floats: it has {', '.join(schema.names)}")
 
-    def blocks() -> Iterator[NDArray[Any]]:
+    def blocks() -> Iterator[NDArray[np.generic]]:
         row = 0
         for batch in file.iter_batches(batch_size=_batch(path, count), columns=columns):
             yield _matrix(batch, columns, row, path)
@@ -190,7 +209,8 @@ def _parquet(path: Path, key: str | None) -> Rows:
     return Rows((count, first.shape[1]), first.dtype, blocks)
 
 
-def _is_list(types: Any, kind: Any) -> bool:
+def _is_list(types: ModuleType, kind: Any) -> bool:
+    """Whether pyarrow's type `kind` is a list of floats."""
     is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
     return bool(is_list and types.is_floating(kind.value_type))
 
@@ -199,7 +219,7 @@ def _batch(path: Path, rows: int) -> int:
     return max(1, min(rows, BLOCK_BYTES * rows // max(1, path.stat().st_size)))
 
 
-def _matrix(batch: Any, columns: list[str], first: int, path: Path) -> NDArray[Any]:
+def _matrix(batch: Any, columns: list[str], first: int, path: Path) -> NDArray[np.generic]:
     """[b, D] of a record batch; lists of different lengths and missing values are refused."""
     for column in columns:
         missing = batch.column(column).is_null().to_numpy(zero_copy_only=False)
@@ -231,7 +251,7 @@ def _csv(path: Path, key: str | None) -> Rows:
     return Rows((count, first.shape[1]), np.dtype(np.float64), lambda: _csv_blocks(path))
 
 
-def _csv_blocks(path: Path) -> Iterator[NDArray[Any]]:
+def _csv_blocks(path: Path) -> Iterator[NDArray[np.generic]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.reader(file, strict=True)

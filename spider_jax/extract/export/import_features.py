@@ -3,13 +3,12 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Shaped
 
 from spider_jax.errors import InputError
-from spider_jax.extract.data.dataset import Dataset, check_rows, kind_of_labels
+from spider_jax.extract.data.dataset import Dataset, check_rows, kind_of_labels, no_items
 from spider_jax.extract.export.feature_files import Rows, open_rows
 from spider_jax.extract.export.record import (
     locked,
@@ -32,7 +31,7 @@ def import_features(
     task: str,
     file: str | Path,
     *,
-    labels: NDArray[Any] | None = None,
+    labels: Shaped[np.ndarray, "N ..."] | None = None,
     key: str | None = None,
     dtype: str | None = None,
     extractor: bool = False,
@@ -40,12 +39,15 @@ def import_features(
     """Put a file of features into a zoo as the features of a model on a task.
 
     Args:
-        zoo: folder, made where it does not exist. model, task: names.
+        zoo: folder, made where it does not exist.
+        model: its name in the zoo.
+        task: its name in the zoo.
         file: .npy, .npz, .safetensors, .parquet or .csv of floats [N, D].
-        labels: int [N], float [N] or [N, K], bool [N, K]; None: those that the zoo has of the task.
+        labels: int [N], float [N] or [N, K], bool [N, K]; None: the labels that the zoo holds of
+            the task.
         key: the array, tensor or column, where there are several.
-        dtype: float16 or float32; default: the file's own, float64 becomes float32. A value beyond
-            65,504 makes float16 float32.
+        dtype: "float16" or "float32"; default: as in the file, float64 becomes float32. A value
+            beyond 65,504 makes float16 float32.
         extractor: make the model the zoo's general extractor.
 
     Raises:
@@ -60,7 +62,7 @@ def import_features(
         source="labels",
         modality="none",
         rows=len(labels),
-        item=lambda row: None,
+        item=no_items(path),
         where=lambda row: f"{path} (row {row})",
         labels=labels,
         kind=kind_of_labels(labels, None, f"task {task!r}"),
@@ -83,6 +85,13 @@ def _labels_file(zoo: Path, task: str) -> Path:
 def import_spec(zoo: Path, spec: Spec, model: str, data: Dataset, dtype: str) -> None:
     """Import features:FILE[?key=...] as the features of a model, with a dataset's labels.
 
+    Args:
+        zoo: folder, made where it does not exist.
+        spec: of the file.
+        model: its name in the zoo.
+        data: whose labels and name the task has.
+        dtype: "float16" or "float32".
+
     Raises:
         InputError: as `import_features`.
     """
@@ -100,7 +109,7 @@ def _import(
     check_rows(data.labels, rows.shape[0], f"{path} and labels of {data.name!r}")
     wanted = dtype or ("float16" if rows.dtype == np.float16 else "float32")
     Settings(wanted)  # refuses other dtypes
-    facts: dict[str, Any] = {"source": f"features:{path.name}", "width": rows.shape[1]}
+    facts: dict[str, object] = {"source": f"features:{path.name}", "width": rows.shape[1]}
     refuse_others(zoo, data.name, data, model, facts)
     target = matrix_path(zoo / "features", model, data.name)
     with locked(zoo):

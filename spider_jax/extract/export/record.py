@@ -1,6 +1,6 @@
-"""What an export writes down: labels once a task, models and tasks in the manifest.
+"""What an export writes beside the features: labels once a task, models and tasks in the manifest.
 
-Several processes may write to a zoo: whoever changes it holds its lock.
+Several processes may write to a zoo, so a process that changes it holds its lock.
 """
 
 import logging
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Shaped
 
 from spider_jax.errors import InputError
 from spider_jax.extract.data.dataset import Dataset
@@ -26,7 +26,11 @@ HEADER = ("format", "version", "created_with")
 
 @contextmanager
 def locked(zoo: Path) -> Iterator[None]:
-    """Only one process at a time changes the zoo, where the system has such locks."""
+    """Only one process at a time changes the zoo. On Windows there is no such lock.
+
+    Args:
+        zoo: folder, made where it does not exist.
+    """
     zoo.mkdir(parents=True, exist_ok=True)
     try:
         import fcntl
@@ -41,11 +45,16 @@ def locked(zoo: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def refuse_other_labels(zoo: Path, task: str, labels: NDArray[Any]) -> bool:
+def refuse_other_labels(zoo: Path, task: str, labels: Shaped[np.ndarray, "N ..."]) -> bool:
     """Whether labels/<task>.npy is there, with these labels.
 
+    Args:
+        zoo: its folder.
+        task: its name.
+        labels: numbers [N] or [N, K].
+
     Raises:
-        InputError: it holds others.
+        InputError: the file holds other labels.
     """
     path = zoo / "labels" / f"{name_to_component(task)}.npy"
     if not path.exists():
@@ -63,21 +72,35 @@ def refuse_other_labels(zoo: Path, task: str, labels: NDArray[Any]) -> bool:
     return True
 
 
-def write_labels_once(zoo: Path, task: str, labels: NDArray[Any]) -> None:
-    """Write labels/<task>.npy, or find that it holds the same.
+def write_labels_once(zoo: Path, task: str, labels: Shaped[np.ndarray, "N ..."]) -> None:
+    """Write labels/<task>.npy, unless it holds the same already.
+
+    Args:
+        zoo: its folder.
+        task: its name.
+        labels: numbers [N] or [N, K].
 
     Raises:
-        InputError: it holds others.
+        InputError: the file holds other labels.
     """
     if not refuse_other_labels(zoo, task, labels):
         write_array(zoo / "labels", task, labels)
 
 
-def refuse_others(zoo: Path, task: str, data: Dataset, model: str, facts: Any) -> None:
+def refuse_others(
+    zoo: Path, task: str, data: Dataset, model: str, facts: Mapping[str, object]
+) -> None:
     """Refuse to mix exports of different data or weights under one name.
 
+    Args:
+        zoo: its folder.
+        task: its name.
+        data: of the task.
+        model: its name.
+        facts: weights, preprocessing, layer and width of this export, as far as they are known.
+
     Raises:
-        InputError: the manifest records others.
+        InputError: the manifest records other data, or other facts.
     """
     manifest = read_manifest(zoo / "manifest.json")
     known = manifest.get("tasks", {}).get(task, {}).get("data_sha256")
@@ -95,7 +118,14 @@ def refuse_others(zoo: Path, task: str, data: Dataset, model: str, facts: Any) -
 
 
 def is_recorded(zoo: Path, task: str, data: Dataset, model: str) -> bool:
-    """Whether the zoo holds this export, whole and written down."""
+    """Whether the zoo holds this export, whole and in its manifest.
+
+    Args:
+        zoo: its folder.
+        task: its name.
+        data: of the task.
+        model: its name.
+    """
     path = zoo.joinpath("features", name_to_component(model), f"{name_to_component(task)}.npy")
     manifest = read_manifest(zoo / "manifest.json")
     known = manifest.get("tasks", {}).get(task, {}).get("data_sha256")
@@ -104,11 +134,14 @@ def is_recorded(zoo: Path, task: str, data: Dataset, model: str) -> bool:
 
 
 def record(zoo: Path, data: Dataset, model: str, facts: Mapping[str, Any]) -> None:
-    """Write model and task into the manifest; what else it says of them stays.
+    """Write a model and a task into the manifest; what else it says of them stays.
 
     Args:
-        zoo: whose lock is held. data: of the task. model: its name. facts: weights, preprocessing,
-            layer, versions, and "layers", layer by task, where it depends on the task.
+        zoo: its folder; the caller holds its lock.
+        data: of the task.
+        model: its name.
+        facts: weights, preprocessing, layer, versions, and "layers", a mapping from task to layer,
+            where the layer depends on the task.
 
     Raises:
         InputError: a manifest that cannot be read.
@@ -124,8 +157,8 @@ def record(zoo: Path, data: Dataset, model: str, facts: Mapping[str, Any]) -> No
     write_json(zoo / "manifest.json", "zoo", manifest)
 
 
-def _task_facts(data: Dataset) -> dict[str, Any]:
-    facts: dict[str, Any] = {"kind": data.kind, "rows": data.rows}
+def _task_facts(data: Dataset) -> dict[str, object]:
+    facts: dict[str, object] = {"kind": data.kind, "rows": data.rows}
     if data.fingerprint is not None:
         facts |= {"source": data.source, "data_sha256": data.fingerprint}
     return facts if data.classes is None else facts | {"classes": list(data.classes)}
@@ -133,6 +166,10 @@ def _task_facts(data: Dataset) -> dict[str, Any]:
 
 def name_extractor(zoo: Path, model: str) -> None:
     """Make a model the zoo's general extractor.
+
+    Args:
+        zoo: its folder.
+        model: its name.
 
     Raises:
         InputError: a manifest that cannot be read.

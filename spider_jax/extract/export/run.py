@@ -1,17 +1,20 @@
-"""Export a model on a dataset into a zoo; interrupted or dealt over machines, the same bytes."""
+"""Export a model on a dataset into a zoo.
+
+An export that was interrupted, or shared by several machines, ends in the same bytes as any other.
+"""
 
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError, one_line
 from spider_jax.extract.data.dataset import BrokenItemError, Dataset
+from spider_jax.extract.data.items import Item
 from spider_jax.extract.export.batches import block_rows, prepared_item, spans
 from spider_jax.extract.export.encode import (
     encode_batch,
@@ -50,8 +53,11 @@ SETTLE_ROWS = 512  # a layer is chosen on so many rows
 class Settings:
     """How features are exported.
 
-    dtype: "float16" or "float32". batch: rows encoded together; default: by memory, at most 64.
-    shard: (i, n): only the i-th of n parts, from 1. show_progress: bars on stderr.
+    Attributes:
+        dtype: "float16" or "float32".
+        batch: rows encoded together; None: as memory allows, at most 64.
+        shard: (i, n), i from 1 to n: only the i-th of n parts.
+        show_progress: whether to show bars on stderr.
     """
 
     dtype: str = "float32"
@@ -70,7 +76,14 @@ class Settings:
 
 @dataclass
 class Extraction:
-    """What an export did: (model, task) pairs by what became of them, and the problems."""
+    """What an export did.
+
+    Attributes:
+        written: (model, task) pairs that were exported.
+        there: pairs that the zoo held before.
+        waiting: pairs whose other shards are not done.
+        problems: models and tasks that failed, and why.
+    """
 
     written: list[tuple[str, str]] = field(default_factory=list)
     there: list[tuple[str, str]] = field(default_factory=list)
@@ -80,7 +93,16 @@ class Extraction:
 
 @contextmanager
 def failures(result: Extraction, model: str | None, task: str | None) -> Iterator[None]:
-    """What goes wrong inside is a problem of this model and task; the rest goes on."""
+    """An error inside the block becomes a problem of this model and task; the rest goes on.
+
+    Args:
+        result: whose problems are added to.
+        model: its name, or None where the error is not of a model.
+        task: its name, or None where the error is not of a task.
+
+    Raises:
+        BrokenItemError: an item of the data is broken, which the caller deals with.
+    """
     try:
         yield
     except BrokenItemError:
@@ -99,8 +121,10 @@ def export(zoo: Path, encoder: Encoder, data: Dataset, settings: Settings) -> st
     """Export a model on a dataset, or go on where an export was interrupted.
 
     Args:
-        zoo: folder, made where it does not exist. encoder: the model. data: with labels.
-        settings: batch, dtype, shard.
+        zoo: folder, made where it does not exist.
+        encoder: the model.
+        data: with labels.
+        settings: batch, dtype and shard.
 
     Returns:
         "written", "there" (it was before) or "waiting" (for the other shards).
@@ -122,7 +146,7 @@ def export(zoo: Path, encoder: Encoder, data: Dataset, settings: Settings) -> st
     proposed = _plan(encoder, data, first, settings)
     with locked(zoo):
         if is_recorded(zoo, data.name, data, encoder.name):
-            return "there"  # another process has joined it meanwhile
+            return "there"  # another process has finished it meanwhile
         plan = agree_on_plan(folder, proposed)
     index, shards = settings.shard
     mine = [b for b in missing_blocks(folder, plan) if b % shards == index - 1]
@@ -142,14 +166,14 @@ def export(zoo: Path, encoder: Encoder, data: Dataset, settings: Settings) -> st
     return "written"
 
 
-def _labels(data: Dataset) -> NDArray[Any]:
+def _labels(data: Dataset) -> NDArray[np.generic]:
     if data.labels is None:
         raise InputError(f"{data.source} has no labels, which a zoo needs")
     return data.labels
 
 
-def _plan(encoder: Encoder, data: Dataset, first: Any, settings: Settings) -> Plan:
-    """What this process would do by itself; encodes one row to learn the widths."""
+def _plan(encoder: Encoder, data: Dataset, first: Item, settings: Settings) -> Plan:
+    """The plan of a process that works alone; one row is encoded to find the widths."""
     settled = None if encoder.settle is None else _settle(encoder, data)
     one = encode_batch(encoder, [first], settled)
     batch = settings.batch or rows_of_batch(encoder, first)

@@ -2,46 +2,63 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float, Float32, Shaped
 
 from spider_jax.errors import InputError
+from spider_jax.extract.data.items import Item
 
 
 class Encoded(NamedTuple):
-    """Of a batch: features float32 [b, D], the source head's softmax float32 [b, Z] or None."""
+    """What a model gives for a batch of b items.
 
-    features: NDArray[np.float32]
-    probabilities: NDArray[np.float32] | None
+    Attributes:
+        features: float32 [b, D].
+        probabilities: the source head's softmax, float32 [b, Z], or None.
+    """
+
+    features: Float32[np.ndarray, "b D"]
+    probabilities: Float32[np.ndarray, "b Z"] | None
 
 
 @dataclass(frozen=True)
 class Encoder:
     """A model, ready to run.
 
-    name: in the zoo. modality: the items it takes, "image" or "text". prepare: an item to what
-    `encode` takes; runs in threads. encode: a batch of prepared items, and what `settle` said.
-    facts: what tells this export from another (weights, preprocessing, layer); for the manifest.
-    versions: of the libraries that ran it. settle: from some prepared items and their labels, the
-    layer to read on a task; only where that depends on the task. row_bytes: of memory that one row
-    takes while it is encoded (0: not known); batch: the batch that the model asks for, if it does.
+    Attributes:
+        name: of the model in the zoo.
+        modality: the items it takes, "image" or "text".
+        prepare: turns an item of the data into what `encode` takes; runs in threads.
+        encode: a batch of prepared items, and the layer that `settle` chose or None -> features.
+        facts: what tells this export from another (weights, preprocessing, layer); these go into
+            the manifest.
+        versions: of the libraries that run it, by package.
+        settle: some prepared items, their labels and the kind of the task -> the layer to read on
+            that task; None where the layer does not depend on the task.
+        row_bytes: bytes of memory that one prepared item takes while it is encoded; 0: not known.
+        batch: rows to encode together, where the model asks for a number.
     """
 
     name: str
     modality: str
-    prepare: Callable[[Any], Any]
-    encode: Callable[[Sequence[Any], int | None], Encoded]
-    facts: Mapping[str, Any]
+    prepare: Callable[[Item], Item]
+    encode: Callable[[Sequence[Item], int | None], Encoded]
+    facts: Mapping[str, object]
     versions: Mapping[str, str]
-    settle: Callable[[Sequence[Any], NDArray[Any] | None, str], int] | None = None
-    row_bytes: Callable[[Any], int] = field(default=lambda prepared: 0)
+    settle: Callable[[Sequence[Item], Shaped[np.ndarray, "n ..."] | None, str], int] | None = None
+    row_bytes: Callable[[Item], int] = field(default=lambda prepared: 0)
     batch: int | None = None
 
 
 def check_encoded(encoded: Encoded, rows: int, encoder: str) -> None:
-    """Refuse what is not [rows, D > 0] of numbers.
+    """Refuse features or probabilities that are not [rows, width > 0].
+
+    Args:
+        encoded: what a model gave.
+        rows: of the batch.
+        encoder: name of the model, for errors.
 
     Raises:
         InputError: another shape.
@@ -51,8 +68,15 @@ def check_encoded(encoded: Encoded, rows: int, encoder: str) -> None:
             raise InputError(f"{what} of {encoder!r} must be [{rows}, width], got {array.shape}")
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """exp(l - max l) / sum, float32 [b, Z], computed in float64."""
+def softmax(logits: Float[np.ndarray, "b Z"]) -> Float32[np.ndarray, "b Z"]:
+    """exp(l - max l) / sum over the classes, computed in float64.
+
+    Args:
+        logits: [b, Z].
+
+    Returns:
+        float32 [b, Z].
+    """
     shifted = np.asarray(logits, np.float64)
     weights = np.exp(shifted - shifted.max(1, keepdims=True))
     return np.asarray(weights / weights.sum(1, keepdims=True), np.float32)

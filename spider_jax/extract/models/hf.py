@@ -1,28 +1,35 @@
 """`hf:NAME`: image and text encoders of transformers, from a folder, the cache or the hub.
 
-Options: pooling (mean: over tokens, padding left out; cls: the first token; last: the last one;
-default cls for pictures, mean for texts), layer (last; mean: of all layers; best: the one whose
-features rank the labels of a task best by LogME; or its number), head (yes, no), tokens: the most
-of a text (default 512).
+Options:
+    pooling: mean (over the tokens, without padding), cls (the first token) or last (the last
+        token); by default cls for pictures and mean for texts.
+    layer: last (the default), mean (of all layers), best (the layer whose features score best on
+        the labels of a task by LogME), or the number of a layer.
+    head: yes or no, whether the source head's softmax is kept; by default yes.
+    tokens: the most tokens of a text, by default 512.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError, one_line
 from spider_jax.extract.data.images import to_rgb
+from spider_jax.extract.data.items import Item
 from spider_jax.extract.models.encoder import Encoded, Encoder
+from spider_jax.extract.models.torch_classes import Module, Tensor
 from spider_jax.extract.models.torch_head import pooled
 from spider_jax.extract.models.torch_module import device, encoded, exact
 from spider_jax.extract.models.torch_weights import weights_hash
 from spider_jax.extract.network import hub_offline_if_unreachable
 from spider_jax.extract.optional import need
 from spider_jax.extract.spec import Spec
+from spider_jax.metrics.methods.logme import logme
 
 OPTIONS = ("pooling", "layer", "head", "tokens")
 POOLINGS = ("mean", "cls", "last")
@@ -31,11 +38,18 @@ LAST, MEAN, BEST = "last", "mean", "best"
 SETTLE_BATCH = 32
 
 
+@runtime_checkable
+class _Inputs(Protocol):
+    """What a tokenizer or an image processor gives for a batch."""
+
+    def to(self, device: str) -> Mapping[str, Tensor]: ...
+
+
 class _Model(NamedTuple):
     """A transformers model, how a batch of items becomes its inputs, and what is read of it."""
 
-    model: Any
-    inputs: Callable[[Sequence[Any]], Any]
+    model: Module
+    inputs: Callable[[Sequence[Item]], _Inputs]
     pooling: str
     layer: str
     where: str
@@ -43,6 +57,12 @@ class _Model(NamedTuple):
 
 def read_hf(spec: Spec) -> Encoder:
     """An encoder; weights come from safetensors only, and no code of a model's repository is run.
+
+    Args:
+        spec: hf:NAME with the options above.
+
+    Returns:
+        The model.
 
     Raises:
         InputError: it cannot be had, or its repository needs code of its own.
@@ -80,9 +100,9 @@ def read_hf(spec: Spec) -> Encoder:
     )
 
 
-def _load(transformers: Any, spec: Spec, config: Any) -> Any:
-    """With its source head where the checkpoint has one."""
-    made = (config.architectures or [""])[0]
+def _load(transformers: ModuleType, spec: Spec, config: object) -> Module:
+    """The model, with its source head where the checkpoint has one."""
+    made = (getattr(config, "architectures", None) or [""])[0]
     want = spec.choice("head", ("yes", "no"), "yes") == "yes"
     kind = next((head for head in HEADS if made.endswith(head)), None) if want else None
     auto = getattr(transformers, f"AutoModel{kind or ''}")
@@ -90,16 +110,17 @@ def _load(transformers: Any, spec: Spec, config: Any) -> Any:
     return model.float().eval()
 
 
-def _processor(transformers: Any, spec: Spec, config: Any) -> tuple[str, Any, dict[str, Any]]:
-    """Modality, items to inputs, and what the manifest says of it."""
+def _processor(
+    transformers: ModuleType, spec: Spec, config: object
+) -> tuple[str, Callable[[Sequence[Item]], _Inputs], dict[str, object]]:
+    """Modality, the function from items to inputs, and what the manifest says of it."""
     if hasattr(config, "vocab_size"):
         tokenizer = transformers.AutoTokenizer.from_pretrained(spec.what, trust_remote_code=False)
         most = min(spec.number("tokens", 512), int(tokenizer.model_max_length))
 
-        def of_texts(batch: Sequence[Any]) -> Any:
-            texts = list(batch)
+        def of_texts(batch: Sequence[Item]) -> _Inputs:
             return tokenizer(
-                texts, padding=True, truncation=True, max_length=most, return_tensors="pt"
+                list(batch), padding=True, truncation=True, max_length=most, return_tensors="pt"
             )
 
         facts = {"tokenizer": type(tokenizer).__name__, "tokens": most}
@@ -111,7 +132,7 @@ def _processor(transformers: Any, spec: Spec, config: Any) -> tuple[str, Any, di
     return "image", lambda batch: processor(images=list(batch), return_tensors="pt"), facts
 
 
-def _layer(spec: Spec, config: Any) -> str:
+def _layer(spec: Spec, config: object) -> str:
     layer = spec.options.get("layer", LAST)
     most = getattr(config, "num_hidden_layers", 0)
     numbered = layer.isdecimal() and int(layer) <= most
@@ -122,10 +143,10 @@ def _layer(spec: Spec, config: Any) -> str:
     return layer
 
 
-def _run(read: _Model, batch: Sequence[Any]) -> tuple[list[Any], Any]:
+def _run(read: _Model, batch: Sequence[Item]) -> tuple[list[Tensor], Tensor | None]:
     """Pooled features [b, D] of every layer, the last one last, and the logits or None."""
     torch = need("torch", "torch", "a transformers model")
-    seen: dict[str, Any] = {}
+    seen: dict[str, Mapping[str, Any]] = {}
     base = read.model.base_model
     hook = base.register_forward_hook(lambda m, given, output: seen.update(base=output))
     try:
@@ -141,7 +162,8 @@ def _run(read: _Model, batch: Sequence[Any]) -> tuple[list[Any], Any]:
     return [_pool(layer, mask, read.pooling) for layer in layers], output.get("logits")
 
 
-def _pool(hidden: Any, mask: Any, pooling: str) -> Any:
+def _pool(hidden: Tensor, mask: Tensor | None, pooling: str) -> Tensor:
+    """Features [b, D] of the hidden states [b, tokens, D] of a layer."""
     if hidden.ndim != 3:
         return pooled(hidden)
     if mask is None:
@@ -153,7 +175,7 @@ def _pool(hidden: Any, mask: Any, pooling: str) -> Any:
     return hidden[range(len(hidden)), first if pooling == "cls" else last]
 
 
-def _encode(read: _Model, batch: Sequence[Any], settled: int | None) -> Encoded:
+def _encode(read: _Model, batch: Sequence[Item], settled: int | None) -> Encoded:
     layers, logits = _run(read, batch)
     if read.layer == MEAN:
         features = sum(layers) / len(layers)
@@ -164,14 +186,12 @@ def _encode(read: _Model, batch: Sequence[Any], settled: int | None) -> Encoded:
     return encoded(features, logits if logits is not None and logits.shape[1] > 1 else None)
 
 
-def _best(read: _Model, items: Sequence[Any], labels: NDArray[Any] | None) -> int:
+def _best(read: _Model, items: Sequence[Item], labels: NDArray[np.generic] | None) -> int:
     """The layer whose features score best on the labels, by LogME on all of these items.
 
     Raises:
         InputError: no labels, or layers of different widths.
     """
-    from spider_jax.metrics import logme
-
     if labels is None:
         raise InputError("layer=best needs labels: name a layer, last or mean")
     starts = range(0, len(items), SETTLE_BATCH)

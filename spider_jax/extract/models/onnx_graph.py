@@ -1,16 +1,20 @@
 """`onnx:FILE#tensor`: a tensor inside an ONNX graph as the feature.
 
-Options: logits (a tensor whose softmax is kept), layout (nchw, nhwc; default: by the input's
-shape), and size, resize, interpolation, mean, std of the preprocessing. External data must lie in
-the model's folder.
+Options:
+    logits: a tensor whose softmax is kept as source probabilities.
+    layout: nchw or nhwc, by default as the shape of the input shows.
+    size, resize, interpolation, mean, std: of the preprocessing.
+
+External data must lie in the model's folder.
 """
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +22,7 @@ from numpy.typing import NDArray
 from spider_jax.errors import InputError, one_line
 from spider_jax.extract.data.images import OPTIONS as PICTURE_OPTIONS
 from spider_jax.extract.data.images import Preprocessing, preprocessing_of
+from spider_jax.extract.data.items import Item
 from spider_jax.extract.models.encoder import Encoded, Encoder, softmax
 from spider_jax.extract.optional import need
 from spider_jax.extract.spec import Spec
@@ -26,10 +31,39 @@ OPTIONS = ("logits", "layout")
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
+@runtime_checkable
+class Message(Protocol):
+    """A protobuf message. The packages of ONNX are optional, so their classes are not named."""
+
+    def ListFields(self) -> Iterable[tuple[Any, Any]]:
+        """The fields that are set: what describes a field, and its value."""
+        ...
+
+
+@runtime_checkable
+class _Model(Message, Protocol):
+    """What is used of an `onnx.ModelProto`."""
+
+    graph: Any
+
+    def SerializeToString(self) -> bytes: ...
+
+
+@runtime_checkable
+class _Session(Protocol):
+    """What is used of an `onnxruntime.InferenceSession`."""
+
+    def get_inputs(self) -> Sequence[Any]: ...
+
+    def run(
+        self, names: Sequence[str], feeds: dict[str, NDArray[np.generic]]
+    ) -> Sequence[NDArray[np.generic]]: ...
+
+
 class _Graph(NamedTuple):
     """A session, the name of its input, its layout and the batch it is fixed to (0: any)."""
 
-    session: Any
+    session: _Session
     input: str
     layout: str
     batch: int
@@ -37,6 +71,12 @@ class _Graph(NamedTuple):
 
 def read_onnx(spec: Spec) -> Encoder:
     """An encoder of pictures around an ONNX graph, run by onnxruntime.
+
+    Args:
+        spec: onnx:FILE#tensor with the options above.
+
+    Returns:
+        The model.
 
     Raises:
         InputError: no such file or tensor, external data outside its folder, or an input that is
@@ -76,11 +116,18 @@ def read_onnx(spec: Spec) -> Encoder:
 # ---- the file --------------------------------------------------------------------------------
 
 
-def external_files(model: Any, path: Path) -> list[Path]:
+def external_files(model: Message, path: Path) -> list[Path]:
     """Files of tensors outside the model file, each inside the model's folder.
 
+    Args:
+        model: an `onnx.ModelProto`.
+        path: of the model file.
+
+    Returns:
+        The files, sorted, links followed.
+
     Raises:
-        InputError: one that is not.
+        InputError: a file outside the folder.
     """
     folder = Path(os.path.realpath(path.parent))
     found = set()
@@ -94,7 +141,7 @@ def external_files(model: Any, path: Path) -> list[Path]:
     return sorted(found)
 
 
-def _tensors(message: Any) -> Iterator[Any]:
+def _tensors(message: Message) -> Iterator[Any]:
     """Every TensorProto at any depth of a protobuf message."""
     for field, value in message.ListFields():
         if field.message_type is None:
@@ -115,8 +162,8 @@ def _hash(paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _add_outputs(onnx: Any, model: Any, names: Sequence[str], spec: Spec) -> None:
-    """Tensors that some node makes, as outputs of the graph."""
+def _add_outputs(onnx: ModuleType, model: _Model, names: Sequence[str], spec: Spec) -> None:
+    """Make tensors inside the graph outputs of it."""
     outputs = {output.name for output in model.graph.output}
     made = {name for node in model.graph.node for name in node.output}
     for name in names:
@@ -128,7 +175,7 @@ def _add_outputs(onnx: Any, model: Any, names: Sequence[str], spec: Spec) -> Non
             outputs.add(name)
 
 
-def _session(runtime: Any, model: Any, path: Path) -> Any:
+def _session(runtime: ModuleType, model: _Model, path: Path) -> _Session:
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry(EXTERNAL_FOLDER, str(path.parent.absolute()))
@@ -143,7 +190,7 @@ def _session(runtime: Any, model: Any, path: Path) -> Any:
 # ---- the graph -------------------------------------------------------------------------------
 
 
-def _graph(spec: Spec, session: Any, model: Any) -> _Graph:
+def _graph(spec: Spec, session: _Session, model: _Model) -> _Graph:
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [i for i in session.get_inputs() if i.name not in weights]
     if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
@@ -165,16 +212,16 @@ def _default(graph: _Graph, spec: Spec) -> Preprocessing:
     return Preprocessing(size=height, resize=round(height * 256 / 224))
 
 
-def _last_axis(preprocessing: Preprocessing) -> Any:
+def _last_axis(preprocessing: Preprocessing) -> Callable[[Item], Item]:
     return lambda picture: preprocessing(picture).transpose(1, 2, 0)
 
 
-def _encode(graph: _Graph, batch: Sequence[Any], names: Sequence[str]) -> Encoded:
-    """In the batches that the graph is fixed to; the last one is filled up with its first row."""
+def _encode(graph: _Graph, batch: Sequence[Item], names: Sequence[str]) -> Encoded:
+    """Run in batches of the fixed size; the last one is filled up with its first row."""
     size = graph.batch or len(batch)
-    parts: list[list[NDArray[Any]]] = []
+    parts: list[list[NDArray[np.float32]]] = []
     for start in range(0, len(batch), size):
-        rows = np.stack(batch[start : start + size])
+        rows = np.stack([np.asarray(item) for item in batch[start : start + size]])
         full = np.concatenate([rows, np.repeat(rows[:1], size - len(rows), 0)])
         outputs = graph.session.run(names, {graph.input: full})
         parts.append([np.asarray(output, np.float32)[: len(rows)] for output in outputs])

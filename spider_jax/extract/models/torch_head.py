@@ -1,24 +1,29 @@
 """The pooled features before a torch model's last layer, and the logits after it, by hooks.
 
 The last module with weights that runs is the source head, if it is linear (or a 1 x 1 convolution)
-and its values are the model's output; what goes into it is the penultimate feature. A model without
-a head gives its output as the feature.
+and its width is that of the model's output. Its input is the feature. A model without a head gives
+its output as the feature.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 from spider_jax.errors import InputError
+from spider_jax.extract.models.torch_classes import Module, Tensor
 from spider_jax.extract.optional import need
 
 NO_HEAD = "none"
 
 
 class Reading(NamedTuple):
-    """What to read: the module whose input (head) or output (layer) is the feature, by name.
+    """Which modules of a model are read. Without any, the model's own output is the feature.
 
-    Both None: the model's own output is the feature.
+    Attributes:
+        head: name of the source head: its output is the logits, and its input the feature unless
+            there is a layer.
+        layer: name of the module whose output is the feature.
     """
 
     head: str | None
@@ -30,12 +35,17 @@ class Reading(NamedTuple):
         return f"output of {self.layer}" if self.layer is not None else "output of the model"
 
 
-def find_reading(model: Any, inputs: Any, head: str | None, layer: str | None) -> Reading:
+def find_reading(model: Module, inputs: Tensor, head: str | None, layer: str | None) -> Reading:
     """Which module to read.
 
     Args:
-        model: torch module in evaluation mode. inputs: a batch of one. head: a module's name,
-            "none", or None to look for it. layer: a module whose output is the feature, or None.
+        model: torch module in evaluation mode.
+        inputs: a batch of one.
+        head: the name of a module, "none", or None to look for it.
+        layer: the name of a module whose output is the feature, or None.
+
+    Returns:
+        What `run` reads.
 
     Raises:
         InputError: no module of that name.
@@ -49,9 +59,10 @@ def find_reading(model: Any, inputs: Any, head: str | None, layer: str | None) -
     return Reading(head if head is not None else _last_head(model, inputs), layer)
 
 
-def _last_head(model: Any, inputs: Any) -> str | None:
+def _last_head(model: Module, inputs: Tensor) -> str | None:
+    """Name of the last module with parameters that ran, if it is a classifier."""
     torch = need("torch", "torch", "a torch model")
-    ran: list[tuple[str, Any]] = []
+    ran: list[tuple[str, Module]] = []
     hooks = [
         module.register_forward_hook(lambda m, _, out, name=name: ran.append((name, m)))
         for name, module in model.named_modules()
@@ -69,7 +80,7 @@ def _last_head(model: Any, inputs: Any) -> str | None:
     return name if _is_head(torch, last, output.shape[1]) else None
 
 
-def _is_head(torch: Any, module: Any, width: int) -> bool:
+def _is_head(torch: ModuleType, module: Module, width: int) -> bool:
     """Linear or 1 x 1 convolution onto the model's output; one column is no classifier."""
     if isinstance(module, torch.nn.Linear):
         return width > 1 and module.out_features == width
@@ -77,8 +88,17 @@ def _is_head(torch: Any, module: Any, width: int) -> bool:
     return bool(width > 1 and point and module.out_channels == width)
 
 
-def run(model: Any, inputs: Any, reading: Reading) -> tuple[Any, Any]:
-    """(features [b, D], logits [b, Z] or None), torch tensors, of a batch."""
+def run(model: Module, inputs: Tensor, reading: Reading) -> tuple[Tensor, Tensor | None]:
+    """Run a model on a batch.
+
+    Args:
+        model: torch module in evaluation mode.
+        inputs: a batch of b prepared items.
+        reading: what is read of it.
+
+    Returns:
+        Features [b, D], and logits [b, Z] or None.
+    """
     with _captured(model, reading) as seen:
         output = first_tensor(model(inputs))
     logits = pooled(seen["logits"]) if "logits" in seen else None
@@ -86,15 +106,16 @@ def run(model: Any, inputs: Any, reading: Reading) -> tuple[Any, Any]:
 
 
 @contextmanager
-def _captured(model: Any, reading: Reading) -> Iterator[dict[str, Any]]:
-    seen: dict[str, Any] = {}
+def _captured(model: Module, reading: Reading) -> Iterator[dict[str, Tensor]]:
+    """What the modules of a reading see, filled when the model runs."""
+    seen: dict[str, Tensor] = {}
 
-    def of_head(module: Any, given: Any, output: Any) -> None:
+    def of_head(module: Module, given: tuple[Tensor, ...], output: Tensor) -> None:
         seen["logits"] = output
         if reading.layer is None:
             seen["features"] = given[0]
 
-    def of_layer(module: Any, given: Any, output: Any) -> None:
+    def of_layer(module: Module, given: tuple[Tensor, ...], output: object) -> None:
         seen["features"] = first_tensor(output)
 
     hooks = []
@@ -109,15 +130,28 @@ def _captured(model: Any, reading: Reading) -> Iterator[dict[str, Any]]:
             hook.remove()
 
 
-def pooled(features: Any) -> Any:
-    """[b, D]: means over the places of [b, D, ...places] maps and over [b, tokens, D]."""
+def pooled(features: Tensor) -> Tensor:
+    """Means over places or tokens.
+
+    Args:
+        features: [b, D], [b, tokens, D] or maps [b, D, ...places].
+
+    Returns:
+        [b, D].
+    """
     if features.ndim <= 2:
         return features.reshape(len(features), -1)
     return features.mean(1) if features.ndim == 3 else features.flatten(2).mean(2)
 
 
-def first_tensor(output: Any) -> Any:
-    """The tensor of an output that may be a tuple, a list or a mapping.
+def first_tensor(output: object) -> Tensor:
+    """The first tensor of a model's output.
+
+    Args:
+        output: a tensor, or a tuple, list or mapping that holds one first, at any depth.
+
+    Returns:
+        The tensor.
 
     Raises:
         InputError: it holds none.

@@ -1,8 +1,10 @@
 """`torch:module:factory`: any callable that returns an nn.Module, run on pictures.
 
-Options: weights (a file), head (the module whose input is the feature; "none" if there is no
-source head), layer (a module whose output is the feature instead), and those of the preprocessing:
-size, resize, interpolation, mean, std.
+Options:
+    weights: a file of a state_dict, .safetensors or written by torch.save.
+    head: the module whose input is the feature, or "none" where there is no source head.
+    layer: a module whose output is the feature instead.
+    size, resize, interpolation, mean, std: of the preprocessing.
 """
 
 import importlib
@@ -12,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,9 @@ import numpy as np
 from spider_jax.errors import InputError, one_line
 from spider_jax.extract.data.images import OPTIONS as PICTURE_OPTIONS
 from spider_jax.extract.data.images import Preprocessing, preprocessing_of
+from spider_jax.extract.data.items import Item
 from spider_jax.extract.models.encoder import Encoded, Encoder, softmax
+from spider_jax.extract.models.torch_classes import Module, Tensor
 from spider_jax.extract.models.torch_head import Reading, find_reading, run
 from spider_jax.extract.models.torch_weights import load_weights, weights_hash
 from spider_jax.extract.optional import need
@@ -29,7 +34,13 @@ OPTIONS = ("weights", "head", "layer")
 
 
 def read_torch(spec: Spec) -> Encoder:
-    """The model that a factory makes; only the user's own words name code to import.
+    """The model that a factory makes. Only the spec names code to import, no file does.
+
+    Args:
+        spec: torch:module:factory with the options above.
+
+    Returns:
+        The model.
 
     Raises:
         InputError: no such module or factory, one that fails, or weights that do not fit.
@@ -42,8 +53,8 @@ def read_torch(spec: Spec) -> Encoder:
     return picture_encoder(spec, spec.name or factory, model, preprocessing_of(spec), ())
 
 
-def _factory(module: str, factory: str, spec: Spec) -> Callable[[], Any]:
-    """What the user names, looked for in the working folder too, as `python -m` does."""
+def _factory(module: str, factory: str, spec: Spec) -> Callable[[], object]:
+    """The factory of the spec. Modules are found in the working folder too, as by `python -m`."""
     here = os.getcwd()
     if here not in sys.path:
         sys.path.append(here)
@@ -56,8 +67,15 @@ def _factory(module: str, factory: str, spec: Spec) -> Callable[[], Any]:
     return found
 
 
-def made(factory: Callable[[], Any], spec: Spec) -> Any:
-    """The nn.Module that a factory returns, with the weights of the spec.
+def made(factory: Callable[[], object], spec: Spec) -> Module:
+    """The nn.Module that a factory returns, with the weights of the spec, in evaluation mode.
+
+    Args:
+        factory: makes the module.
+        spec: of the model.
+
+    Returns:
+        The module.
 
     Raises:
         InputError: the factory fails, or returns something else.
@@ -75,14 +93,22 @@ def made(factory: Callable[[], Any], spec: Spec) -> Any:
 
 
 def picture_encoder(
-    spec: Spec, name: str, model: Any, preprocessing: Preprocessing, packages: Sequence[str]
+    spec: Spec, name: str, model: Module, preprocessing: Preprocessing, packages: Sequence[str]
 ) -> Encoder:
     """An encoder of pictures around a torch module.
 
     Args:
-        spec: with options head and layer. name: of the model in the zoo. model: a module that
-            takes float32 [b, 3, size, size]. preprocessing: of pictures. packages: whose versions
-            are recorded beside torch's.
+        spec: with options head and layer.
+        name: of the model in the zoo.
+        model: a module that takes float32 [b, 3, size, size].
+        preprocessing: of pictures.
+        packages: whose versions are recorded beside torch's and pillow's.
+
+    Returns:
+        The model, on the device.
+
+    Raises:
+        InputError: no module of the name that head or layer gives.
     """
     torch = need("torch", "torch", f"model {spec}")
     digest, where = weights_hash(model), device()
@@ -102,19 +128,33 @@ def picture_encoder(
             "params": sum(p.numel() for p in model.parameters()),
         },
         versions={p: metadata.version(p) for p in ("torch", *packages, "pillow")},
-        row_bytes=lambda prepared: activation_bytes(model, torch.as_tensor(prepared[None]), where),
+        row_bytes=lambda prepared: activation_bytes(model, _batch([prepared]), where),
     )
 
 
-def _encode(model: Any, batch: Sequence[Any], reading: Reading, where: str) -> Encoded:
+def _batch(items: Sequence[Item]) -> Tensor:
+    """Prepared pictures as one float32 [b, 3, size, size]."""
+    torch = need("torch", "torch", "a torch model")
+    return torch.from_numpy(np.stack([np.asarray(item) for item in items]))
+
+
+def _encode(model: Module, batch: Sequence[Item], reading: Reading, where: str) -> Encoded:
     torch = need("torch", "torch", "a torch model")
     with torch.inference_mode(), exact(torch, where):
-        features, logits = run(model, torch.from_numpy(np.stack(batch)).to(where), reading)
+        features, logits = run(model, _batch(batch).to(where), reading)
     return encoded(features, logits)
 
 
-def encoded(features: Any, logits: Any) -> Encoded:
-    """Torch tensors to NumPy, the logits to their softmax."""
+def encoded(features: Tensor, logits: Tensor | None) -> Encoded:
+    """Torch tensors to NumPy, the logits to their softmax.
+
+    Args:
+        features: [b, D].
+        logits: [b, Z], or None.
+
+    Returns:
+        Both as float32 in memory.
+    """
     probabilities = None if logits is None else softmax(logits.float().cpu().numpy())
     return Encoded(features.float().cpu().numpy(), probabilities)
 
@@ -128,8 +168,13 @@ def device() -> str:
 
 
 @contextmanager
-def exact(torch: Any, where: str) -> Iterator[None]:
-    """float32 means float32: no TF32 convolutions, no choice of algorithm by timing."""
+def exact(torch: ModuleType, where: str) -> Iterator[None]:
+    """float32 means float32: no TF32 convolutions, no choice of algorithm by timing.
+
+    Args:
+        torch: the module.
+        where: the device that `device` names.
+    """
     if where != "cuda":
         yield
         return
@@ -139,14 +184,23 @@ def exact(torch: Any, where: str) -> Iterator[None]:
         yield
 
 
-def activation_bytes(model: Any, inputs: Any, where: str) -> int:
-    """Bytes of all outputs of a batch of one: more than a forward pass holds at any time."""
+def activation_bytes(model: Module, inputs: Tensor, where: str) -> int:
+    """Bytes of all outputs of a batch of one: more than a forward pass holds at any time.
+
+    Args:
+        model: torch module in evaluation mode.
+        inputs: a batch of one.
+        where: the device.
+
+    Returns:
+        The number of bytes.
+    """
     torch = need("torch", "torch", "a torch model")
     total = 0
 
-    def count(module: Any, given: Any, output: Any) -> None:
+    def count(module: Module, given: tuple[Tensor, ...], output: object) -> None:
         nonlocal total
-        total += output.nbytes if torch.is_tensor(output) else 0
+        total += output.nbytes if isinstance(output, torch.Tensor) else 0
 
     hooks = [m.register_forward_hook(count) for m in model.modules() if not list(m.children())]
     try:

@@ -2,18 +2,19 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 from spider_jax.errors import InputError, one_line
+from spider_jax.extract.models.torch_classes import Module, Tensor
 from spider_jax.extract.optional import need
 
 
-def load_weights(model: Any, path: Path) -> None:
+def load_weights(model: Module, path: Path) -> None:
     """Put the weights of a file into a torch module; every name must fit.
 
     Args:
-        model: the module. path: .safetensors, or what torch.save wrote of a state_dict, which
-            torch's restricted loader reads (weights_only=True).
+        model: the module.
+        path: .safetensors, or what torch.save wrote of a state_dict, which torch's restricted
+            loader reads (weights_only=True).
 
     Raises:
         InputError: no such file, one that holds more than tensors, or other names or shapes.
@@ -27,7 +28,7 @@ def load_weights(model: Any, path: Path) -> None:
         raise InputError(f"weights {path} do not fit the model: {one_line(error)}") from None
 
 
-def _safetensors(path: Path) -> Any:
+def _safetensors(path: Path) -> dict[str, Tensor]:
     load = need("safetensors.torch", "safetensors", "reading .safetensors").load_file
     try:
         return load(path, device="cpu")
@@ -35,7 +36,7 @@ def _safetensors(path: Path) -> Any:
         raise InputError(f"weights {path} cannot be read: {one_line(error)}") from None
 
 
-def _torch_file(path: Path) -> Any:
+def _torch_file(path: Path) -> dict[str, Tensor]:
     torch = need("torch", "torch", "reading torch weights")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -52,8 +53,15 @@ def _torch_file(path: Path) -> Any:
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
-def weights_hash(model: Any) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of a module's state, in order of names."""
+def weights_hash(model: Module) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes of a module's state, in order of names.
+
+    Args:
+        model: the module.
+
+    Returns:
+        The digest in hexadecimal.
+    """
     torch = need("torch", "torch", "a torch model")
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):

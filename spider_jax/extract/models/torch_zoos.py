@@ -1,15 +1,14 @@
 """`timm:NAME` and `torchvision:NAME`: models with published weights and their own preprocessing.
 
-Options: those of `torch:`, and pretrained=yes|no. Weights come from the library's own cache or
+Options: those of `torch:`, and pretrained, yes or no. Weights come from the library's own cache or
 download; with weights=FILE nothing is downloaded.
 """
-
-from typing import Any
 
 from spider_jax.errors import InputError
 from spider_jax.extract.data.images import INTERPOLATIONS, Preprocessing, preprocessing_of
 from spider_jax.extract.data.images import OPTIONS as PICTURE_OPTIONS
 from spider_jax.extract.models.encoder import Encoder
+from spider_jax.extract.models.torch_classes import Module
 from spider_jax.extract.models.torch_module import OPTIONS, made, picture_encoder
 from spider_jax.extract.network import hub_offline_if_unreachable
 from spider_jax.extract.optional import need
@@ -18,6 +17,12 @@ from spider_jax.extract.spec import Spec
 
 def read_timm(spec: Spec) -> Encoder:
     """A timm model; its configuration says how pictures are resized and normalised.
+
+    Args:
+        spec: timm:NAME with the options above.
+
+    Returns:
+        The model.
 
     Raises:
         InputError: an unknown name, or weights that cannot be had.
@@ -40,6 +45,12 @@ def read_timm(spec: Spec) -> Encoder:
 
 def read_torchvision(spec: Spec) -> Encoder:
     """A torchvision classifier with its default weights and their transforms.
+
+    Args:
+        spec: torchvision:NAME with the options above.
+
+    Returns:
+        The model.
 
     Raises:
         InputError: an unknown name, or weights that cannot be had.
@@ -73,6 +84,6 @@ def _interpolation(name: str) -> str:
     return name if name in INTERPOLATIONS else "bilinear"
 
 
-def _encoder(spec: Spec, model: Any, default: Preprocessing, package: str) -> Encoder:
+def _encoder(spec: Spec, model: Module, default: Preprocessing, package: str) -> Encoder:
     preprocessing = preprocessing_of(spec, default)
     return picture_encoder(spec, spec.name or spec.what, model, preprocessing, (package,))
