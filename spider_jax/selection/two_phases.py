@@ -1,11 +1,11 @@
-"""Two phases on a zoo: recall by the past and a cheap proxy, then heads that are really trained."""
+"""Two phases on a zoo: recall by past results and a cheap proxy, then heads that are trained."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Int
 
 from spider_jax.errors import InputError
 from spider_jax.heads.measures import TASK_MEASURES, is_share, measure_name
@@ -116,8 +116,15 @@ class Selection(Result):
         }
 
     def add_to(self, past: PastResults) -> PastResults:
-        """`past` with the curves of this run and the test score of its winner; unchanged where the
-        measure says nothing of other tasks."""
+        """Past results with those of this run, for selections to come.
+
+        Args:
+            past: what is known so far.
+
+        Returns:
+            `past` with the curves of this run and the test score of its winner; unchanged where
+            the measure does not compare across tasks.
+        """
         if not TASK_MEASURES[self.measure].comparable:
             return past
         for model, entry in self.selector.entries.items():
@@ -150,7 +157,8 @@ def select_models(
     than accuracy (regression: rmse) as "measure" in the task's entry.
 
     Args:
-        zoo: features and labels. task: name.
+        zoo: features and labels.
+        task: name.
         config: default SelectConfig().
         run: folder for the state; the same call goes on where it was interrupted, with the past
             results that it began with.
@@ -199,7 +207,7 @@ def _begun(
     task: str,
     config: SelectConfig,
     table: PastResults,
-    train: NDArray[np.int64],
+    train: Int[np.ndarray, " n"],
     spider: Spider | None,
     show_progress: bool,
     given: dict[str, Any],
@@ -226,7 +234,17 @@ def _begun(
 def usable_past(
     zoo: FeatureStore, task: str, measure: str, past: PastResults
 ) -> tuple[PastResults, tuple[str, ...]]:
-    """Past results that may speak for a task: never its own, none that mean something else."""
+    """Past results that count for a task: never its own, none that mean something else.
+
+    Args:
+        zoo: with the measures of its tasks.
+        task: name.
+        measure: of the task.
+        past: all that is known.
+
+    Returns:
+        The results that count, and notes for the reader.
+    """
     others = past.without_task(task)
     if not TASK_MEASURES[measure].comparable:
         others = others.only_tasks(())
@@ -243,8 +261,7 @@ def usable_past(
 
 
 def _comparable(zoo: FeatureStore, task: str) -> bool:
-    """Whether results on a task speak for others; a task that the zoo does not know is taken as
-    one of accuracies."""
+    """Whether results on a task count for others; those of an unknown task are accuracies."""
     measure = zoo.task_info(task).get("measure")
     if measure is None and task in zoo.tasks:
         measure = measure_name(task, zoo.kind(task), None)

@@ -103,7 +103,13 @@ def check_methods(methods: Sequence[str]) -> None:
 
 
 class Hyperparameters(NamedTuple):
-    """The hyper-parameters of some runs; temperature: None where there is one teacher or none."""
+    """The hyper-parameters of some runs.
+
+    Attributes:
+        learning_rate: of the student.
+        weight: of the penalty (lambda).
+        temperature: of the teachers' weights; None where the method has none.
+    """
 
     learning_rate: float
     weight: float
@@ -111,7 +117,15 @@ class Hyperparameters(NamedTuple):
 
 
 def choices(method: str, config: TuneConfig) -> list[Hyperparameters]:
-    """Every combination that makes a difference to the method."""
+    """Every combination of hyper-parameters that makes a difference to the method.
+
+    Args:
+        method: name in METHODS.
+        config: settings.
+
+    Returns:
+        The combinations, learning rates outermost.
+    """
     wanted = METHODS[method]
     weights = (config.weights or wanted.weights) if wanted.penalty else (0.0,)
     heat = config.temperatures if wanted.guide == "predictions" else (None,)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Num, Shaped
 
 from spider_jax.errors import InputError
 from spider_jax.heads.targets import Targets
@@ -18,18 +18,28 @@ UNREADABLE = (OSError, KeyError, ValueError, zipfile.BadZipFile, EOFError)
 
 
 class TunedStudent(NamedTuple):
-    """A student of `feature_student` with its head; `about` says of what model and task it is."""
+    """A student on the features of a model, with its head: what is deployed.
+
+    Attributes:
+        student: of `feature_student`.
+        head: W [D, K] and b [K].
+        targets: how outputs become predictions; its values are empty.
+        about: of what model and task it is, how it was tuned and how good it was.
+    """
 
     student: Student
     head: Params
     targets: Targets
     about: dict[str, Any]
 
-    def predict(self, features: Any) -> NDArray[Any]:
-        """[N] classes (0..C-1 in sorted order of the labels), [N, K] labels or numbers.
+    def predict(self, features: Num[np.ndarray, "N D"]) -> Shaped[np.ndarray, "N ..."]:
+        """What the student says of some rows.
 
         Args:
-            features: [N, D] of the model that the student stands on, also a memmap.
+            features: of the model that the student stands on, also a memmap.
+
+        Returns:
+            Classes [N] (0..C-1 in sorted order of the labels), labels or numbers [N, K].
 
         Raises:
             InputError: another width.
@@ -43,6 +53,9 @@ class TunedStudent(NamedTuple):
 
     def save(self, folder: Path) -> None:
         """Write it, all or nothing; a tuned student that stands there is replaced.
+
+        Args:
+            folder: for tuned.json and params.npz.
 
         Raises:
             InputError: something else stands there.
@@ -71,6 +84,12 @@ class TunedStudent(NamedTuple):
     def load(folder: Path) -> "TunedStudent":
         """Read what `save` wrote.
 
+        Args:
+            folder: of the student.
+
+        Returns:
+            The student; it predicts as before, to the bit on the same kind of device.
+
         Raises:
             InputError: it is missing, damaged, or of a newer version.
         """
@@ -94,7 +113,10 @@ class TunedStudent(NamedTuple):
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Refuse a folder that holds something else: ask before work.
+    """Refuse a folder that holds something else; asked before the work, not after it.
+
+    Args:
+        folder: for a tuned student.
 
     Raises:
         InputError: a file, or a folder with other files in it.

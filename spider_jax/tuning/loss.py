@@ -1,34 +1,45 @@
-"""What a student learns from: its task, and a penalty that says what else should stay near what."""
+"""What a student learns from: the loss of its task, and the penalty of a method."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Array, Float, Float64
+from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
+from spider_jax.tuning.students import Params
 
 HIGHEST = jax.lax.Precision.HIGHEST
-Params = Any
 
 
 class Hyper(NamedTuple):
-    """What differs between runs. learning_rate; weight: of the penalty; pi: [K] of the teachers."""
+    """What differs between runs; with a leading axis where there are several.
 
-    learning_rate: Array
-    weight: Array
-    pi: Array
+    Attributes:
+        learning_rate: of the student.
+        weight: of the penalty (lambda).
+        pi: weights of the K teachers, of sum 1.
+    """
+
+    learning_rate: Float[Array, "..."]
+    weight: Float[Array, "..."]
+    pi: Float[Array, "... K"]
 
 
 class Frozen(NamedTuple):
-    """What never learns: the student's first params, and the LogME means [C, D] of its features."""
+    """What never learns.
+
+    Attributes:
+        start: the student's first params.
+        mean: LogME's posterior means of the student's first features.
+    """
 
     start: Params
-    mean: Array
+    mean: Float[Array, "C D"]
 
 
 # ---- the task --------------------------------------------------------------------------------
@@ -37,7 +48,13 @@ class Frozen(NamedTuple):
 def task_loss(
     outputs: Float[Array, "B C"], Y: Float[Array, "B C"], kind: str
 ) -> Float[Array, " B"]:
-    """Cross-entropy, mean binary cross-entropy over labels, or mean squared error, a row."""
+    """Loss of every row: cross-entropy, mean binary cross-entropy over labels, or mean square.
+
+    Args:
+        outputs: of the head.
+        Y: targets, see `make_targets`.
+        kind: of the task: "classification", "multi-label" or "regression".
+    """
     if kind == "classification":
         return optax.losses.softmax_cross_entropy(outputs, Y)
     if kind == "multi-label":
@@ -50,18 +67,20 @@ def task_loss(
 
 def teacher_weights(
     scores: ArrayLike, temperature: float, *, standardise: bool = True
-) -> NDArray[np.float64]:
+) -> Float64[np.ndarray, " K"]:
     """How much each teacher counts: softmax(scores / temperature).
 
     LogME of good models differs in the second decimal, so that the raw scores give nearly equal
-    weights at the published temperature 0.1; standardised by the teachers' own mean and deviation
+    weights at the published temperature 0.1. Standardised by the teachers' own mean and deviation
     they do not, and one temperature means the same on every task.
 
     Args:
-        scores: [K] LogME. temperature: > 0. standardise: the scores first; equal ones become 0.
+        scores: [K] LogME of the teachers.
+        temperature: above 0; the smaller, the more the best teacher counts.
+        standardise: the scores first; equal ones become 0.
 
     Returns:
-        float64 [K], of sum 1.
+        The weights, of sum 1.
 
     Raises:
         InputError: a temperature that is not positive, or scores that are not finite [K].
@@ -77,8 +96,8 @@ def teacher_weights(
     if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
         raise InputError(f"scores must be finite [K], one for a teacher, got {values.tolist()}")
     if standardise:
-        spread = values.std()
-        values = (values - values.mean()) / (spread if spread > 0 else 1)
+        deviation = values.std()
+        values = (values - values.mean()) / (deviation if deviation > 0 else 1)
     weights = np.exp((values - values.max()) / temperature)
     return np.asarray(weights / weights.sum())
 
@@ -89,10 +108,16 @@ def prediction_gap(
     pi: Float[Array, " K"],
     predictions: Float[Array, "B K C"],
 ) -> Float[Array, " B"]:
-    """|f_s(x) M_s^T - sum_k pi_k f_k(x) M_k^T|^2 / C, a row; `predictions` are the f_k(x) M_k^T.
+    """|f_s(x) M_s^T - sum_k pi_k f_k(x) M_k^T|^2 / C of every row x.
 
-    Features of any width meet where they predict the same C columns, so that teachers of other
+    The C predicted columns are the same for features of any width, so that teachers of other
     architectures need no adapter. No gradient reaches M_s, pi or the teachers.
+
+    Args:
+        features: f_s(x) of the student.
+        mean: M_s, LogME's posterior means of the student's first features.
+        pi: weights of the teachers.
+        predictions: f_k(x) M_k^T of the teachers.
     """
     mean, pi, predictions = jax.lax.stop_gradient((mean, pi, predictions))
     target = jnp.einsum("k,bkc->bc", pi, predictions, precision=HIGHEST)
@@ -103,14 +128,19 @@ def prediction_gap(
 
 
 class Method(NamedTuple):
-    """A way to tune. penalty(features, params, guide, frozen, hyper) -> [B], beside the task loss.
+    """A way to tune.
 
-    guide: what it reads of teachers: "predictions" [K, C], "features" (principal components of the
-    best one alone), or None. weights: of the penalty, the default grid. frozen: only the head
-    learns. decay: weight decay acts on the student too.
+    Attributes:
+        penalty: penalty(features, params, guide, frozen, hyper), one number a row, added to the
+            task loss; None for none.
+        guide: what it reads of teachers: "predictions" [K, C], "features" (principal components of
+            the best one alone), or None.
+        weights: of the penalty, the default grid.
+        frozen: only the head learns.
+        decay: weight decay acts on the student too.
     """
 
-    penalty: Callable[..., Array] | None = None
+    penalty: Callable[..., Float[Array, " B"]] | None = None
     guide: str | None = None
     weights: tuple[float, ...] = (0.0,)
     frozen: bool = False
@@ -150,7 +180,7 @@ def total_loss(
     outputs: Float[Array, "B C"],
     params: Params,
     Y: Float[Array, "B C"],
-    guide: Array,
+    guide: Float[Array, "B ..."],
     weight: Float[Array, " B"],
     frozen: Frozen,
     hyper: Hyper,
@@ -158,7 +188,20 @@ def total_loss(
     method: str,
     kind: str,
 ) -> Float[Array, ""]:
-    """sum_b weight_b (task loss_b + hyper.weight penalty_b) / sum_b weight_b."""
+    """sum_b weight_b (task loss_b + hyper.weight penalty_b) / sum_b weight_b.
+
+    Args:
+        features: of the student.
+        outputs: of its head.
+        params: of the run: {"student", "head", ...}.
+        Y: targets.
+        guide: what the method reads of teachers.
+        weight: of the rows; 0 for padding.
+        frozen: what never learns.
+        hyper: of the run.
+        method: name in METHODS.
+        kind: of the task.
+    """
     each = task_loss(outputs, Y, kind)
     penalty = METHODS[method].penalty
     if penalty is not None:

@@ -2,24 +2,35 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
-from numpy.typing import NDArray
+from jaxtyping import Array, Float, Int32, Shaped
 
-from spider_jax.tuning.loss import METHODS, Frozen, Hyper, Params, total_loss
-from spider_jax.tuning.students import HIGHEST, applied
+from spider_jax.tuning.loss import METHODS, Frozen, Hyper, total_loss
+from spider_jax.tuning.students import HIGHEST, Apply, Params, applied
 from spider_jax.tuning.teachers import Live, live_predictions
+
+Result = TypeVar("Result")
 
 
 class Rules(NamedTuple):
-    """What is compiled in. SGD with Nesterov momentum; the head learns head_rate times as fast."""
+    """What is compiled in.
 
-    apply: Callable[..., Array]
-    live: tuple[Callable[[Params, Array], Array], ...]
+    Attributes:
+        apply: of the student.
+        live: functions of the teachers that run.
+        method: name in METHODS.
+        kind: of the task.
+        momentum: of SGD with Nesterov momentum.
+        weight_decay: of SGD.
+        head_rate: how many times as fast as the student its head learns.
+    """
+
+    apply: Apply
+    live: tuple[Apply, ...]
     method: str
     kind: str
     momentum: float
@@ -28,33 +39,58 @@ class Rules(NamedTuple):
 
 
 class Constants(NamedTuple):
-    """Arrays that all runs share and none changes."""
+    """Arrays that all runs share and none changes.
+
+    Attributes:
+        frozen: the student's first params, and LogME's means of its first features.
+        student_frozen: arrays of the student that do not learn.
+        live_params: of the teachers that run.
+        live_means: LogME's posterior means of the teachers that run.
+    """
 
     frozen: Frozen
     student_frozen: Params
     live_params: tuple[Params, ...]
-    live_means: tuple[Array, ...]
+    live_means: tuple[Float[Array, "C _"], ...]
 
 
 class State(NamedTuple):
-    """params: {"student", "head", ...}; momentum: the same shapes. A leading axis for runs."""
+    """Of a run, or of many with a leading axis.
+
+    Attributes:
+        params: {"student", "head", ...}.
+        momentum: of the same shapes.
+    """
 
     params: Params
     momentum: Params
 
 
 class Block(NamedTuple):
-    """Rows on the device: x [V n, ...], Y [n, C], guide [V n, ...]."""
+    """n rows on the device, in V views.
 
-    x: Array
-    Y: Array
-    guide: Array
+    Attributes:
+        x: view by view.
+        Y: targets, the same in every view.
+        guide: what the method reads of teachers, view by view.
+    """
+
+    x: Shaped[Array, "Vn ..."]
+    Y: Float[Array, "n C"]
+    guide: Float[Array, "Vn ..."]
 
 
 def outputs_and_features(
-    rules: Rules, params: Params, x: Array, constants: Constants
-) -> tuple[Array, Array]:
-    """Head outputs [B, C] and student features [B, D]."""
+    rules: Rules, params: Params, x: Shaped[Array, "B ..."], constants: Constants
+) -> tuple[Float[Array, "B C"], Float[Array, "B D"]]:
+    """Outputs of the head, and features of the student.
+
+    Args:
+        rules: what is compiled in.
+        params: of one run.
+        x: rows as stored.
+        constants: that all runs share.
+    """
     student = params.get("student", constants.frozen.start)
     features = applied(rules.apply, student, x, constants.student_frozen)
     if METHODS[rules.method].frozen:
@@ -65,15 +101,26 @@ def outputs_and_features(
 
 def batch_loss(
     params: Params,
-    x: Array,
-    Y: Array,
-    guide: Array,
-    weight: Array,
+    x: Shaped[Array, "B ..."],
+    Y: Float[Array, "B C"],
+    guide: Float[Array, "B ..."],
+    weight: Float[Array, " B"],
     hyper: Hyper,
     constants: Constants,
     rules: Rules,
-) -> Array:
-    """The loss of a batch; rows of weight 0 are padding."""
+) -> Float[Array, ""]:
+    """The loss of a batch.
+
+    Args:
+        params: of one run.
+        x: rows as stored.
+        Y: targets.
+        guide: what the method reads of teachers that do not run.
+        weight: of the rows; 0 for padding.
+        hyper: of the run.
+        constants: that all runs share.
+        rules: what is compiled in.
+    """
     outputs, features = outputs_and_features(rules, params, x, constants)
     if METHODS[rules.method].guide == "predictions" and rules.live:
         live = Live(rules.live, constants.live_params, constants.live_means)
@@ -110,10 +157,16 @@ def _update(rules: Rules, state: State, gradient: Params, rate: Array) -> State:
 
 
 @lru_cache(maxsize=32)
-def compiled_epoch(rules: Rules, runs: int) -> Any:
-    """run(state, block, order [R, S, B], hyper, constants) -> state after S steps.
+def compiled_epoch(rules: Rules, runs: int) -> Callable[..., State]:
+    """A part of an epoch, compiled.
 
-    order: flat positions v n + i in the block, -1 is padding.
+    Args:
+        rules: what is compiled in.
+        runs: how many.
+
+    Returns:
+        run(state, block, order [R, S, B], hyper, constants), which gives the state after S steps;
+        order holds flat positions v n + i in the block, -1 is padding.
     """
 
     def epoch(
@@ -136,8 +189,16 @@ def compiled_epoch(rules: Rules, runs: int) -> Any:
 
 
 @lru_cache(maxsize=32)
-def compiled_outputs(rules: Rules, runs: int) -> Any:
-    """run(params, x, constants) -> outputs [R, n, C]."""
+def compiled_outputs(rules: Rules, runs: int) -> Callable[..., Float[Array, "R n C"]]:
+    """Outputs of the heads, compiled.
+
+    Args:
+        rules: what is compiled in.
+        runs: how many.
+
+    Returns:
+        run(params, x, constants), which gives outputs [R, n, C].
+    """
 
     def outputs(params: Params, x: Array, constants: Constants) -> Array:
         return outputs_and_features(rules, params, x, constants)[0]
@@ -145,12 +206,23 @@ def compiled_outputs(rules: Rules, runs: int) -> Any:
     return jax.jit(over_runs(outputs, runs, (0, None, None)))
 
 
-def over_runs(call: Callable[..., Any], runs: int, axes: tuple[int | None, ...]) -> Any:
-    """vmap over the leading axis; one run goes without, for a batched convolution is slower."""
+def over_runs(
+    call: Callable[..., Result], runs: int, axes: tuple[int | None, ...]
+) -> Callable[..., Result]:
+    """vmap over the leading axis; one run goes without, for a batched convolution is slower.
+
+    Args:
+        call: of one run.
+        runs: how many.
+        axes: of every argument: 0, or None where all runs share it.
+
+    Returns:
+        The same call of all runs.
+    """
     if runs > 1:
         return jax.vmap(call, axes)
 
-    def alone(*given: Any) -> Any:
+    def alone(*given: object) -> Result:
         taken = [
             value if axis is None else jax.tree.map(lambda leaf: leaf[0], value)
             for value, axis in zip(given, axes, strict=True)
@@ -160,18 +232,40 @@ def over_runs(call: Callable[..., Any], runs: int, axes: tuple[int | None, ...])
     return alone
 
 
-def loops_well(apply: Callable[..., Array], params: Params, x: Any, frozen: Params) -> bool:
+def loops_well(
+    apply: Apply, params: Params, x: Shaped[Array | np.ndarray, "B ..."], frozen: Params
+) -> bool:
     """Whether the steps of an epoch should be one loop on the device.
 
     On a CPU, XLA takes five times as long for a convolution inside a loop as outside one.
+
+    Args:
+        apply: of the student.
+        params: of the student, that learn.
+        x: some rows; only their shape counts.
+        frozen: of the student, that do not learn.
     """
     if jax.default_backend() != "cpu":
         return True
     return "conv_general_dilated" not in str(jax.make_jaxpr(applied, 0)(apply, params, x, frozen))
 
 
-def batches(seed: int, epoch: int, part: int, n: int, views: int, batch: int) -> NDArray[np.int32]:
-    """[S, B] positions of one run in a block of n rows: every row once, in a view drawn for it."""
+def batches(
+    seed: int, epoch: int, part: int, n: int, views: int, batch: int
+) -> Int32[np.ndarray, "S B"]:
+    """Positions of one run in a block of rows: every row once, in a view drawn for it.
+
+    Args:
+        seed: of the run.
+        epoch: from 0.
+        part: number of the block.
+        n: rows of the block.
+        views: of every row.
+        batch: B.
+
+    Returns:
+        Flat positions v n + i; the last step is filled with -1.
+    """
     rng = np.random.default_rng([seed, epoch, part])
     rows, view = rng.permutation(n), rng.integers(views, size=n)
     steps = -(-n // batch)

@@ -1,48 +1,81 @@
 """Students: any differentiable features, as a pure function with params; NNX and Linen modules."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
-from numpy.typing import NDArray
+from flax import linen, nnx
+from jaxtyping import Array, Float, Float32, Int, Num, PyTree, Shaped
 
 from spider_jax.errors import InputError
 from spider_jax.heads.blocks import blocks, column_scaling
 
 HIGHEST = jax.lax.Precision.HIGHEST
-Params = Any
+if TYPE_CHECKING:
+    Params = Any  # type checkers know no pytrees
+else:
+    Params = PyTree[Shaped[Array | np.ndarray, "..."]]  # nested dicts, or the State of a module
+Apply = Callable[..., Float[Array, "B D"]]
 
 
 class Student(NamedTuple):
     """What is tuned, without its head.
 
-    apply: `apply(params, x)`, or `apply(params, x, frozen)` where frozen is given; x [B, ...] as
-        stored, result float32 [B, D]. It must be pure; one function for many students compiles
-        once.
-    params: arrays that learn, as pre-trained. frozen: arrays that do not.
+    Attributes:
+        apply: `apply(params, x)`, or `apply(params, x, frozen)` where frozen is given; x [B, ...]
+            as stored, result float32 [B, D]. It must be pure. One function for many students
+            compiles once.
+        params: arrays that learn, as pre-trained.
+        frozen: arrays that do not; None for none.
     """
 
-    apply: Callable[..., Array]
+    apply: Apply
     params: Params
     frozen: Params = None
 
-    def features(self, params: Params, x: Array) -> Array:
-        """[B, D] at these params."""
+    def features(self, params: Params, x: Shaped[Array, "B ..."]) -> Float[Array, "B D"]:
+        """What the student makes of some rows.
+
+        Args:
+            params: at which it is asked.
+            x: rows as stored.
+        """
         return applied(self.apply, params, x, self.frozen)
 
 
-def applied(apply: Callable[..., Array], params: Params, x: Array, frozen: Params) -> Array:
-    """`apply`, with what is frozen where there is such."""
+def applied(
+    apply: Apply, params: Params, x: Shaped[Array, "B ..."], frozen: Params
+) -> Float[Array, "B ..."]:
+    """`apply`, with what is frozen where there is such.
+
+    Args:
+        apply: of a student.
+        params: that learn.
+        x: rows as stored.
+        frozen: that do not learn; None for none.
+    """
     return apply(params, x) if frozen is None else apply(params, x, frozen)
 
 
 def features_on(
-    student: Student, params: Params, inputs: Any, rows: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Features [n, D] on some rows of inputs [N, ...], block by block."""
+    student: Student,
+    params: Params,
+    inputs: Shaped[np.ndarray, "N ..."],
+    rows: Int[np.ndarray, " n"],
+) -> Float32[np.ndarray, "n D"]:
+    """Features of a student on some rows, block by block.
+
+    Args:
+        student: with its function.
+        params: at which it is asked.
+        inputs: of all rows, also a memmap.
+        rows: their numbers.
+
+    Raises:
+        InputError: `apply` gives something else than [B, D].
+    """
     width = max(1, int(np.prod(inputs.shape[1:])))
     run = _compiled_apply(student.apply)
     found = [
@@ -55,7 +88,7 @@ def features_on(
     return features
 
 
-def _compiled_apply(apply: Callable[..., Array]) -> Callable[..., Array]:
+def _compiled_apply(apply: Apply) -> Apply:
     def run(params: Params, x: Array, frozen: Params) -> Array:
         return applied(apply, params, x, frozen)
 
@@ -65,38 +98,48 @@ def _compiled_apply(apply: Callable[..., Array]) -> Callable[..., Array]:
 # ---- modules of Flax -------------------------------------------------------------------------
 
 
-def nnx_student(module: Any, trainable: Any = None) -> Student:
+def nnx_student(module: nnx.Module, trainable: nnx.filterlib.Filter = None) -> Student:
     """A student of an NNX module that maps x to features.
 
     Args:
         module: called with x alone, in evaluation mode: running statistics and dropout stay as
             they are.
         trainable: NNX filter of what learns; default: nnx.Param. The rest is frozen.
-    """
-    from flax import nnx
 
-    module.eval()
+    Returns:
+        The student.
+    """
+    whole: Any = module  # its `eval` has no types
+    whole.eval()
     wanted = nnx.Param if trainable is None else trainable
-    parts: Any = nnx.split(module, wanted, ...)
+    parts: tuple[Any, ...] = nnx.split(module, wanted, ...)
     graph, params, frozen = parts
 
     def apply(params: Params, x: Array, frozen: Params) -> Array:
-        return nnx.merge(graph, params, frozen)(x)
+        merged: Any = nnx.merge(graph, params, frozen)
+        return merged(x)
 
     return Student(apply, params, frozen)
 
 
-def linen_student(module: Any, variables: Any, **arguments: Any) -> Student:
+def linen_student(
+    module: linen.Module, variables: Mapping[str, Params], **arguments: Any
+) -> Student:
     """A student of a Linen module that maps x to features.
 
     Args:
         module: applied as module.apply(variables, x, **arguments).
         variables: as `module.init` gave or as pre-trained; "params" learn, other collections
             (running statistics) are frozen.
+        arguments: of `apply`.
+
+    Returns:
+        The student.
     """
 
     def apply(params: Params, x: Array, frozen: Params) -> Array:
-        return module.apply({"params": params, **frozen}, x, **arguments)
+        features: Any = module.apply({"params": params, **frozen}, x, **arguments)
+        return features
 
     frozen = {name: value for name, value in variables.items() if name != "params"}
     return Student(apply, variables["params"], frozen)
@@ -106,7 +149,11 @@ def linen_student(module: Any, variables: Any, **arguments: Any) -> Student:
 
 
 def feature_student(
-    features: Any, train: NDArray[np.int64], *, hidden: int = 64, seed: int = 0
+    features: Num[np.ndarray, "N D"],
+    train: Int[np.ndarray, " n"],
+    *,
+    hidden: int = 64,
+    seed: int = 0,
 ) -> Student:
     """A trainable network on a model's features, which begins as these features themselves.
 
@@ -114,8 +161,13 @@ def feature_student(
     residual adapter (Houlsby et al., ICML 2019). The 1 is for LogME, which has no bias.
 
     Args:
-        features: [N, D] numbers, also a memmap; mean and scale are those of the training rows.
-        train: row numbers. hidden: units of the adapter. seed: of V.
+        features: of the model, also a memmap.
+        train: rows whose mean and deviation scale the columns.
+        hidden: units of the adapter.
+        seed: of V.
+
+    Returns:
+        The student; its features are D + 1 wide.
 
     Raises:
         InputError: hidden below 1.
@@ -133,8 +185,14 @@ def feature_student(
     return Student(adapted, params, {"mean": mean, "scale": scale * np.float32(np.sqrt(D))})
 
 
-def adapted(params: Params, x: Float[Array, "B D"], frozen: Params) -> Float[Array, "B E"]:
-    """The features of `feature_student`, [B, D + 1]."""
+def adapted(params: Params, x: Num[Array, "B D"], frozen: Params) -> Float[Array, "B E"]:
+    """The features of `feature_student`, E = D + 1 wide.
+
+    Args:
+        params: V, W and c.
+        x: features of the model.
+        frozen: mean and scale.
+    """
     u = (x.astype(jnp.float32) - frozen["mean"][None]) / frozen["scale"][None]
     inner = jax.nn.relu(jnp.matmul(u, params["V"], precision=HIGHEST) + params["c"][None])
     changed = u + jnp.matmul(inner, params["W"], precision=HIGHEST)

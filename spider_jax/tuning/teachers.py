@@ -1,55 +1,69 @@
 """Teachers: what each predicts of the task by LogME, from exported features or as it runs."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
-from numpy.typing import NDArray
+from jaxtyping import Array, Float, Float32, Float64, Int, Num, Shaped
 
 from spider_jax.errors import InputError
 from spider_jax.heads.blocks import blocks, column_scaling
 from spider_jax.metrics.methods.logme import fit_logme
 from spider_jax.metrics.shared.eigen import leading_eigenpairs
-from spider_jax.tuning.students import Params, Student, features_on
+from spider_jax.tuning.students import Apply, Params, Student, features_on
 
 COMPONENTS = 64  # of the best teacher's features, for distillation
 HIGHEST = jax.lax.Precision.HIGHEST
-Floats = NDArray[np.float32]
-Rows = NDArray[np.int64]
 
 
 class Teacher(NamedTuple):
-    """A frozen model. Either its exported features [V, N, D], a memmap, view v of row i made from
-    view v of the student's input ([N, D] is one view), or `apply(params, x) -> [B, D]`, which runs
-    in every step on the student's own batch."""
+    """A frozen model: either its exported features, or a function that runs in every step.
+
+    Attributes:
+        name: of the model.
+        features: [V, N, D], also a memmap: view v of row i is made from view v of the student's
+            input; [N, D] is one view. None for a teacher that runs.
+        apply: `apply(params, x)` gives [B, D] of the student's own batch; None for a teacher with
+            exported features.
+        params: of `apply`.
+    """
 
     name: str
-    features: Any = None
-    apply: Callable[[Params, Array], Array] | None = None
+    features: Num[np.ndarray, "*V N D"] | None = None
+    apply: Apply | None = None
     params: Params = None
 
 
 class Live(NamedTuple):
-    """Teachers that run: functions, and for each its params and posterior mean [C, D]."""
+    """Teachers that run.
 
-    applies: tuple[Callable[[Params, Array], Array], ...] = ()
+    Attributes:
+        applies: their functions.
+        params: of each.
+        means: LogME's posterior mean of each.
+    """
+
+    applies: tuple[Apply, ...] = ()
     params: tuple[Params, ...] = ()
-    means: tuple[Array, ...] = ()
+    means: tuple[Float[Array, "C _"], ...] = ()
 
 
 class FittedTeachers(NamedTuple):
     """Teachers on the training rows of a task: exported ones first, then those that run.
 
-    names: [K]. scores: [K] LogME. means: of each the posterior mean [C, D_k]. exported: how many.
-    teachers: in the same order.
+    Attributes:
+        names: of the K teachers.
+        scores: LogME of each.
+        means: LogME's posterior mean of each.
+        exported: how many have exported features.
+        teachers: in the same order.
     """
 
     names: tuple[str, ...]
-    scores: NDArray[np.float64]
-    means: tuple[Floats, ...]
+    scores: Float64[np.ndarray, " K"]
+    means: tuple[Float32[np.ndarray, "C _"], ...]
     exported: int
     teachers: tuple[Teacher, ...]
 
@@ -65,12 +79,22 @@ class FittedTeachers(NamedTuple):
         means = tuple(jnp.asarray(mean) for mean in self.means[self.exported :])
         return Live(applies, tuple(t.params for t in running), means)
 
-    def predictions(self, rows: Rows, views: int) -> Floats:
-        """f_k(x) M_k^T [V, n, K, C] of the exported ones, float32; features are read by blocks."""
+    def predictions(
+        self, rows: Int[np.ndarray, " n"], views: int
+    ) -> Float32[np.ndarray, "V n K C"]:
+        """f_k(x) M_k^T of the K exported ones; features are read by blocks.
+
+        Args:
+            rows: their numbers.
+            views: V of the student's input.
+
+        Raises:
+            InputError: a teacher with another number of views.
+        """
         C = self.means[0].shape[0]
         found = np.empty((views, len(rows), self.exported, C), np.float32)
         for k, teacher in enumerate(self.teachers[: self.exported]):
-            for v, view in enumerate(as_views(teacher.features, views, teacher.name)):
+            for v, view in enumerate(as_views(teacher, views)):
                 done = 0
                 for part in blocks(rows, view.shape[1]):
                     block = np.asarray(view[part], np.float32)
@@ -78,8 +102,14 @@ class FittedTeachers(NamedTuple):
                     done += len(part)
         return found
 
-    def best_features(self, rows: Rows, views: int) -> Floats:
-        """What distillation copies: [V, n, E] of the best teacher, see `principal_parts`.
+    def best_features(
+        self, rows: Int[np.ndarray, " n"], views: int
+    ) -> Float32[np.ndarray, "V n E"]:
+        """What distillation copies of the best teacher, see `principal_parts`.
+
+        Args:
+            rows: their numbers.
+            views: V of the student's input.
 
         Raises:
             InputError: the best one runs; distillation reads exported features.
@@ -87,14 +117,21 @@ class FittedTeachers(NamedTuple):
         teacher = self.teachers[self.best]
         if self.best >= self.exported:
             raise InputError(f"distillation reads exported features, {teacher.name!r} has none")
-        given = as_views(teacher.features, views, teacher.name)
+        given = as_views(teacher, views)
         return principal_parts([np.asarray(view[rows], np.float32) for view in given])
 
 
-def principal_parts(views: Sequence[Floats]) -> Floats:
-    """[V, n, E] of features: standardised, then the E <= 64 principal components of view 0, all in
-    one unit so that their mean square is 1. A projection onto all columns would cost as much as
-    the rest of a step."""
+def principal_parts(
+    views: Sequence[Float32[np.ndarray, "n D"]],
+) -> Float32[np.ndarray, "V n E"]:
+    """Features standardised, then projected onto the E <= 64 principal components of view 0.
+
+    All are in one unit, so that the mean square of view 0 is 1. A projection onto all columns would
+    cost as much as the rest of a step.
+
+    Args:
+        views: the features of every view.
+    """
     mean, scale = column_scaling(views[0], np.arange(len(views[0])))
     Z = [((view - mean) / scale).astype(np.float64) for view in views]
     _, basis = leading_eigenpairs(Z[0].T @ Z[0], min(COMPONENTS, len(mean)))
@@ -104,13 +141,21 @@ def principal_parts(views: Sequence[Floats]) -> Floats:
 
 
 def fit_teachers(
-    teachers: Sequence[Teacher], inputs: Any, Y: Floats, train: Rows
+    teachers: Sequence[Teacher],
+    inputs: Shaped[np.ndarray, "V N ..."] | None,
+    Y: Float32[np.ndarray, "N C"],
+    train: Int[np.ndarray, " n"],
 ) -> FittedTeachers:
     """LogME of every teacher on the training rows, plain view.
 
     Args:
-        teachers: at least one. inputs: [V, N, ...] of the student, for teachers that run.
-        Y: [N, C] columns to predict. train: row numbers.
+        teachers: at least one.
+        inputs: of the student, for teachers that run; None where none does.
+        Y: columns to predict, see `make_targets`.
+        train: the rows to fit on.
+
+    Returns:
+        The teachers with their scores and posterior means.
 
     Raises:
         InputError: no teacher, a teacher without features and function, or other rows.
@@ -132,9 +177,15 @@ def fit_teachers(
     )
 
 
-def _plain(teacher: Teacher, inputs: Any, n: int, train: Rows) -> Floats:
+def _plain(
+    teacher: Teacher,
+    inputs: Shaped[np.ndarray, "V N ..."] | None,
+    n: int,
+    train: Int[np.ndarray, " n"],
+) -> Float32[np.ndarray, "n D"]:
+    """Features of a teacher on the training rows, plain view."""
     if teacher.features is None:
-        if teacher.apply is None:
+        if teacher.apply is None or inputs is None:
             raise InputError(f"teacher {teacher.name!r} needs features or apply")
         student = Student(teacher.apply, teacher.params)
         return features_on(student, teacher.params, inputs[0], train)
@@ -144,8 +195,13 @@ def _plain(teacher: Teacher, inputs: Any, n: int, train: Rows) -> Floats:
     return np.asarray(view[train], np.float32)
 
 
-def live_predictions(live: Live, x: Array) -> list[Array]:
-    """f_k(x) M_k^T [B, C] of the teachers that run; no gradient reaches them."""
+def live_predictions(live: Live, x: Shaped[Array, "B ..."]) -> list[Float[Array, "B C"]]:
+    """f_k(x) M_k^T of the teachers that run; no gradient reaches them.
+
+    Args:
+        live: the teachers.
+        x: rows of the student's input.
+    """
     found = []
     for apply, params, mean in zip(live.applies, live.params, live.means, strict=True):
         features = jax.lax.stop_gradient(apply(params, x))
@@ -153,13 +209,20 @@ def live_predictions(live: Live, x: Array) -> list[Array]:
     return found
 
 
-def as_views(features: Any, views: int, name: str) -> list[Any]:
-    """The [N, D] of every view.
+def as_views(teacher: Teacher, views: int) -> list[Num[np.ndarray, "N D"]]:
+    """The exported features of every view.
+
+    Args:
+        teacher: with features.
+        views: V of the student's input.
 
     Raises:
-        InputError: another number of views than the student's input has.
+        InputError: no features, or another number of views than the student's input has.
     """
-    given = [features] if features.ndim == 2 else list(features)
+    features = teacher.features
+    given = [] if features is None else [features] if features.ndim == 2 else list(features)
     if len(given) != views:
-        raise InputError(f"features of {name!r} must have {views} views, as the student's input")
+        raise InputError(
+            f"features of {teacher.name!r} must have {views} views, as the student's input"
+        )
     return given

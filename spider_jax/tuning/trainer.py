@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float, Float32, Float64, Int, Int32
 
 from spider_jax.heads.blocks import blocks
 from spider_jax.heads.measures import TASK_MEASURES
 from spider_jax.runtime.progress import Bar
 from spider_jax.storage.run_folder import RunFolder
 from spider_jax.tuning.config import Hyperparameters, TuneConfig, choices
-from spider_jax.tuning.loss import METHODS, Frozen, Hyper, Params, task_loss, teacher_weights
+from spider_jax.tuning.loss import METHODS, Frozen, Hyper, task_loss, teacher_weights
 from spider_jax.tuning.problem import TuningProblem
 from spider_jax.tuning.steps import (
     Block,
@@ -27,27 +27,47 @@ from spider_jax.tuning.steps import (
     compiled_outputs,
     loops_well,
 )
+from spider_jax.tuning.students import Params
 from spider_jax.tuning.teachers import Live
 
 log = logging.getLogger("spider_jax")
 
 MEMORY = 1 << 30  # bytes that the params of runs side by side may take, with momentum and gradient
 HEAD_DEVIATION = 0.01
-Floats = NDArray[np.float32]
 
 
 class Outcome(NamedTuple):
-    """Runs that have ended: where they stood on validation rows, and their params [R, ...]."""
+    """R runs that have ended.
+
+    Attributes:
+        choices: the hyper-parameters of each.
+        seeds: of each.
+        validation: score on validation rows of each; NaN where it diverged.
+        loss: on validation rows of each.
+        params: with a leading axis for the runs.
+    """
 
     choices: tuple[Hyperparameters, ...]
     seeds: tuple[int, ...]
-    validation: NDArray[np.float64]
-    loss: NDArray[np.float64]
+    validation: Float64[np.ndarray, " R"]
+    loss: Float64[np.ndarray, " R"]
     params: Params
 
 
 class Trainer:
-    """Runs of one method that fit into memory together; they begin, or go on from a checkpoint."""
+    """Runs of one method that fit into memory together; they begin, or go on from a checkpoint.
+
+    Args:
+        problem: a student, its task and its teachers.
+        method: name in METHODS.
+        runs: hyper-parameters and seed of each.
+        config: settings.
+
+    Attributes:
+        state: params and momentum of all runs.
+        epoch: how many are done.
+        history: validation score and loss of every run, where they were measured.
+    """
 
     def __init__(
         self,
@@ -85,8 +105,8 @@ class Trainer:
 
     # ---- what it begins with -----------------------------------------------------------------
 
-    def _guides(self) -> Floats:
-        """[V, n_train, ...] of the teachers, of width 0 where none is read."""
+    def _guides(self) -> Float32[np.ndarray, "V n ..."]:
+        """What the method reads of teachers on the training rows; of width 0 for nothing."""
         teachers, rows = self.problem.teachers, self.problem.split.train
         guide = METHODS[self.method].guide
         if guide is None or teachers is None:
@@ -115,7 +135,7 @@ class Trainer:
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
     def hyper(self) -> Hyper:
-        """[R] of every run, at this epoch."""
+        """Learning rate, weight and teachers' weights of every run, at this epoch."""
         config, teachers = self.config, self.problem.teachers
         late = self.epoch >= config.decay_at * config.epochs
         rates = [choice.learning_rate * (0.1 if late else 1) for choice, _ in self.runs]
@@ -130,7 +150,15 @@ class Trainer:
     # ---- training ----------------------------------------------------------------------------
 
     def train(self, run: RunFolder | None, bar: Bar) -> Outcome:
-        """To the end, with a checkpoint every few epochs."""
+        """Train to the end, with a checkpoint every few epochs.
+
+        Args:
+            run: folder for checkpoints; None for none.
+            bar: of rows.
+
+        Returns:
+            What came of the runs.
+        """
         if run is not None:
             self._restore(run)
         rows = len(self.runs) * len(self.problem.split.train)
@@ -163,8 +191,8 @@ class Trainer:
                 self.state = run(self.state, block, steps, hyper, self.constants)
         self.epoch += 1
 
-    def _parts(self) -> list[NDArray[np.int64]]:
-        """Positions among the training rows, dealt anew to the blocks of every epoch."""
+    def _parts(self) -> list[Int[np.ndarray, " _"]]:
+        """Positions among the training rows, dealt anew to the blocks in every epoch."""
         n = len(self.problem.split.train)
         if n <= self.block_rows:
             return [np.arange(n)]
@@ -172,15 +200,15 @@ class Trainer:
         starts = range(0, n, self.block_rows)
         return [np.sort(mixed[i : i + self.block_rows]) for i in starts]  # sorted: for the disk
 
-    def _orders(self, number: int, n: int) -> NDArray[np.int32]:
-        """[R, S, B]; runs of one seed see the same rows in the same order."""
+    def _orders(self, number: int, n: int) -> Int32[np.ndarray, "R S B"]:
+        """Positions in a block; runs of one seed see the same rows in the same order."""
         made = {
             seed: batches(seed, self.epoch, number, n, self.views, self.config.batch)
             for seed in {seed for _, seed in self.runs}
         }
         return np.stack([made[seed] for _, seed in self.runs])
 
-    def _block(self, part: NDArray[np.int64]) -> Block:
+    def _block(self, part: Int[np.ndarray, " n"]) -> Block:
         """Rows on the device; a block that holds all of them stays there."""
         if self._kept is not None:
             return self._kept
@@ -227,9 +255,16 @@ class Trainer:
 
 
 def outputs_of_runs(
-    problem: TuningProblem, rules: Rules, params: Params, rows: NDArray[np.int64]
-) -> Floats:
-    """Head outputs [R, n, C] of runs on some rows, plain view."""
+    problem: TuningProblem, rules: Rules, params: Params, rows: Int[np.ndarray, " n"]
+) -> Float32[np.ndarray, "R n C"]:
+    """Outputs of the heads of runs on some rows, plain view.
+
+    Args:
+        problem: with the inputs.
+        rules: what is compiled in.
+        params: of the runs, with a leading axis.
+        rows: their numbers.
+    """
     runs = len(jax.tree.leaves(params)[0])
     run = compiled_outputs(rules, runs)
     put = jax.tree.map(jnp.asarray, (problem.student.params, problem.student.frozen))
@@ -239,8 +274,19 @@ def outputs_of_runs(
     return np.concatenate(found, axis=1)
 
 
-def score(problem: TuningProblem, outputs: Floats, rows: NDArray[np.int64]) -> float:
-    """The task's measure of outputs [n, C]; NaN where they are not finite."""
+def score(
+    problem: TuningProblem, outputs: Float[np.ndarray, "n C"], rows: Int[np.ndarray, " n"]
+) -> float:
+    """The task's measure of outputs of a head.
+
+    Args:
+        problem: with the measure and the truth.
+        outputs: of the head.
+        rows: that they are of.
+
+    Returns:
+        Larger is better; NaN where outputs are not finite.
+    """
     if not np.isfinite(outputs).all():
         return float("nan")
     predicted = problem.targets.predictions(outputs)
@@ -251,7 +297,16 @@ def score(problem: TuningProblem, outputs: Floats, rows: NDArray[np.int64]) -> f
 def memory_groups(
     problem: TuningProblem, method: str, config: TuneConfig
 ) -> list[list[tuple[Hyperparameters, int]]]:
-    """All runs of a method, in groups that fit into memory side by side."""
+    """All runs of a method, in groups that fit into memory side by side.
+
+    Args:
+        problem: with the student, whose size counts.
+        method: name in METHODS.
+        config: settings.
+
+    Returns:
+        Hyper-parameters and seed of every run, by groups.
+    """
     seeds = range(config.seed, config.seed + config.seeds)
     runs = [(choice, seed) for choice in choices(method, config) for seed in seeds]
     size = config.together
@@ -276,7 +331,18 @@ SHAPES_A_RUN = (
 def train_method(
     problem: TuningProblem, method: str, config: TuneConfig, run: Path | None, bar: Bar
 ) -> Outcome:
-    """Every run of a method."""
+    """Train every run of a method.
+
+    Args:
+        problem: a student, its task and its teachers.
+        method: name in METHODS.
+        config: settings.
+        run: folder for checkpoints; None for none.
+        bar: of rows.
+
+    Returns:
+        What came of the runs.
+    """
     found = []
     for runs in memory_groups(problem, method, config):
         trainer = Trainer(problem, method, runs, config)

@@ -11,13 +11,14 @@ import numpy as np
 from spider_jax.errors import InputError
 from spider_jax.report.result import Result
 from spider_jax.runtime.progress import row_bar
-from spider_jax.tuning.config import Hyperparameters, TuneConfig, choices
+from spider_jax.tuning.config import Hyperparameters, TuneConfig, check_methods, choices
 from spider_jax.tuning.files import TunedStudent
-from spider_jax.tuning.loss import METHODS, Params
+from spider_jax.tuning.loss import METHODS
 from spider_jax.tuning.problem import TuningProblem
 from spider_jax.tuning.steps import Rules
+from spider_jax.tuning.students import Params
 from spider_jax.tuning.trainer import Outcome, outputs_of_runs, score, train_method
-from spider_jax.zoo.store import Skipped as ZooProblem
+from spider_jax.zoo.store import Skipped
 
 
 class Tuned(NamedTuple):
@@ -57,7 +58,7 @@ class Tuning(Result):
     measure: str
     results: tuple[Tuned, ...]
     notes: tuple[str, ...] = ()
-    problems: tuple[ZooProblem, ...] = ()
+    problems: tuple[Skipped, ...] = ()
     student: TunedStudent | None = None
 
     @property
@@ -102,7 +103,9 @@ def tune(
     the runs chosen.
 
     Args:
-        problem: of `make_problem`. methods: names in METHODS. config: default TuneConfig().
+        problem: of `make_problem`.
+        methods: names in METHODS, each once.
+        config: default TuneConfig().
         run: folder for checkpoints; the same call goes on where it was interrupted, to the same
             bits.
         show_progress: a bar on stderr.
@@ -118,7 +121,10 @@ def tune(
         You et al., "Ranking and Tuning Pre-trained Models", JMLR 23(209), 2022.
     """
     config = TuneConfig() if config is None else config
-    _check_methods(methods, problem)
+    check_methods(methods)
+    for method in methods:
+        if METHODS[method].guide and problem.teachers is None:
+            raise InputError(f"{method} needs teachers: name some")
     runs = sum(len(choices(method, config)) for method in methods) * config.seeds
     total = runs * config.epochs * len(problem.split.train)
     found = []
@@ -127,16 +133,6 @@ def tune(
             outcome = train_method(problem, method, config, run, bar)
             found.append(_chosen(problem, method, outcome, config))
     return Tuning(problem.measure, tuple(found))
-
-
-def _check_methods(methods: Sequence[str], problem: TuningProblem) -> None:
-    for method in methods:
-        if method not in METHODS:
-            raise InputError(f"methods must be some of {', '.join(METHODS)}, got {method!r}")
-        if METHODS[method].guide and problem.teachers is None:
-            raise InputError(f"{method} needs teachers: name some")
-    if not methods or len(set(methods)) < len(methods):
-        raise InputError(f"methods must be at least one, each once, got {list(methods)}")
 
 
 def _chosen(problem: TuningProblem, method: str, outcome: Outcome, config: TuneConfig) -> Tuned:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from spider_jax.errors import InputError
 from spider_jax.heads.measures import measure_name
@@ -19,8 +18,7 @@ from spider_jax.tuning.students import feature_student
 from spider_jax.tuning.teachers import Teacher, fit_teachers
 from spider_jax.tuning.tune_student import Tuned, Tuning, tune
 from spider_jax.zoo.splits import TaskSplit, task_split
-from spider_jax.zoo.store import FeatureStore
-from spider_jax.zoo.store import Skipped as ZooProblem
+from spider_jax.zoo.store import FeatureStore, Skipped
 
 AUTO = "auto:"
 
@@ -41,10 +39,17 @@ def tune_zoo(
     """Tune a network on top of one model's features, taught by the best-ranked models of the zoo.
 
     Args:
-        zoo: features and labels. task: name. student: name of the model it stands on.
-        teachers: names, or "auto:K" for the K best by LogME on the training rows, by `spider` if it
-            is given. The student's own model may be among them, as in the paper; a note says so.
-        methods, config, run, show_progress: as `tune`. hidden: see `feature_student`.
+        zoo: features and labels.
+        task: name.
+        student: name of the model that the network stands on.
+        teachers: names, or "auto:K" for the K best by LogME on the training rows, or by `spider`.
+            The student's own model may be among them, as in the paper; a note says so.
+        spider: that ranks the teachers; its extractor's features of the task must be there.
+        methods: names in METHODS, each once.
+        config: default TuneConfig().
+        hidden: units of the student's own layer, see `feature_student`.
+        run: folder for checkpoints; the same call goes on where it was interrupted.
+        show_progress: a bar on stderr.
 
     Returns:
         A Tuning with the tuned student.
@@ -81,8 +86,19 @@ def choose_teachers(
     wanted: Sequence[str],
     spider: Spider | None = None,
     show_progress: bool = False,
-) -> tuple[tuple[str, ...], tuple[ZooProblem, ...]]:
-    """Names of the teachers, best first where they are chosen here, and models left out.
+) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
+    """Which models teach.
+
+    Args:
+        zoo: features and labels.
+        task: name.
+        split: rows; the training rows are read.
+        wanted: names, or "auto:K" for the K best.
+        spider: that ranks them; default: LogME.
+        show_progress: a bar on stderr.
+
+    Returns:
+        Names, best first where they are chosen here, and the models that could not be ranked.
 
     Raises:
         InputError: "auto:K" with a K that is no number >= 1 or beside names, or no usable model.
@@ -102,21 +118,21 @@ def choose_teachers(
 
 def _ranked(
     zoo: FeatureStore, task: str, split: TaskSplit, spider: Spider | None, show_progress: bool
-) -> tuple[dict[str, float], list[ZooProblem]]:
+) -> tuple[dict[str, float], list[Skipped]]:
     """Scores of the models with features on the task, and why others have none."""
     train, models = split.train, zoo.models_of(task)
-    labels, scores, left = zoo.labels(task)[train], dict[str, float](), list[ZooProblem]()
+    labels, scores, left = zoo.labels(task)[train], dict[str, float](), list[Skipped]()
     if spider is not None:
         tokens = zoo_tokens(zoo, task, spider.description.extractor, rows=train)
         ranking = spider.rank(tokens, task=task)
         known = dict(zip(ranking.names, map(float, ranking.scores), strict=True))
-        left = [ZooProblem(m, task, "not in the spider") for m in models if m not in known]
+        left = [Skipped(m, task, "not in the spider") for m in models if m not in known]
         return {m: known[m] for m in models if m in known}, left
     for model in progress(models, "LogME", show_progress):
         try:
             scores[model] = logme(zoo.features(model, task)[train], labels)
         except InputError as error:
-            left.append(ZooProblem(model, task, str(error)))
+            left.append(Skipped(model, task, str(error)))
     return scores, left
 
 
@@ -130,12 +146,28 @@ def zoo_problem(
     hidden: int = 64,
     seed: int = 0,
 ) -> TuningProblem:
-    """The Problem of a student and teachers that are models of a zoo (no teachers: [])."""
+    """The problem of a student and teachers that are models of a zoo.
+
+    Args:
+        zoo: features and labels.
+        task: name.
+        student: name of the model that the network stands on.
+        teachers: names; [] for none.
+        split: rows.
+        hidden: units of the student's own layer.
+        seed: of the student's layer.
+
+    Returns:
+        The problem.
+
+    Raises:
+        InputError: unknown names, or a measure that is not for the task.
+    """
     labels, kind = zoo.labels(task), zoo.kind(task)
     targets = make_targets(kind, labels, split.train)
     truth = labels if kind != "regression" else labels.reshape(len(labels), -1)
     measure = measure_name(task, kind, zoo.task_info(task).get("measure"))
-    features: Any = zoo.features(student, task)
+    features = zoo.features(student, task)
     given = [Teacher(name, zoo.features(name, task)) for name in teachers]
     fitted = fit_teachers(given, None, targets.values, split.train) if given else None
     network = feature_student(features, split.train, hidden=hidden, seed=seed)
