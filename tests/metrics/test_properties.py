@@ -31,7 +31,7 @@ def fill(array, *shape):
     return whole
 
 
-def sheet(F, y, rows=64, classes=8, *, standardize=False):
+def inputs_of(F, y, rows=64, classes=8, *, standardize=False):
     """The arguments of every core for one task, with so many rows, directions and classes."""
     given = Statistics(F, y, standardize=standardize)
     n, (s, U), side = np.float64(given.n), given.left_vectors(), given.raw
@@ -79,12 +79,12 @@ def run(name, arguments, *, batch=False):
 def test_a_core_is_its_metric(name, data):
     expected = METRICS[name].score(*data, **({"standardize": False} if name == "ridge" else {}))
     same = EXACT.get(name, 1e-12)
-    assert run(name, sheet(*data)[name]) == pytest.approx(expected, abs=same)
+    assert run(name, inputs_of(*data)[name]) == pytest.approx(expected, abs=same)
 
 
 @pytest.mark.parametrize("name", CORES)
 def test_padding_changes_nothing(name):
-    one, another = (run(name, sheet(*blobs(), rows=rows)[name]) for rows in (64, 128))
+    one, another = (run(name, inputs_of(*blobs(), rows=rows)[name]) for rows in (64, 128))
     np.testing.assert_allclose(one, another, atol=EXACT.get(name, 1e-12))
 
 
@@ -92,7 +92,7 @@ def test_padding_changes_nothing(name):
 @pytest.mark.parametrize("name", CORES)
 def test_a_batch_is_its_tasks_one_by_one(name, standardize):
     tasks = [blobs(n, 6, c, seed=n) for n, c in ((40, 3), (64, 8), (12, 2))] + [blobs(12, 50)]
-    alone = [sheet(*task, standardize=standardize)[name] for task in tasks]
+    alone = [inputs_of(*task, standardize=standardize)[name] for task in tasks]
     together = run(name, [np.stack(a) for a in zip(*alone, strict=True)], batch=True)
     same = EXACT.get(name, 1e-12)
     np.testing.assert_allclose(together, [run(name, one) for one in alone], atol=same)
@@ -100,7 +100,7 @@ def test_a_batch_is_its_tasks_one_by_one(name, standardize):
 
 @pytest.mark.parametrize("name", CORES)
 def test_jit_changes_nothing(name):
-    given = sheet(*blobs())[name]
+    given = inputs_of(*blobs())[name]
     with jax.enable_x64(True), jax.disable_jit():
         eager = np.asarray(CORES[name](*map(jnp.asarray, given)))
     np.testing.assert_allclose(run(name, given), eager, atol=EXACT.get(name, 1e-12))

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 import orbax.checkpoint  # noqa: F401  # once for all lives, it is slow to import
 
-from programs.train_devices import CONFIG, flat, lesson, trained
+from programs.train_devices import CONFIG, flat, toy_arrays, trained
 from spider_jax.storage.run_folder import RunFolder
 from spider_jax.training import loop as optimize
 from support.killed_process import reported, spawn
@@ -48,7 +48,7 @@ def live(folder: Path, out: Path, pipe: int) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     Reported.pipe, optimize._Training = pipe, Reported
     run = RunFolder(folder / out.stem, {"training": "killed"})
-    learned = trained("1 device", TRAINING, lesson(held=4), run=run)
+    learned = trained("1 device", TRAINING, toy_arrays(held=4), run=run)
     np.save(out, flat(learned), allow_pickle=False)
 
 

@@ -66,9 +66,6 @@ def toy_arrays(held: int = 0, tasks: int = TASKS, models: int = MODELS) -> Train
     return TrainingArrays(tokens, mask, targets, prior, inside, out[:, :held])
 
 
-lesson = toy_arrays  # the name by which other tests still import it
-
-
 def trained(
     form: str, config: TrainConfig = CONFIG, given: TrainingArrays | None = None, **options: Any
 ) -> TrainingResult:
@@ -92,7 +89,7 @@ def own_tokens(given: TrainingArrays) -> OwnTokens:
 
 def flat(learned: TrainingResult) -> np.ndarray:
     """All weights and held-out scores as one vector."""
-    leaves = [*jax.tree.leaves(learned.weights), learned.held]
+    leaves = [*jax.tree.leaves(learned.weights), learned.held_scores]
     return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in leaves])
 
 

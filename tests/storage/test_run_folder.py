@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from programs import killed_training
 from programs.killed_training import DEATHS, EVERY
-from programs.train_devices import CONFIG, flat, lesson, trained
+from programs.train_devices import CONFIG, flat, toy_arrays, trained
 from spider_jax.storage import run_folder as training_run
 from spider_jax.storage.files import digests
 from spider_jax.storage.run_folder import (
@@ -46,7 +46,7 @@ def go_on(
     folder: Path, config: TrainConfig = ADAM, form: str = "1 device", held: int = 4
 ) -> TrainingResult:
     run = RunFolder(folder, {"training": "test"})
-    return trained(form, config, lesson(held), run=run)
+    return trained(form, config, toy_arrays(held), run=run)
 
 
 def steps_kept(folder: Path) -> list[int]:
@@ -81,7 +81,7 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
 @pytest.fixture(scope="module")
 def whole() -> NDArray[np.float64]:
     """What comes of a training that nobody stopped."""
-    return flat(trained("1 device", ADAM, lesson(4)))
+    return flat(trained("1 device", ADAM, toy_arrays(4)))
 
 
 # ---- going on --------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ def test_another_training_is_refused(tmp_path: Path, refused: Refused) -> None:
 
 
 def test_other_targets_are_refused(stopped: Callable[..., Path], refused: Refused) -> None:
-    folder, given = stopped(3), lesson(4)
+    folder, given = stopped(3), toy_arrays(4)
     run = RunFolder(folder, {"training": "test"})
     with refused("other targets", "remove its folder"):
         trained("1 device", ADAM, given._replace(targets=given.targets + 1), run=run)

@@ -55,7 +55,7 @@ def curve(
     for e in range(E):
         for v in range(V):
             truth = arrays.targets[arrays.held[e, v]].astype(np.float64)
-            first = result.held[e, v].astype(np.float64)
+            first = result.held_scores[e, v].astype(np.float64)
             order = sorted(range(len(first)), key=lambda m: -first[m])
             for k, kept in enumerate(losses):
                 best = rerank(e, v, first, order[:k]) if k else order[0]
@@ -150,7 +150,7 @@ def test_the_smallest_k_within_a_standard_error() -> None:
 
 def test_no_rerank_pays_where_the_first_is_the_best() -> None:
     arrays, result, metrics = arrays_of(8)
-    perfect = result._replace(held=arrays.targets[arrays.held])
+    perfect = result._replace(held_scores=arrays.targets[arrays.held])
     found = choose_rerank_k(arrays, perfect, metrics)["evidence"]
     assert found["k"] == 0
     assert found["loss"][0] == 0
