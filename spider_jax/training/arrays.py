@@ -1,6 +1,6 @@
 """The arrays of a training on the host, and how their tasks are dealt into lanes."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int64
@@ -99,7 +99,7 @@ def held_tasks(given: TrainingArrays) -> Held:
         The held-out tasks, on the host.
     """
     rows = given.held
-    prior = None
+    prior: Any = None
     if given.prior is not None:
         prior = np.take_along_axis(given.prior, rows[..., None], axis=1)
     return Held(given.tokens[rows], given.mask[rows], prior)

@@ -1,16 +1,18 @@
-"""How many models are worth a look: judged on the source tasks that members were held out from.
+"""How many models are worth re-ranking by their own features: judged on held-out source tasks.
 
-The loss of a look at k models is how far the first model's target lies below the best one, in
-deviations of the targets. The targets are the teachers' (corrected by known accuracies), so
-"evidence", which asks the same teachers, is judged by what it is made of: its curve tells how deep
-the first pass hides the best model, not how good the teachers are.
+A task is re-ranked by its k best models, for every k; its loss is how far the target of the model
+that is then first lies below the best one, in deviations of the targets. The targets are the
+teachers' (corrected by known accuracies), so "evidence", which asks the same teachers, is judged by
+what it is made of: its curve tells how deep the first ranking hides the best model, not how good
+the teachers are.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TypedDict
 
 import jax
 import numpy as np
+from jaxtyping import Array, Bool, Float, Float32, Float64, Int64
 from numpy.typing import NDArray
 
 from spider_jax.ranking.aggregate import mean_z
@@ -20,34 +22,52 @@ from spider_jax.spider.weights import OwnTokens, Weights
 from spider_jax.training.arrays import TrainingArrays
 from spider_jax.training.loop import TrainingResult
 
-MOST = 10
-Look = Callable[[NDArray[np.float64], NDArray[np.int64], tuple[int, int]], NDArray[np.float64]]
+MOST = 10  # models that are tried
+# (first scores [M], the k best models, (member, its held-out task)) -> new scores [M]
+Rerank = Callable[
+    [Float64[np.ndarray, " M"], Int64[np.ndarray, " k"], tuple[int, int]],
+    Float64[np.ndarray, " M"],
+]
 
 
-def choose_looks(
-    lesson: TrainingArrays, learned: TrainingResult, metrics: NDArray[np.floating]
-) -> dict[str, dict[str, Any]]:
-    """The smallest k whose loss is within a standard error of the best, for each sort of look.
+class ChosenK(TypedDict):
+    """The choice for one way of re-ranking, as it stands in a spider's JSON.
+
+    Attributes:
+        k: the chosen number of models.
+        loss: mean loss for k = 0, 1, ...
+    """
+
+    k: int
+    loss: list[float]
+
+
+def choose_rerank_k(
+    arrays: TrainingArrays, result: TrainingResult, metrics: Float[np.ndarray, "T K M"]
+) -> Mapping[str, ChosenK]:
+    """Choose the smallest k whose loss is within a standard error of the best, for each way.
 
     Args:
-        lesson: of the training. learned: what came of it. metrics: [S, K, M] of the teachers.
+        arrays: of the training.
+        result: what came of it.
+        metrics: the teachers' metrics of the M models on the T training tasks.
 
     Returns:
-        by sort: {"k": chosen, "loss": mean loss for k = 0, 1, ...}; none without held-out tasks.
+        The choice by the name of the way of re-ranking; empty without held-out tasks.
     """
-    if lesson.held.size == 0:
+    if arrays.held.size == 0:
         return {}
-    targets = lesson.targets[lesson.held].astype(np.float64)
+    targets = arrays.targets[arrays.held].astype(np.float64)
 
     def by_evidence(
         first: NDArray[np.float64], top: NDArray[np.int64], at: tuple[int, int]
     ) -> NDArray[np.float64]:
-        z = mean_z(metrics[lesson.held[at]][:, top])
+        z = mean_z(metrics[arrays.held[at]][:, top])
         return in_front(first, top, np.nan_to_num(z), keep=True)
 
-    looks: dict[str, Look] = {EVIDENCE: by_evidence}
-    if lesson.own is not None:
-        gain = own_gains(learned.weights, lesson)
+    ways: dict[str, Rerank] = {EVIDENCE: by_evidence}
+    if arrays.own is not None:
+        gain = own_gains(result.weights, arrays)
 
         def by_attention(
             first: NDArray[np.float64], top: NDArray[np.int64], at: tuple[int, int]
@@ -56,12 +76,12 @@ def choose_looks(
             new[top] += gain[at][top]
             return new
 
-        looks[ATTENTION] = by_attention
-    return {name: _chosen(look, learned.held, targets) for name, look in looks.items()}
+        ways[ATTENTION] = by_attention
+    return {name: _chosen(way, result.held_scores, targets) for name, way in ways.items()}
 
 
-def _chosen(look: Look, held: NDArray[np.float32], targets: NDArray[np.float64]) -> dict[str, Any]:
-    """The curve of one sort of look over held-out scores [E, V, M], and where it is good enough."""
+def _chosen(rerank: Rerank, held: NDArray[np.float32], targets: NDArray[np.float64]) -> ChosenK:
+    """The curve of one way over held-out scores [E, V, M], and the k where it is good enough."""
     E, V, M = held.shape
     losses = np.zeros((min(MOST, M) + 1, E, V))
     for at in np.ndindex(E, V):
@@ -69,7 +89,7 @@ def _chosen(look: Look, held: NDArray[np.float32], targets: NDArray[np.float64])
         order = np.argsort(-first, kind="stable")
         scale = truth.std() or 1.0
         for k in range(len(losses)):
-            new = look(first, order[:k], at) if k else first
+            new = rerank(first, order[:k], at) if k else first
             losses[(k, *at)] = (truth.max() - truth[new.argmax()]) / scale
     mean = losses.mean((1, 2))
     best = int(mean.argmin())
@@ -78,24 +98,34 @@ def _chosen(look: Look, held: NDArray[np.float32], targets: NDArray[np.float64])
     return {"k": k, "loss": [round(float(loss), 4) for loss in mean]}
 
 
-def own_gains(weights: Weights, lesson: TrainingArrays) -> NDArray[np.float32]:
-    """[E, V, M]: what every member's scores on its held-out tasks gain by the models' own tokens.
+def own_gains(weights: Weights, arrays: TrainingArrays) -> Float32[np.ndarray, "E V M"]:
+    """Compute what members' scores on their held-out tasks gain by the models' own tokens.
 
-    0 for models whose own tokens the lesson does not hold.
+    Args:
+        weights: of E members.
+        arrays: of the training, with own tokens.
+
+    Returns:
+        The gain of every model; 0 for models whose own tokens `arrays` does not hold.
     """
-    assert lesson.own is not None
-    gains = np.zeros((*lesson.held.shape, lesson.targets.shape[1]), np.float32)
-    for e, tasks in enumerate(lesson.held):
+    assert arrays.own is not None
+    gains = np.zeros((*arrays.held.shape, arrays.targets.shape[1]), np.float32)
+    for e, tasks in enumerate(arrays.held):
         member = jax.tree.map(lambda a, e=e: a[e], weights)
-        models = lesson.own.models[tasks]
-        own = OwnTokens(lesson.own.tokens[tasks], models)
-        found = np.asarray(_gain(member, lesson.tokens[tasks], lesson.mask[tasks], own))
+        models = arrays.own.models[tasks]
+        own = OwnTokens(arrays.own.tokens[tasks], models)
+        found = np.asarray(_gain(member, arrays.tokens[tasks], arrays.mask[tasks], own))
         np.put_along_axis(gains[e], np.asarray(models), found, axis=1)
     return gains
 
 
 @jax.jit
-def _gain(weights: Weights, tokens: Any, mask: Any, own: OwnTokens) -> Any:
-    looked = score_with_own(weights, tokens, mask, own)
+def _gain(
+    weights: Weights,
+    tokens: Float[Array, "V C p"],
+    mask: Bool[Array, "V C"],
+    own: OwnTokens,
+) -> Float[Array, "V R"]:
+    with_own = score_with_own(weights, tokens, mask, own)
     general = score_tasks(weights, tokens, mask)
-    return looked - jax.numpy.take_along_axis(general, own.models, axis=1)
+    return with_own - jax.numpy.take_along_axis(general, own.models, axis=1)

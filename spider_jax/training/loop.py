@@ -41,12 +41,12 @@ class TrainingResult(NamedTuple):
     Attributes:
         weights: of the best epoch, with a leading axis of E members.
         history: a line of figures an epoch: epoch, step, loss, held_out_tau.
-        held: scores of M models by every member on its own V held-out tasks, of the best epoch.
+        held_scores: of M models by every member on its own V held-out tasks, of the best epoch.
     """
 
     weights: Weights
     history: list[Line]
-    held: Float32[np.ndarray, "E V M"]
+    held_scores: Float32[np.ndarray, "E V M"]
 
 
 def optimize(

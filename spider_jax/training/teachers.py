@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float64, Int64
+from jaxtyping import Array, Bool, Float, Float64, Int
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
@@ -88,7 +88,7 @@ def teach(
     metrics: Sequence[str],
     *,
     models: Sequence[str] | None = None,
-    only: Int64[np.ndarray, " t"] | None = None,
+    only: Int[np.ndarray, " t"] | None = None,
     cache: str | Path | bool = True,
     show_progress: bool = False,
 ) -> tuple[tuple[str, ...], Float64[np.ndarray, "_ K M"], tuple[Skipped, ...]]:
@@ -159,7 +159,7 @@ class _TeacherJob(NamedTuple):
 def _teacher_job(
     zoo: FeatureStore,
     tasks: Sequence[MetaTask],
-    only: NDArray[np.int64] | None,
+    only: NDArray[np.integer] | None,
     metrics: Sequence[str],
     cache: str | Path | bool,
 ) -> _TeacherJob:

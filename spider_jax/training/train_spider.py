@@ -1,4 +1,4 @@
-"""Training: meta-tasks, teachers' orders as targets, Plackett-Luce, early stop on held-out sources.
+"""A training from a zoo to a spider: meta-tasks, target orders, the optimisation, what is kept.
 
 An ensemble is trained at once. Each member leaves other source datasets out of its training; on
 these the number of steps is chosen and the resolution of the ranking is measured, so that no
@@ -9,11 +9,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float32
 
 from spider_jax.runtime.processes import gather, share
 from spider_jax.spider.folding import CHUNK
@@ -28,7 +27,7 @@ from spider_jax.tasks.moments import digest_of
 from spider_jax.tasks.scaling import Scaling, apply_scaling, fit_scaling, with_unit_tokens
 from spider_jax.tasks.tokens import load_sources
 from spider_jax.training.arrays import TrainingArrays
-from spider_jax.training.choose_k import choose_looks
+from spider_jax.training.choose_k import choose_rerank_k
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.holdout import Split, leave_datasets_out
 from spider_jax.training.loop import optimize
@@ -45,7 +44,8 @@ from spider_jax.zoo.store import FeatureStore
 
 log = logging.getLogger("spider_jax")
 
-HOW_IT_RUNS = ("parallel", "model_shards", "checkpoint_every")  # and not what comes of it
+# Settings that say how a training runs and not what comes of it: a run goes on with others.
+HOW_IT_RUNS = ("parallel", "model_shards", "checkpoint_every")
 EXTRACTOR_FACTS = ("weights_sha256", "preprocessing", "layer")
 
 
@@ -59,12 +59,12 @@ def train(
 ) -> Spider:
     """Train a spider on a zoo.
 
-    Under `jax.distributed` every process reads and teaches its share of the meta-tasks, and all
+    Under `jax.distributed` every process reads and scores its share of the meta-tasks, and all
     return the same spider.
 
     Args:
         zoo: features of all models and of the general extractor, labels of the source datasets.
-        config: see TrainConfig.
+        config: see TrainConfig; default: TrainConfig().
         datasets: names of the source datasets; default: every classification task whose manifest
             entry does not say "held_out".
         run: folder for checkpoints and figures; the same call goes on where it was interrupted.
@@ -80,9 +80,9 @@ def train(
     config = config or TrainConfig()
     names = source_datasets(zoo) if datasets is None else tuple(datasets)
     refuse_untrainable(zoo, names)  # before a folder is made
-    disk = None if run is None else RunFolder(Path(run), _identity(zoo, config, names))
+    folder = None if run is None else RunFolder(Path(run), _identity(zoo, config, names))
     given = shared_training_set(zoo, config, names, show_progress=show_progress)
-    return fit(zoo, config, names, given, run=disk, show_progress=show_progress)
+    return fit(zoo, config, names, given, run=folder, show_progress=show_progress)
 
 
 def shared_training_set(
@@ -92,7 +92,20 @@ def shared_training_set(
     *,
     show_progress: bool = False,
 ) -> TrainingSet:
-    """`training_set`, of which every process computes its share."""
+    """Make a training set of which every process computes its share.
+
+    Args:
+        zoo: as for `training_set`.
+        config: as for `training_set`.
+        datasets: as for `training_set`.
+        show_progress: a bar on stderr.
+
+    Returns:
+        The whole training set, the same in every process.
+
+    Raises:
+        InputError: as for `training_set`.
+    """
     groups, size = config.tasks.count, config.tasks.resamples
     mine = share(groups, size)
     given = training_set(zoo, config, datasets, only=mine, show_progress=show_progress)
@@ -106,12 +119,12 @@ def shared_training_set(
     return with_targets(whole, config)
 
 
-def _identity(zoo: FeatureStore, config: TrainConfig, datasets: Sequence[str]) -> dict[str, Any]:
+def _identity(zoo: FeatureStore, config: TrainConfig, datasets: Sequence[str]) -> dict[str, object]:
     """What must be the same for a training to go on; the number of devices need not."""
     return {**_config_of(config), "datasets": list(datasets), "zoo": zoo.fingerprint()}
 
 
-def _config_of(config: TrainConfig) -> dict[str, Any]:
+def _config_of(config: TrainConfig) -> dict[str, object]:
     """The configuration without what does not change the spider."""
     return {name: value for name, value in asdict(config).items() if name not in HOW_IT_RUNS}
 
@@ -126,9 +139,24 @@ def fit(
     own: OwnFeatures | None = None,
     show_progress: bool = False,
 ) -> Spider:
-    """Train on a prepared training set: the part that runs on the device.
+    """Train on a prepared training set: the part that runs on the devices.
 
-    own: of the models, where the configuration's k_max asks for it; default: read here.
+    Args:
+        zoo: features of the extractor on the source datasets; of all models with `config.k_max`.
+        config: see TrainConfig.
+        datasets: names of the source datasets.
+        given: with target orders.
+        run: where checkpoints are kept; None: none are kept.
+        own: the models' own features, which are read where `config.k_max` is above 0; default: read
+            here.
+        show_progress: bars on stderr.
+
+    Returns:
+        The spider.
+
+    Raises:
+        InputError: features that cannot be read, no task left for a member to train on, a training
+            that diverges, or devices that cannot be split as `config` says.
     """
     assert zoo.extractor is not None  # training_set has seen to it
     features = load_sources(zoo, zoo.extractor, datasets)
@@ -141,12 +169,12 @@ def fit(
     scaling = with_unit_tokens(scaling, given.tokens, given.mask)
     split = leave_datasets_out(given.meta, datasets, config)
     unit = source_unit(np.concatenate(list(features.values())))
-    lesson, memory = training_arrays(config, scaling, unit, given, split)
+    arrays, memory = training_arrays(config, scaling, unit, given, split)
     if config.k_max:
         own = own or read_own(zoo, config, datasets, given, show_progress=show_progress)
-        lesson = lesson._replace(own=OwnTokens(own.tokens, own.models))  # type: ignore[arg-type]
+        arrays = arrays._replace(own=OwnTokens(own.tokens, own.models))  # type: ignore[arg-type]
     with jax.numpy_dtype_promotion("standard"):  # optax mixes int counts with float rates
-        learned = optimize(config, lesson, run=run, show_progress=show_progress)
+        result = optimize(config, arrays, run=run, show_progress=show_progress)
     description = Description(
         models=given.models,
         widths={model: zoo.width(model) for model in given.models},
@@ -154,7 +182,7 @@ def fit(
         width=config.width,
         members=config.members,
         token_width=scaling.width,
-        resolution=measured_resolution(learned.held, given.targets, split),
+        resolution=measured_resolution(result.held_scores, given.targets, split),
         form="few" if len(given.models) <= CHUNK["few"] else "many",
         training={
             "config": _config_of(config),
@@ -164,16 +192,16 @@ def fit(
             "meta_tasks": digest_of(given.meta),
             "extractor_facts": _facts(zoo),
             "left_out": [str(problem) for problem in given.problems],
-            "history": learned.history,
-            "looks": choose_looks(lesson, learned, given.metrics),
+            "history": result.history,
+            "looks": choose_rerank_k(arrays, result, given.metrics),
         },
     )
-    general, maps = split_own_maps(learned.weights, own)
+    general, maps = split_own_maps(result.weights, own)
     teacher_table = TeacherTable.of(given.metrics, given.accuracies, datasets)
     return Spider(description, scaling, general, memory, maps, teacher_table)
 
 
-def _facts(zoo: FeatureStore) -> dict[str, Any]:
+def _facts(zoo: FeatureStore) -> dict[str, object]:
     """What the zoo records of how its extractor ran, so that another is not taken for it."""
     info = zoo.model_info(str(zoo.extractor))
     return {name: info[name] for name in EXTRACTOR_FACTS if name in info}
@@ -187,7 +215,21 @@ def read_own(
     *,
     show_progress: bool = False,
 ) -> OwnFeatures:
-    """What models' own features say of the tasks of a training set."""
+    """Read the models' own features on the tasks of a training set.
+
+    Args:
+        zoo: features of the models on the source datasets.
+        config: its `own_components`, `k_max` and `seed` are read here.
+        datasets: names of the source datasets.
+        given: the training set.
+        show_progress: a bar on stderr.
+
+    Returns:
+        Own class centres of the models, and how raw features become them.
+
+    Raises:
+        InputError: features that cannot be read.
+    """
     return own_features(
         zoo,
         given.models,
@@ -202,7 +244,16 @@ def read_own(
 
 
 def split_own_maps(weights: Weights, own: OwnFeatures | None) -> tuple[Weights, OwnMaps | None]:
-    """Weights of general tokens, and the maps of models' own."""
+    """Split learned weights into those that read general tokens and the models' own maps.
+
+    Args:
+        weights: of E members, as trained.
+        own: the own features that were read; None for none.
+
+    Returns:
+        The weights without projections of own tokens; and the maps from models' raw features to own
+        tokens, None where none were learned.
+    """
     general = weights._replace(own_project=None, own_bias=None)
     if own is None or weights.own_project is None:
         return general, None
@@ -213,22 +264,34 @@ def split_own_maps(weights: Weights, own: OwnFeatures | None) -> tuple[Weights, 
 def training_arrays(
     config: TrainConfig,
     scaling: Scaling,
-    unit: NDArray[np.float32],
+    unit: Float32[np.ndarray, " D"],
     given: TrainingSet,
     split: Split,
 ) -> tuple[TrainingArrays, Memory | None]:
-    """What the members learn from, and the memory that the spider will have.
+    """Make the arrays that the members learn from, and the memory that the spider will have.
 
-    unit: [D] deviation of the sources' features.
+    A member's score on a training task begins with what a memory of tasks from other datasets says,
+    so the member learns beside the memory as it will be on a new task.
+
+    Args:
+        config: its `memory` is read here.
+        scaling: of the extractor's features.
+        unit: deviation of the source datasets' features.
+        given: the training set.
+        split: the tasks that each member trains on and is judged on.
+
+    Returns:
+        The arrays, without models' own features; and the memory, None where `config.memory` is 0.
     """
     tokens, inside = np.asarray(apply_scaling(scaling, given.tokens, given.mask)), split.weight > 0
     memory, prior = None, None
     if config.memory:
-        notes = MemoryInputs(
+        inputs = MemoryInputs(
             tokens, given.tokens, given.mask, given.deviations, unit, given.targets, config.memory
         )
-        memory, prior = build_memory(notes, given.meta), held_out_prior(notes, given.meta, inside)
-    lesson = TrainingArrays(
+        memory = build_memory(inputs, given.meta)
+        prior = held_out_prior(inputs, given.meta, inside)
+    arrays = TrainingArrays(
         tokens=tokens,
         mask=given.mask,
         targets=given.targets,
@@ -236,4 +299,4 @@ def training_arrays(
         inside=inside,
         held=split.held,
     )
-    return lesson, memory
+    return arrays, memory

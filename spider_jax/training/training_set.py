@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int, Int32
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
@@ -19,33 +20,47 @@ from spider_jax.zoo.store import FeatureStore, Skipped
 
 log = logging.getLogger("spider_jax")
 
-Sampler = Callable[[dict[str, NDArray[np.int32]], TaskConfig, int], list[MetaTask]]
+Sampler = Callable[[dict[str, Int32[np.ndarray, "..."]], TaskConfig, int], list[MetaTask]]
+# What draws the meta-tasks, by the configuration's `targets`.
 SAMPLERS: Mapping[str, Sampler] = {"teachers": sample_tasks, "accuracies": whole_tasks}
 
 
 class TrainingSet(NamedTuple):
     """Meta-tasks with everything training needs.
 
-    models: names [M]. meta: T tasks; with TaskConfig.resamples = r, groups of r variants that have
-    one target. tokens [T, C, D], mask [T, C]: raw class centres. deviations [T, 2, D]: see
-    `task_deviations`. metrics [T, K, M]: what the teachers say, or the true accuracies (K = 1).
-    accuracies [M]: of datasets for which they are known, NaN for a model without. targets [T, M]:
-    made of these two. problems: models that were left out.
+    Attributes:
+        models: names of the M models.
+        meta: T tasks; with TaskConfig.resamples = r, groups of r variants that have one target.
+        tokens: raw class centres, padded with 0.
+        mask: True where a token is a class.
+        deviations: of the extractor's features, see `task_deviations`.
+        metrics: what the K teachers say, or the true accuracies (K = 1).
+        accuracies: true accuracies of the models by dataset, of datasets for which they are known;
+            NaN for a model without.
+        targets: orders of the models, made of metrics and accuracies; no rows before that.
+        problems: models that were left out.
     """
 
     models: tuple[str, ...]
     meta: list[MetaTask]
-    tokens: NDArray[np.float32]
-    mask: NDArray[np.bool_]
-    deviations: NDArray[np.float32]
-    metrics: NDArray[np.float32]
-    accuracies: Mapping[str, NDArray[np.float64]]
-    targets: NDArray[np.float32]
+    tokens: Float32[np.ndarray, "T C D"]
+    mask: Bool[np.ndarray, "T C"]
+    deviations: Float32[np.ndarray, "T 2 D"]
+    metrics: Float32[np.ndarray, "T K M"]
+    accuracies: Mapping[str, Float64[np.ndarray, " M"]]
+    targets: Float32[np.ndarray, "T M"]
     problems: tuple[Skipped, ...]
 
 
 def source_datasets(zoo: FeatureStore) -> tuple[str, ...]:
-    """The zoo's classification tasks that its manifest does not hold out."""
+    """List the zoo's classification tasks that its manifest does not hold out.
+
+    Args:
+        zoo: any.
+
+    Returns:
+        Names of tasks.
+    """
     return tuple(
         task
         for task in zoo.tasks
@@ -58,7 +73,7 @@ def training_set(
     config: TrainConfig,
     datasets: Sequence[str],
     *,
-    only: NDArray[np.int64] | None = None,
+    only: Int[np.ndarray, " t"] | None = None,
     cache: str | Path | bool = True,
     show_progress: bool = False,
 ) -> TrainingSet:
@@ -68,9 +83,10 @@ def training_set(
     each, and the order is that of the true accuracies.
 
     Args:
-        zoo: with a general extractor. datasets: names of the sources.
+        zoo: with a general extractor.
         config: see TrainConfig.
-        only: positions of the meta-tasks that this process computes, [t]; None for all. Tokens and
+        datasets: names of the source datasets.
+        only: positions of the meta-tasks that this process computes; None for all. Tokens and
             metrics of the others are 0, and there are no targets yet; models, meta, mask and
             problems are the same in every process that reads the same files.
         cache: a folder for the teachers' values, True for the user's own, False for none.
@@ -92,7 +108,7 @@ def training_set(
     if config.targets == "accuracies":
         models, found, problems = _true_metrics(zoo, [meta[i] for i in mine], datasets)
     else:
-        models, found, problems = _taught_metrics(
+        models, found, problems = _teacher_metrics(
             zoo, config, meta, mine, cache=cache, show_progress=show_progress
         )
     metrics = np.zeros((len(meta), *found.shape[1:]), np.float32)
@@ -104,7 +120,15 @@ def training_set(
 
 
 def refuse_untrainable(zoo: FeatureStore, datasets: Sequence[str]) -> None:
-    """Raise InputError where the zoo names no general extractor, or there is no source dataset."""
+    """Refuse a zoo that no spider can be trained on.
+
+    Args:
+        zoo: any.
+        datasets: names of the source datasets.
+
+    Raises:
+        InputError: the zoo names no general extractor, or there is no source dataset.
+    """
     if zoo.extractor is None:
         raise InputError(
             f'{zoo.folder} names no general extractor: set "extractor" in manifest.json'
@@ -116,7 +140,15 @@ def refuse_untrainable(zoo: FeatureStore, datasets: Sequence[str]) -> None:
 
 
 def with_targets(given: TrainingSet, config: TrainConfig) -> TrainingSet:
-    """The training set with the orders that its metrics and accuracies make."""
+    """Make the target orders of a training set.
+
+    Args:
+        given: with the metrics of all tasks.
+        config: how targets are made, see `target_orders`.
+
+    Returns:
+        The training set with new targets.
+    """
     orders = target_orders(config, given.metrics, given.meta, given.accuracies)
     return given._replace(targets=orders)
 
@@ -125,10 +157,24 @@ def tokens_of_tasks(
     zoo: FeatureStore,
     extractor: str,
     meta: Sequence[MetaTask],
-    mine: NDArray[np.int64],
+    mine: Int[np.ndarray, " t"],
     classes: int,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
-    """Class centres [T, C, D] of some tasks, C at least `classes`; the mask of all; deviations."""
+) -> tuple[Float32[np.ndarray, "T C D"], Bool[np.ndarray, "T C"], Float32[np.ndarray, "T 2 D"]]:
+    """Read what the extractor shows of meta-tasks.
+
+    Args:
+        zoo: features of the extractor on the tasks' datasets.
+        extractor: its name.
+        meta: T tasks.
+        mine: positions of the tasks to read.
+        classes: C at least; more where a task has more.
+
+    Returns:
+        Class centres and deviations, 0 for tasks that are not read; the mask is that of all tasks.
+
+    Raises:
+        InputError: no such features, or values that are not finite.
+    """
     sizes = np.array([int(task.labels.max()) + 1 for task in meta])
     C = classes if sizes.max() <= classes else class_bucket(int(sizes.max()))
     mask = np.arange(C)[None] < sizes[:, None]
@@ -141,10 +187,11 @@ def tokens_of_tasks(
     return tokens, mask, deviations
 
 
-Taught = tuple[tuple[str, ...], NDArray[np.float64], tuple[Skipped, ...]]
+# Names of M models, their metrics [t, K, M], and the models that were left out.
+Scored = tuple[tuple[str, ...], NDArray[np.float64], tuple[Skipped, ...]]
 
 
-def _taught_metrics(
+def _teacher_metrics(
     zoo: FeatureStore,
     config: TrainConfig,
     meta: Sequence[MetaTask],
@@ -152,8 +199,8 @@ def _taught_metrics(
     *,
     cache: str | Path | bool,
     show_progress: bool,
-) -> Taught:
-    """Models [M], metrics [t, K, M] and problems: variants have what their first is taught."""
+) -> Scored:
+    """By the teachers, who score the first task of a group; its variants have the same metrics."""
     groups, place = np.unique(mine // config.tasks.resamples, return_inverse=True)
     models, metrics, problems = teach(
         zoo,
@@ -166,8 +213,8 @@ def _taught_metrics(
     return models, metrics[place], problems
 
 
-def _true_metrics(zoo: FeatureStore, meta: Sequence[MetaTask], datasets: Sequence[str]) -> Taught:
-    """Models [M], metrics [t, 1, M] and problems: accuracies of the one dataset of every task."""
+def _true_metrics(zoo: FeatureStore, meta: Sequence[MetaTask], datasets: Sequence[str]) -> Scored:
+    """By true accuracies (K = 1), those of the one dataset of every task."""
     if not zoo.accuracies:
         raise InputError(
             f'targets = "accuracies" needs accuracies.csv with rows in {zoo.folder}, it has none'
