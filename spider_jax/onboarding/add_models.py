@@ -1,8 +1,8 @@
-"""Models that come and go without training anew: every other model keeps its scores to the bit.
+"""New models in a spider, without training: every other model keeps its scores to the bit.
 
-A new model is measured on the spider's own meta-tasks by the teachers and put in its place among
-the known models there (`TeacherTable`). That is its column in the memory. Its token theta (and its
-projection P, where the spider attends to own tokens) is fitted to these orders, all else frozen.
+The teachers score a new model on the spider's own meta-tasks. Its place among the known models
+there (`TeacherTable`) is its column in the memory. Its token theta (and its projection P, where the
+spider attends to own tokens) is fitted to these orders, all else frozen.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,13 @@ FITTED, GUESSED = "fitted to its metrics", "guessed"
 
 
 class Added(NamedTuple):
-    """The spider with its new models, and those that could not be added."""
+    """What comes of adding models.
+
+    Attributes:
+        spider: with its new models.
+        models: names of those that were added.
+        problems: of those that could not be added.
+    """
 
     spider: Spider
     models: tuple[str, ...]
@@ -64,7 +70,7 @@ def add(
             models' features on them; features of the known models are not needed.
         models: names; default: all of the zoo that the spider does not know.
         cold: models without features are added by a guess from what the manifest tells of them
-            (`known_facts.guess`) instead of being left out; rankings say so.
+            (`cold_start_weights`) instead of being left out; rankings say so.
         show_progress: bars on stderr.
 
     Returns:
@@ -83,17 +89,17 @@ def add(
     found: tuple[str, ...] = ()
     result = spider
     if able:
-        course = redraw_training_tasks(spider, zoo)
-        found, new, lost = measure_models(spider, zoo, course, able, show_progress=show_progress)
+        tasks = redraw_training_tasks(spider, zoo)
+        found, new, lost = measure_models(spider, zoo, tasks, able, show_progress=show_progress)
         problems += lost
-        result = fit_and_join(spider, zoo, course, found, new, show_progress=show_progress)
+        result = fit_and_join(spider, zoo, tasks, found, new, show_progress=show_progress)
     if cold:
         result = guess_places(result, zoo, list(absent))
         found = (*found, *absent)
     else:
         why = "no features, which it needs on all source datasets: export them, or add it cold"
-        told_of = {(p.model, p.task): p.message for p in zoo.problems}
-        problems += [Skipped(m, task, told_of.get((m, task), why)) for m, task in absent.items()]
+        messages = {(p.model, p.task): p.message for p in zoo.problems}
+        problems += [Skipped(m, task, messages.get((m, task), why)) for m, task in absent.items()]
     if not found:
         raise InputError(f"no model could be added: {problems[0]}")
     return Added(result, found, tuple(problems))
@@ -154,19 +160,34 @@ def _readable(
 def measure_models(
     spider: Spider,
     zoo: FeatureStore,
-    course: TrainingTasks,
+    tasks: TrainingTasks,
     models: Sequence[str],
     *,
     show_progress: bool = False,
 ) -> tuple[tuple[str, ...], TeacherTable, tuple[Skipped, ...]]:
-    """The teachers' metrics of new models on the meta-tasks, and who could not be measured."""
+    """Measure new models on the spider's meta-tasks, as training measured the known ones.
+
+    Args:
+        spider: that the models are new to.
+        zoo: the models' features on the source datasets; accuracies where known.
+        tasks: the spider's meta-tasks.
+        models: names.
+        show_progress: a bar on stderr.
+
+    Returns:
+        Names of the n models that could be measured; their teacher table, whose metrics are true
+        accuracies where the spider learned these; and the models that could not.
+
+    Raises:
+        InputError: no model can be measured.
+    """
     training = spider.description.training
     config, datasets = read_config(training["config"]), training["datasets"]
     if config.targets == "accuracies":
-        return _measure_truth(zoo, course, models, datasets)
+        return _measure_truth(zoo, tasks, models, datasets)
     size = config.tasks.resamples
     names, metrics, problems = teach(
-        zoo, course.meta[::size], config.teachers, models=models, show_progress=show_progress
+        zoo, tasks.meta[::size], config.teachers, models=models, show_progress=show_progress
     )
     every = np.repeat(metrics, size, axis=0).astype(np.float32)
     return names, TeacherTable.of(every, _truths(zoo, names, datasets), datasets), problems
@@ -181,7 +202,7 @@ def _truths(
 
 
 def _measure_truth(
-    zoo: FeatureStore, course: TrainingTasks, models: Sequence[str], datasets: Sequence[str]
+    zoo: FeatureStore, tasks: TrainingTasks, models: Sequence[str], datasets: Sequence[str]
 ) -> tuple[tuple[str, ...], TeacherTable, tuple[Skipped, ...]]:
     """The same where the true accuracies are what the spider learned."""
     lacks = {m: [d for d in datasets if (m, d) not in zoo.accuracies] for m in models}
@@ -192,7 +213,7 @@ def _measure_truth(
         if missing
     )
     table = _truths(zoo, names, datasets)
-    metrics = np.array([[table[task.datasets[0]]] for task in course.meta], np.float32)
+    metrics = np.array([[table[task.datasets[0]]] for task in tasks.meta], np.float32)
     return names, TeacherTable.of(metrics, table, datasets), problems
 
 
@@ -202,82 +223,106 @@ def _measure_truth(
 def fit_and_join(
     spider: Spider,
     zoo: FeatureStore,
-    course: TrainingTasks,
+    tasks: TrainingTasks,
     models: Sequence[str],
     new: TeacherTable,
     *,
     show_progress: bool = False,
 ) -> Spider:
-    """The spider with models of which metrics are known."""
+    """Fit the tokens of models with known metrics, and join them to a spider.
+
+    Args:
+        spider: that the models are new to.
+        zoo: the models' features on the source datasets, where the spider has maps of own features;
+            else only their widths are read.
+        tasks: the spider's meta-tasks.
+        models: n names; none gives the spider back.
+        new: their teacher table.
+        show_progress: a bar on stderr.
+
+    Returns:
+        The spider with the models behind its own.
+    """
     if not models:
         return spider
-    assert spider.teacher_table is not None  # recall_course has seen to it
+    assert spider.teacher_table is not None  # redraw_training_tasks has seen to it
     training = spider.description.training
     config, datasets = read_config(training["config"]), training["datasets"]
-    places = place_among_known(config, spider.teacher_table, new, course.meta, datasets)
+    places = place_among_known(config, spider.teacher_table, new, tasks.meta, datasets)
 
     known = spider.teacher_table.measured()
-    exercise = _fit_problem(spider, config, course, known, places)
+    problem = _fit_problem(spider, config, tasks, known, places)
     if spider.own is not None:
         width = spider.own.matrix.shape[1]
 
         def own(which: NDArray[np.int64]) -> OwnFeatures:
             some = [models[i] for i in which]
             asked = {"width": width, "least": len(some)}
-            return own_features(zoo, some, course.meta, course.mask, datasets, **asked)
+            return own_features(zoo, some, tasks.meta, tasks.mask, datasets, **asked)
 
-        exercise = exercise._replace(own=own)
+        problem = problem._replace(own=own)
     among = spider.weights._replace(theta=spider.weights.theta[:, jnp.array(known)])
-    start = _start(np.asarray(among.theta), exercise)
-    tokens, scalings = fit_tokens(among, exercise, start, show_progress)
+    start = _start(np.asarray(among.theta), problem)
+    tokens, scalings = fit_tokens(among, problem, start, show_progress)
     widths = {model: zoo.width(model) for model in models}
-    maps = OwnMaps.join(scalings, tokens.project, tokens.bias) if scalings else None
-    seated = with_models(spider, models, tokens.theta, config.memory * places, new, widths, maps)
-    return with_provenance(seated, dict.fromkeys(models, FITTED))
+    maps = None
+    if tokens.project is not None and tokens.bias is not None:
+        maps = OwnMaps.join(scalings, tokens.project, tokens.bias)
+    grown = with_models(spider, models, tokens.theta, config.memory * places, new, widths, maps)
+    return with_provenance(grown, dict.fromkeys(models, FITTED))
 
 
 def _fit_problem(
     spider: Spider,
     config: TrainConfig,
-    course: TrainingTasks,
+    tasks: TrainingTasks,
     known: Sequence[int],
     places: NDArray[np.float32],
 ) -> FitProblem:
     """Orders in which new models must find their place among the known ones: not guessed ones."""
-    assert spider.teacher_table is not None  # recall_course has seen to it
-    yard, datasets = spider.teacher_table.take(known), spider.description.training["datasets"]
-    orders = target_orders(config, yard.metrics, course.meta, yard.by_dataset(datasets))
+    assert spider.teacher_table is not None  # redraw_training_tasks has seen to it
+    table, datasets = spider.teacher_table.take(known), spider.description.training["datasets"]
+    orders = target_orders(config, table.metrics, tasks.meta, table.by_dataset(datasets))
     targets = np.concatenate([z_scores(orders).astype(np.float32), places], axis=1)
-    inside = leave_datasets_out(course.meta, datasets, config).weight
-    scaled = np.asarray(apply_scaling(spider.scaling, course.tokens, course.mask))
+    inside = leave_datasets_out(tasks.meta, datasets, config).weight
+    scaled = np.asarray(apply_scaling(spider.scaling, tasks.tokens, tasks.mask))
     prior, memory = np.zeros((len(inside), *targets.shape), np.float32), spider.memory
     if memory is not None and memory.weights.ridge is not None:
         unit, weight = memory.weights.ridge.unit, config.memory
-        rows = design(describe(course.tokens, course.mask, course.deviations, unit)).rows
+        rows = design(describe(tasks.tokens, tasks.mask, tasks.deviations, unit)).rows
         remembered = np.concatenate([memory.targets[:, known], weight * places], axis=1)
-        prior = memory_rows(rows, remembered, course.meta, inside > 0, weight, models=len(known))
-    return FitProblem(scaled, course.mask, targets, prior, inside, None)
+        prior = memory_rows(rows, remembered, tasks.meta, inside > 0, weight, models=len(known))
+    return FitProblem(scaled, tasks.mask, targets, prior, inside, None)
 
 
-def _start(theta: NDArray[np.float32], exercise: FitProblem) -> NDArray[np.float32]:
+def _start(theta: NDArray[np.float32], problem: FitProblem) -> NDArray[np.float32]:
     """[E, n, d] tokens to begin with: of the known model, of M, with the places most alike."""
-    known, places = np.split(exercise.targets, [theta.shape[1]], axis=1)
+    known, places = np.split(problem.targets, [theta.shape[1]], axis=1)
     nearest = [int(((known - place[:, None]) ** 2).sum(0).argmin()) for place in places.T]
     return theta[:, nearest]
 
 
 def guess_places(spider: Spider, zoo: FeatureStore, models: Sequence[str]) -> Spider:
-    """The spider with models of which nothing is known but what the manifest says."""
+    """Join models to a spider of which nothing is known but what the manifest says.
+
+    Args:
+        spider: that the models are new to.
+        zoo: whose manifest describes known and new models.
+        models: n names; none gives the spider back.
+
+    Returns:
+        The spider with the models behind its own, each a weighted mean of the known ones.
+    """
     if not models:
         return spider
     facts = {name: zoo.model_info(name) for name in (*spider.models, *models)}
     weights, facts_used = cold_start_weights(facts, spider.models, models)
     theta = np.einsum("nm,emd->end", weights, np.asarray(spider.weights.theta))
     memory = None if spider.memory is None else spider.memory.targets @ weights.T
-    yard, nothing = spider.teacher_table, None
-    if yard is not None:
-        shapes = ((*yard.metrics.shape[:2], len(models)), (len(yard.accuracies), len(models)))
+    table, nothing = spider.teacher_table, None
+    if table is not None:
+        shapes = ((*table.metrics.shape[:2], len(models)), (len(table.accuracies), len(models)))
         nothing = TeacherTable(*(np.full(shape, np.nan, np.float32) for shape in shapes))
-    seated = with_models(spider, models, theta, memory, nothing, {}, None)
+    grown = with_models(spider, models, theta, memory, nothing, {}, None)
     how = {m: f"{GUESSED} from {why}" for m, why in zip(models, facts_used, strict=True)}
-    return with_provenance(seated, how)
+    return with_provenance(grown, how)

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float32
 
 from spider_jax.errors import InputError
 from spider_jax.spider.spider import Spider
@@ -15,15 +15,30 @@ from spider_jax.zoo.store import FeatureStore
 
 
 class TrainingTasks(NamedTuple):
-    """The meta-tasks of a training, again: what the extractor shows of them."""
+    """The S meta-tasks of a training, drawn again, and what the extractor shows of them.
+
+    Attributes:
+        meta: the tasks.
+        tokens: raw class centres, padded with 0.
+        mask: True where a token is a class.
+        deviations: of the extractor's features, see `task_deviations`.
+    """
 
     meta: list[MetaTask]
-    tokens: NDArray[np.float32]
-    mask: NDArray[np.bool_]
-    deviations: NDArray[np.float32]
+    tokens: Float32[np.ndarray, "S C D"]
+    mask: Bool[np.ndarray, "S C"]
+    deviations: Float32[np.ndarray, "S 2 D"]
 
 
 def need_teacher_table(spider: Spider) -> None:
+    """Refuse a spider that new models cannot be compared in.
+
+    Args:
+        spider: any.
+
+    Raises:
+        InputError: no teacher table, or fewer than two models with metrics in it.
+    """
     if spider.teacher_table is None or len(spider.teacher_table.measured()) < 2:
         raise InputError(
             "the spider keeps no teacher table for new models (it comes from elsewhere or from an "
@@ -33,7 +48,14 @@ def need_teacher_table(spider: Spider) -> None:
 
 
 def redraw_training_tasks(spider: Spider, zoo: FeatureStore) -> TrainingTasks:
-    """The meta-tasks that the spider was trained on, drawn again.
+    """Draw the meta-tasks that a spider was trained on again.
+
+    Args:
+        spider: with a teacher table.
+        zoo: labels and extractor's features of the source datasets, as in training.
+
+    Returns:
+        The tasks.
 
     Raises:
         InputError: no teacher table, another extractor, or labels that have changed.
