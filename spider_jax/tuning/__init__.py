@@ -47,7 +47,7 @@ its task, `tune` tunes it:
 >>> split = TaskSplit(np.arange(30), np.arange(30, 45), np.arange(45, 60), "by hand")
 >>> targets = make_targets("classification", labels, split.train)
 >>> student = Student(lambda params, x: x @ params, np.eye(4, dtype=np.float32))
->>> teacher = Teacher("wide", x[:, :, :1] * np.ones(3, np.float32))
+>>> teacher = Teacher("large", x * np.float32([3, 1, 1, 1]))  # its exported features
 >>> fitted = fit_teachers([teacher], None, targets.values, split.train)
 >>> problem = make_problem(student, x, targets, labels, split, "accuracy", fitted)
 >>> config = TuneConfig(learning_rates=(0.1,), weights=(1.0,), seeds=1, epochs=20, batch=10)
