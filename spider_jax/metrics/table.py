@@ -3,6 +3,10 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+from jaxtyping import Float64
+from numpy.typing import ArrayLike
+
 from spider_jax.metrics.methods.gbc import gbc, gbc_of
 from spider_jax.metrics.methods.h_score import (
     h_score,
@@ -28,32 +32,41 @@ from spider_jax.metrics.methods.parc import parc, parc_of
 from spider_jax.metrics.methods.ridge import ridge, ridge_of
 from spider_jax.metrics.methods.sfda import sfda, sfda_of
 from spider_jax.metrics.methods.transrate import transrate, transrate_of
+from spider_jax.metrics.shared.statistics import Statistics
 
 CLASSES = ("classification",)
 ANY_LABELS = ("classification", "regression", "multi-label")
+
+Score = Callable[..., Any]  # options differ; a float, or parts where `combine` makes scores of them
+SharedScore = Callable[[Statistics], float | tuple[float, ...]]
+Combine = Callable[[ArrayLike], Float64[np.ndarray, " M"]]  # parts [M, P] of a zoo to scores
 
 
 class Metric(NamedTuple):
     """A metric, what it reads, and how a zoo's scores are made of it.
 
-    score: `score(features, labels)` where needs is "features", else
-        `score(probabilities=..., labels=...)`.
-    shared: the same from `Statistics`, so that one pass over the features serves many metrics.
-    probe: an accuracy of a classifier on the same features: a ceiling of the comparison, not a
-        competitor in it.
-    standardize: the option of that name is on by default; off where features are standardised.
-    kinds: of the tasks that it can score.
-    combine: where a model alone has only parts [P], what makes scores [M] of the zoo's [M, P].
-    version: raised when the number changes, so that no cached score outlives it.
+    Attributes:
+        score: `score(features, labels)` where needs is "features", else
+            `score(probabilities=..., labels=...)`; options by name.
+        needs: "features" or "probabilities".
+        shared: the same number from `Statistics`, so that one pass over the features serves many
+            metrics.
+        probe: whether it is the accuracy of a classifier on the same features: a ceiling of a
+            comparison, not a competitor in it.
+        standardize: whether its option of that name is on by default; it is turned off for features
+            that are standardised already.
+        kinds: of the tasks that it can score.
+        combine: where a model alone has only parts, what makes scores of the parts of a whole zoo.
+        version: raised when the number changes, so that no cached score outlives it.
     """
 
-    score: Callable[..., Any]
+    score: Score
     needs: str
-    shared: Callable[..., Any] | None = None
+    shared: SharedScore | None = None
     probe: bool = False
     standardize: bool = False
     kinds: tuple[str, ...] = CLASSES
-    combine: Callable[..., Any] | None = None
+    combine: Combine | None = None
     version: int = 1
 
 
@@ -77,7 +90,7 @@ METRICS: dict[str, Metric] = {
     "ridge": Metric(ridge, "features", ridge_of, probe=True, standardize=True),
     "linear_probe": Metric(linear_probe, "features", probe=True),
 }
-# One eigendecomposition, one Cholesky factor, one product of all rows: what is worth its cost.
+# Those that are worth their cost: an eigendecomposition, a Cholesky factor, a product of all rows.
 DEFAULT_METRICS = ("logme", "knn", "h_score_shrunk", "nce", "leep")
-# Functions of this package that no zoo on disk can feed.
+# Metrics whose inputs no zoo on disk has.
 NOT_IN_A_ZOO = {"otce": "it needs the source's own features and labels: call it as a function"}

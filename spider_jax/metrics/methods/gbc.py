@@ -1,10 +1,11 @@
 """GBC: how much the classes overlap, each taken for a Gaussian."""
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Float64, Int
+from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
-from spider_jax.metrics.shared.inputs import Float64, check_features, check_labels
+from spider_jax.metrics.shared.inputs import check_features, check_labels
 from spider_jax.metrics.shared.statistics import Statistics
 
 COVARIANCES = ("diagonal", "spherical")
@@ -18,19 +19,23 @@ def gbc(
     components: int = 64,
     covariance: str = "diagonal",
 ) -> float:
-    """-sum_{i != j} exp(-DB_ij), DB the Bhattacharyya distance of two classes.
+    """Minus the overlap of the classes, summed over pairs, each class taken for a Gaussian.
 
+    -sum_{i != j} exp(-DB_ij), DB the Bhattacharyya distance of two classes:
     DB_ij = 1/8 sum (m_i - m_j)^2 / v + 1/2 sum ln(v / sqrt(v_i v_j)), v = (v_i + v_j)/2, over the
     principal coordinates; m_c and v_c are the mean and the variance (1/n_c) of class c in each.
 
-    Range: [-C (C - 1), 0], both orders of a pair counted; larger is better; its minimum depends on
-    C, so it does not compare tasks. Cost: O(N D min(N, D)) for the coordinates, then O(C^2 k).
-    N < D: no special case, but the k coordinates overfit small N. A class of one sample: its
-    variance is the floor. A constant feature: no effect. All features constant: -C (C - 1).
+    Range: [-C (C - 1), 0], both orders of a pair counted; larger is better. Its minimum depends on
+    C, so it does not compare tasks.
+    Cost: O(N D min(N, D)) for the coordinates, then O(C^2 k).
+    N < D: no special case, but the k coordinates overfit small N.
+    A class of one sample: its variance is the floor.
+    A constant feature: no effect. All features constant: -C (C - 1).
 
     Args:
-        features: [N, D] numbers. labels: [N] int.
-        components: leading principal coordinates k to use, fewer where the rank is.
+        features: [N, D] numbers.
+        labels: [N] int.
+        components: k, how many leading principal coordinates to use; fewer where the rank is lower.
         covariance: "diagonal", or "spherical": v_c is its mean over the coordinates.
 
     Returns:
@@ -52,7 +57,19 @@ def gbc(
 
 
 def gbc_of(given: Statistics, *, components: int = 64, covariance: str = "diagonal") -> float:
-    """GBC of shared statistics."""
+    """GBC of shared statistics.
+
+    Args:
+        given: statistics of features and classes.
+        components: as in `gbc`.
+        covariance: as in `gbc`.
+
+    Returns:
+        The score.
+
+    Raises:
+        InputError: components < 1, or an unknown covariance.
+    """
     if components < 1:
         raise InputError(f"components must be at least 1, got {components}")
     if covariance not in COVARIANCES:
@@ -68,9 +85,9 @@ def gbc_of(given: Statistics, *, components: int = 64, covariance: str = "diagon
 
 
 def _class_moments(
-    Z: Float64, labels: NDArray[np.int64], counts: Float64
-) -> tuple[Float64, Float64]:
-    """Mean and variance of every class in every column, [C, k] each."""
+    Z: Float64[np.ndarray, "N k"], labels: Int[np.ndarray, " N"], counts: Float64[np.ndarray, " C"]
+) -> tuple[Float64[np.ndarray, "C k"], Float64[np.ndarray, "C k"]]:
+    """Mean and variance of every class in every column."""
     means, variances = np.empty((2, len(counts), Z.shape[1]))
     for j, z in enumerate(Z.T):
         means[:, j] = np.bincount(labels, z) / counts
@@ -78,8 +95,8 @@ def _class_moments(
     return means, variances
 
 
-def _overlap(means: Float64, variances: Float64) -> float:
-    """sum_{i < j} exp(-DB_ij) of means [C, k] and variances [C, k], or [C, 1] for all columns."""
+def _overlap(means: Float64[np.ndarray, "C k"], variances: Float64[np.ndarray, "C _"]) -> float:
+    """sum_{i < j} exp(-DB_ij); variances are [C, k], or [C, 1] for all columns."""
     each = means.shape[1] / variances.shape[1]  # columns of a variance
     logs, total = np.log(variances).sum(1), 0.0
     for i in range(len(means) - 1):

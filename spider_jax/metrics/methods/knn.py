@@ -4,13 +4,12 @@ from collections.abc import Iterator
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Array, Bool, Float, Float32, Float64, Int
+from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
 from spider_jax.metrics.shared.inputs import (
     CACHED_NUMBERS,
-    Float64,
     check_features,
     check_labels,
     stratified_rows,
@@ -22,9 +21,8 @@ BLOCK = 1024  # rows of a block
 MANY = 100  # neighbours: more are found by sorting
 KEPT = 1 << 28  # numbers: unit rows up to 1 GB stay in memory, more are read for every block
 
-
-Floats = NDArray[np.floating]
-Neighbours = tuple[Floats, NDArray[np.int64]]  # similarities [N, k], largest first, and rows [N, k]
+# Similarities, the largest first, and the rows where they stand.
+Neighbours = tuple[Float[np.ndarray, "N k"], Int[np.ndarray, "N k"]]
 
 
 def knn(
@@ -38,18 +36,23 @@ def knn(
 ) -> float:
     """Leave-one-out accuracy of the k nearest neighbours in cosine similarity.
 
-    Each row is named by the majority of its k nearest other rows (itself never among them). Equal
-    similarity: the smaller row. Equal votes: the larger summed similarity, then the smaller class.
+    Each row gets the class of the majority of its k nearest other rows (itself never among them).
+    Equal similarity: the smaller row. Equal votes: the larger summed similarity, then the smaller
+    class.
 
-    Range: [0, 1]; larger is better; an accuracy, so it compares across tasks as accuracies do.
-    Cost: O(n^2 D) for n = min(N, samples) rows, in blocks where N > D. N < D: no special case. A
-    class of one sample: that row is always missed. A constant feature: shifts every similarity
-    (standardise to remove it). A zero row: similarity 0.
+    Range: [0, 1]; larger is better. It compares across tasks as accuracies do.
+    Cost: O(n^2 D) for n = min(N, samples) rows, in blocks where N > D.
+    N < D: no special case.
+    A class of one sample: that row is always missed.
+    A constant feature: shifts every similarity (standardise to remove it). A zero row: its
+    similarities are 0.
 
     Args:
-        features: [N, D] numbers. labels: [N] int.
+        features: [N, D] numbers.
+        labels: [N] int.
         k: neighbours; where k > N - 1 all others vote.
-        samples: rows to compare at most, of every class its share. seed: of their choice.
+        samples: how many rows to compare at most, with every class in its share.
+        seed: of their choice, where N > samples.
         standardize: standardise the columns of the features first.
 
     Returns:
@@ -69,7 +72,20 @@ def knn(
 
 
 def knn_of(given: Statistics, *, k: int = 5, samples: int = 20_000, seed: int = 0) -> float:
-    """kNN of shared statistics: from the Gram matrix of rows where that is the smaller side."""
+    """kNN of shared statistics; from the Gram matrix of rows where that is the smaller side.
+
+    Args:
+        given: statistics of features and classes.
+        k: as in `knn`.
+        samples: as in `knn`.
+        seed: as in `knn`.
+
+    Returns:
+        The accuracy.
+
+    Raises:
+        InputError: k < 1, or samples < 2.
+    """
     if k < 1:
         raise InputError(f"k must be at least 1, got {k}")
     if samples < 2:
@@ -89,7 +105,18 @@ def knn_core(
     *,
     k: int = 5,
 ) -> Float[Array, ""]:
-    """Leave-one-out kNN accuracy of padded inner products of rows."""
+    """Leave-one-out kNN accuracy from inner products of rows, padded.
+
+    Args:
+        gram: inner products of the rows.
+        targets: one-hot classes.
+        rows: which rows are real.
+        n: how many rows are real.
+        k: neighbours.
+
+    Returns:
+        The accuracy.
+    """
     lengths = jnp.sqrt(jnp.diagonal(gram))
     lengths = jnp.where(lengths > 0, lengths, 1.0)
     similarity = gram / (lengths[:, None] * lengths[None])
@@ -113,25 +140,32 @@ def _nearest_of_each(
 
 
 def _named(
-    near: Float[Array, "b k"], heard: Float[Array, "b k C"], own: Float[Array, "b C"]
+    near: Float[Array, "b k"], classes: Float[Array, "b k C"], own: Float[Array, "b C"]
 ) -> Float[Array, " b"]:
     """1 where the vote of the neighbours names the own class, both one-hot."""
     there = jnp.isfinite(near)[..., None]
-    heard = jnp.where(there, heard, 0)
-    votes = heard.sum(1)
-    weight = (heard * jnp.where(there, near[..., None], 0)).sum(1)
+    classes = jnp.where(there, classes, 0)
+    votes = classes.sum(1)
+    weight = (classes * jnp.where(there, near[..., None], 0)).sum(1)
     most = votes == votes.max(1, keepdims=True)
     winner = jnp.where(most, weight, -jnp.inf).argmax(1)
     return jnp.take_along_axis(own, winner[:, None], axis=1)[:, 0]
 
 
-# ---- on the host: NumPy alone, as XLA's threads and those of NumPy's BLAS are in each other's way
+# ---- on the host: NumPy alone, because XLA's threads and those of NumPy's BLAS slow each other
 
 
-def nearest(similarity: Floats, k: int) -> Neighbours:
-    """The k largest of every row and where they stand; of equals, the first. Overwrites its input.
+def nearest(similarity: Float[np.ndarray, "N M"], k: int) -> Neighbours:
+    """The k largest of every row and where they stand; of equals, the first.
 
-    A pass for each of a few neighbours is a tenth of a sort.
+    A pass for each of a few neighbours takes a tenth of the time of a sort.
+
+    Args:
+        similarity: of every row with M others; it is overwritten.
+        k: how many, at most M.
+
+    Returns:
+        Similarities, the largest first, and their columns.
     """
     if k > MANY:
         order = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
@@ -146,9 +180,12 @@ def nearest(similarity: Floats, k: int) -> Neighbours:
 
 
 def _named_rightly(
-    near: Floats, where: NDArray[np.int64], labels: NDArray[np.int64], classes: int
-) -> NDArray[np.bool_]:
-    """Whether the vote of the neighbours names the own class, [N]."""
+    near: Float[np.ndarray, "N k"],
+    where: Int[np.ndarray, "N k"],
+    labels: Int[np.ndarray, " N"],
+    classes: int,
+) -> Bool[np.ndarray, " N"]:
+    """Whether the vote of the neighbours names the own class."""
     n = len(where)
     ballot = (np.arange(n)[:, None] * classes + labels[where]).ravel()
     votes = np.bincount(ballot, minlength=n * classes).reshape(n, classes)
@@ -157,7 +194,7 @@ def _named_rightly(
     return np.where(most, weight, -np.inf).argmax(1) == labels
 
 
-def _near_by_gram(gram: Float64, k: int) -> Neighbours:
+def _near_by_gram(gram: Float64[np.ndarray, "N N"], k: int) -> Neighbours:
     """The k nearest of every row from inner products of rows, in blocks that stay in the cache."""
     n, size = len(gram), max(1, CACHED_NUMBERS // len(gram))
     lengths = np.sqrt(np.diagonal(gram))
@@ -171,16 +208,17 @@ def _near_by_gram(gram: Float64, k: int) -> Neighbours:
     return near, where
 
 
-def _leave_out_itself(similarity: Floats, first: int) -> None:
+def _leave_out_itself(similarity: Float[np.ndarray, "b N"], first: int) -> None:
+    """No row is its own neighbour; row i of the block stands at first + i."""
     rows = np.arange(len(similarity))
     similarity[rows, first + rows] = -np.inf
 
 
 def _near_by_blocks(given: Statistics, k: int) -> Neighbours:
-    """The k nearest of every row, no N x N matrix.
+    """The k nearest of every row, without an N x N matrix.
 
-    In float32 first; where two of the first k + 1 neighbours are closer than its rounding, the row
-    is done again in float64.
+    They are found in float32 first. Where two of the first k + 1 neighbours of a row are closer
+    than its rounding, the row is done again in float64.
     """
     near, where = _near_in_float32(given, k + 1)
     with np.errstate(invalid="ignore"):  # infinity - infinity where fewer than k + 1 are there
@@ -193,7 +231,7 @@ def _near_by_blocks(given: Statistics, k: int) -> Neighbours:
 
 
 def _near_in_float32(given: Statistics, k: int) -> Neighbours:
-    """The k nearest of every row, [N, k] each; a block against itself and later ones.
+    """The k nearest of every row: each block is compared with itself and with later ones.
 
     One product serves both blocks of a pair. Blocks come in order, so earlier rows win ties.
     """
@@ -213,7 +251,7 @@ def _near_in_float32(given: Statistics, k: int) -> Neighbours:
     return best
 
 
-def _join(similarity: Floats, first: int, start: int, best: Neighbours) -> None:
+def _join(similarity: Float[np.ndarray, "b m"], first: int, start: int, best: Neighbours) -> None:
     """Take the similarities of rows from `first` with rows from `start` into the best so far."""
     near, where = (part[first : first + len(similarity)] for part in best)
     k = near.shape[1]
@@ -223,7 +261,7 @@ def _join(similarity: Floats, first: int, start: int, best: Neighbours) -> None:
     where[:] = np.take_along_axis(places, chosen, axis=1)
 
 
-def _unit_blocks(given: Statistics, first: int) -> Iterator[NDArray[np.float32]]:
+def _unit_blocks(given: Statistics, first: int) -> Iterator[Float32[np.ndarray, "_ D"]]:
     """Unit rows from row `first` on."""
     for _, block in given.blocks(BLOCK, first):
         rows = np.empty(block.shape, np.float32)
@@ -231,12 +269,12 @@ def _unit_blocks(given: Statistics, first: int) -> Iterator[NDArray[np.float32]]
         yield rows
 
 
-def _inverse_lengths(block: Float64) -> Float64:
+def _inverse_lengths(block: Float64[np.ndarray, "b D"]) -> Float64[np.ndarray, "b 1"]:
     lengths = np.sqrt(np.einsum("nd,nd->n", block, block))
     return np.where(lengths > 0, 1 / np.where(lengths > 0, lengths, 1), 0)[:, None]
 
 
-def _exact_neighbours(given: Statistics, rows: NDArray[np.int64], k: int) -> Neighbours:
+def _exact_neighbours(given: Statistics, rows: Int[np.ndarray, " N"], k: int) -> Neighbours:
     """The k nearest of some rows in float64."""
     mine = given.take(rows)
     mine *= _inverse_lengths(mine)

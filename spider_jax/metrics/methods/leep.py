@@ -7,14 +7,18 @@ from spider_jax.metrics.shared.inputs import check_labels, probability_blocks, p
 
 
 def leep(*, probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """mean_n ln sum_z p(y_n|z) P[n, z], p(c|z) = sum_{n: y_n = c} P[n, z] / sum_n P[n, z].
+    """Log expected empirical prediction: how well the source head's classes predict the labels.
 
-    Range: (-inf, 0]; larger is better; depends on C, so it does not compare across tasks.
-    Cost: O(N Z), two passes. A source class that is never predicted adds nothing
-    (published code divides by its zero sum). A class of one sample: as any other.
+    mean_n ln sum_z p(y_n|z) P[n, z], p(c|z) = sum_{n: y_n = c} P[n, z] / sum_n P[n, z].
+
+    Range: (-inf, 0]; larger is better. It depends on C, so it does not compare across tasks.
+    Cost: O(N Z), two passes.
+    A source class that is never predicted: adds nothing (published code divides by its zero sum).
+    A class of one sample: as any other.
 
     Args:
-        probabilities: [N, Z] the source head's softmax. labels: [N] int.
+        probabilities: [N, Z] the source head's softmax.
+        labels: [N] int.
 
     Returns:
         The score in nats, a float.
@@ -29,10 +33,10 @@ def leep(*, probabilities: ArrayLike, labels: ArrayLike) -> float:
 
     P = probability_matrix(probabilities).astype(np.float64, copy=False)
     y = check_labels(labels, len(P))
-    # sums by class without the one-hot product's factor C
+    # sums by class: a sparse one-hot matrix saves the factor C of a dense product
     chosen = csc_array((np.ones(len(y)), y, np.arange(len(y) + 1)), shape=(y.max() + 1, len(y)))
     joint = chosen @ P
-    with np.errstate(invalid="ignore"):  # of infinities, which the second pass refuses
+    with np.errstate(invalid="ignore"):  # the second pass refuses infinities
         total = joint.sum(0)
         given = joint / np.where(total > 0, total, 1.0)
         expected = [np.vecdot(block, given[y[where]]) for where, block in probability_blocks(P)]

@@ -8,19 +8,23 @@ from spider_jax.metrics.shared.statistics import Statistics
 
 
 def lfc(features: ArrayLike, labels: ArrayLike) -> float:
-    """Pearson correlation over all N^2 entries of K = F F^T and S_ij = 1 if y_i = y_j, else -1.
+    """Label-feature correlation: Pearson's, of the inner products of rows with equality of labels.
 
-    No N x N matrix where N > D: with G = F_c F_c^T and a = F_c mean, centred features F_c, K minus
-    its mean is G + a 1^T + 1 a^T, so that its squared norm is |F_c^T F_c|^2 + 2 N |a|^2 and its
-    product with S is 2 sum_c (y_c^T G y_c + 2 n_c a.y_c), without cancellation.
+    Over all N^2 entries of K = F F^T and S_ij = 1 if y_i = y_j, else -1. There is no N x N matrix
+    where N > D: with G = F_c F_c^T and a = F_c mean, F_c the centred features, K minus its mean is
+    G + a 1^T + 1 a^T, so that its squared norm is |F_c^T F_c|^2 + 2 N |a|^2 and its product with S
+    is 2 sum_c (y_c^T G y_c + 2 n_c a.y_c), without cancellation.
 
-    Range: [-1, 1]; larger is better; a correlation, but its maximum depends on the number and the
-    sizes of the classes, so it compares tasks only roughly. Cost: O(N D min(N, D)), no
-    decomposition. N < D: no special case. A class of one sample: as any other. A constant feature:
-    adds the same to every entry: no effect. All features constant: 0.
+    Range: [-1, 1]; larger is better. A correlation, but its maximum depends on the number and the
+    sizes of the classes, so it compares tasks only roughly.
+    Cost: O(N D min(N, D)), no decomposition.
+    N < D: no special case.
+    A class of one sample: as any other.
+    A constant feature: adds the same to every entry, so it has no effect. All features constant: 0.
 
     Args:
-        features: [N, D] numbers, as extracted (no centring). labels: [N] int.
+        features: [N, D] numbers, as extracted (no centring).
+        labels: [N] int.
 
     Returns:
         The score, a float.
@@ -37,7 +41,14 @@ def lfc(features: ArrayLike, labels: ArrayLike) -> float:
 
 
 def lfc_of(given: Statistics) -> float:
-    """LFC of shared statistics."""
+    """LFC of shared statistics.
+
+    Args:
+        given: statistics of features and classes.
+
+    Returns:
+        The score.
+    """
     (gram, left, right), (mean, _, cross, offset, _) = given.centred, given.moments
     counts, n = given.total, given.n
     if given.tall:

@@ -1,13 +1,13 @@
 """Linear probe: cross-validated logistic regression, our ground truth on frozen features."""
 
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Array, Bool, Float, Int
+from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
 from spider_jax.metrics.shared.folds import stratified_folds
@@ -18,7 +18,7 @@ from spider_jax.runtime.buckets import CLASS_BUCKET, ROW_BUCKET, pad
 HIGHEST = jax.lax.Precision.HIGHEST
 PENALTIES = tuple(float(p) for p in 10.0 ** np.arange(-3, 2))
 OUTER_FOLDS, INNER_FOLDS = 5, 3
-SELECTION_STEPS, FINAL_STEPS = 50, 200  # choosing a penalty needs no converged fit
+SELECTION_STEPS, FINAL_STEPS = 50, 200  # to choose a penalty the fit need not converge
 GRADIENT_TOLERANCE = 1e-4
 
 
@@ -28,13 +28,16 @@ def linear_probe(features: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> fl
     5 stratified folds; in each the penalty, of summed cross-entropy + penalty/2 |W|^2 on
     standardised features, is the best of 1e-3 ... 10 by 3 inner folds of its training rows.
 
-    Range: [0, 1]; larger is better; an accuracy, so it compares across tasks as accuracies do.
+    Range: [0, 1]; larger is better. It compares across tasks as accuracies do.
     Cost: 75 fits of 50 steps and 5 of 200; a step costs O(N min(N, D) C).
-    N < D: the penalty decides among interpolating fits. A class of fewer rows than folds: some
-    folds never see it and miss it. A constant feature: no effect.
+    N < D: the penalty decides among interpolating fits.
+    A class of fewer rows than folds: some folds never see it and miss it.
+    A constant feature: no effect.
+    It is a probe: our ground truth on frozen features, not a proxy of it.
 
     Args:
-        features: [N, D] numbers. labels: [N] int.
+        features: [N, D] numbers.
+        labels: [N] int.
         seed: of the folds.
 
     Returns:
@@ -62,8 +65,10 @@ def linear_probe(features: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> fl
     return float(_probe(Z, curvature, Y, rows, outer[0], inner))
 
 
-def _folds(y: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Outer fold of every row [1, N], and inner fold [OUTER_FOLDS, N] (-1: not a training row)."""
+def _folds(
+    y: Int[np.ndarray, " N"], seed: int
+) -> tuple[Int[np.ndarray, "1 N"], Int[np.ndarray, "A N"]]:
+    """Outer fold of every row, and inner folds for each outer one (-1: not a training row)."""
     rng = np.random.default_rng(seed)
     outer = stratified_folds(y, OUTER_FOLDS, rng)
     inner = np.full((OUTER_FOLDS, len(y)), -1)
@@ -78,10 +83,11 @@ def _probe(
     Z: Float[Array, "N k"],
     curvature: Float[Array, " k"],
     Y: Float[Array, "N C"],
-    rows: Array,
+    rows: Bool[Array, " N"],
     outer: Int[Array, " N"],
     inner: Int[Array, "A N"],
 ) -> Float[Array, ""]:
+    """The accuracy from padded coordinates."""
     penalties = jnp.array(PENALTIES, Z.dtype)
     fit = partial(_held_out_hits, Z, curvature, Y)
 
@@ -103,28 +109,57 @@ def _held_out_hits(
     Z: Float[Array, "N k"],
     curvature: Float[Array, " k"],
     Y: Float[Array, "N C"],
-    training: Array,
-    held: Array,
-    penalty: Array,
+    training: Bool[Array, " N"],
+    held: Bool[Array, " N"],
+    penalty: Float[Array, ""],
     steps: int = FINAL_STEPS,
 ) -> Float[Array, ""]:
-    """How many held rows a fit on the training rows names rightly."""
+    """How many held-out rows a fit on the training rows predicts right."""
     W, b = fit_logistic(Z, curvature, Y, training, penalty, steps)
     hit = jnp.take_along_axis(Y, logits(Z, W, b).argmax(1)[:, None], axis=1)[:, 0]
     return jnp.where(held, hit, 0.0).sum()
 
 
-def logits(Z: Float[Array, "N k"], W: Float[Array, "k C"], b: Float[Array, " C"]) -> Array:
-    """Z W + b."""
+def logits(
+    Z: Float[Array, "N k"], W: Float[Array, "k C"], b: Float[Array, " C"]
+) -> Float[Array, "N C"]:
+    """Z W + b.
+
+    Args:
+        Z: the rows.
+        W: the weights.
+        b: the intercepts.
+
+    Returns:
+        One value per row and class.
+    """
     return jnp.matmul(Z, W, precision=HIGHEST) + b[None]
+
+
+class _Descent(NamedTuple):
+    """The state of the fit; a pair is of W and b.
+
+    Attributes:
+        ahead: the point where the next gradient is taken.
+        done: how many steps.
+        last: the point reached.
+        size: largest entry of the last gradient.
+        t: of the momentum.
+    """
+
+    ahead: tuple[Array, Array]
+    done: Array | int
+    last: tuple[Array, Array]
+    size: Array
+    t: Array
 
 
 def fit_logistic(
     Z: Float[Array, "N k"],
     curvature: Float[Array, " k"],
     Y: Float[Array, "N C"],
-    training: Array,
-    penalty: Array,
+    training: Bool[Array, " N"],
+    penalty: Float[Array, ""],
     max_steps: int = FINAL_STEPS,
     tolerance: float = GRADIENT_TOLERANCE,
 ) -> tuple[Float[Array, "k C"], Float[Array, " C"]]:
@@ -132,17 +167,20 @@ def fit_logistic(
 
     Accelerated majorisation: the Hessian of the loss is at most 1/2 Z^T Z (Boehning, 1992), which
     is diag(curvature)/2 because the columns of Z are orthogonal and centred, so every step is a
-    division; momentum restarts when it points uphill (O'Donoghue and Candes, 2015). A class
+    division. The momentum restarts when it points uphill (O'Donoghue and Candes, 2015). A class
     without a training row (padding too) is left out of the softmax.
 
     Args:
-        Z: rows of orthogonal, centred columns. curvature: |column|^2. Y: one-hot. training: [N]
-        bool. penalty: scalar.
-        max_steps: stop here if no entry of the gradient exceeds tolerance * N before.
-        tolerance: see max_steps.
+        Z: rows of orthogonal, centred columns.
+        curvature: squared length of every column.
+        Y: one-hot classes.
+        training: the rows to fit to.
+        penalty: of |W|^2/2.
+        max_steps: how many steps at most.
+        tolerance: stop when no entry of the gradient exceeds tolerance * training rows.
 
     Returns:
-        W [k, C] and b [C].
+        W and b.
     """
     weight = training.astype(Z.dtype)[:, None]
     seen = (weight * Y).sum(0) > 0
@@ -153,11 +191,11 @@ def fit_logistic(
         error = weight * (jax.nn.softmax(jnp.where(seen[None], logits(Z, W, b), -jnp.inf)) - Y)
         return jnp.matmul(Z.T, error, precision=HIGHEST) + penalty * W, error.sum(0)
 
-    def more(carry: Any) -> Array:
-        return (carry["count"] < max_steps) & (carry["size"] > tolerance * scale)
+    def more(state: _Descent) -> Array:
+        return (state.done < max_steps) & (state.size > tolerance * scale)
 
-    def step(carry: Any) -> Any:
-        at, last, t = carry["ahead"], carry["last"], carry["t"]
+    def step(state: _Descent) -> _Descent:
+        at, last, t = state.ahead, state.last, state.t
         down = gradient(*at)
         new = jax.tree.map(lambda x, g, h: x - h * g, at, down, steps)
         uphill = sum((g * (x - y)).sum() for g, x, y in zip(down, new, last, strict=True))
@@ -165,11 +203,10 @@ def fit_logistic(
         t_next = (1 + jnp.sqrt(1 + 4 * t**2)) / 2
         ahead = jax.tree.map(lambda x, y: x + (t - 1) / t_next * (x - y), new, last)
         size = jnp.maximum(jnp.abs(down[0]).max(), jnp.abs(down[1]).max())
-        count = carry["count"] + 1
-        return {"ahead": ahead, "last": new, "t": t_next, "size": size, "count": count}
+        return _Descent(ahead, state.done + 1, new, size, t_next)
 
     zero = (jnp.zeros((Z.shape[1], Y.shape[1]), Z.dtype), jnp.zeros(Y.shape[1], Z.dtype))
     one = jnp.ones((), Z.dtype)
-    start = {"ahead": zero, "last": zero, "t": one, "size": one * jnp.inf, "count": 0}
-    fitted: dict[str, Any] = jax.lax.while_loop(more, step, start)
-    return fitted["last"]
+    start = _Descent(ahead=zero, done=0, last=zero, size=one * jnp.inf, t=one)
+    fitted: _Descent = jax.lax.while_loop(more, step, start)
+    return fitted.last

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Array, Float, Float64
+from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
-from spider_jax.metrics.shared.inputs import Float64, check_features, check_targets
+from spider_jax.metrics.shared.inputs import check_features, check_targets
 from spider_jax.metrics.shared.statistics import Spectrum, Statistics
 from spider_jax.runtime.buckets import CLASS_BUCKET, ROW_BUCKET, pad, run
 
@@ -22,20 +22,23 @@ STATES = ("interior", "no signal", "interpolates", "empty")
 
 
 class LogMEFit(NamedTuple):
-    """The Bayesian linear model behind the score, one column a class or target.
+    """The Bayesian linear model behind the score, one column per class or target.
 
-    score: mean evidence of the columns that are not empty. evidence: [C] log evidence a sample.
-    ratio: [C] t = alpha/beta, infinite without signal. states: [C] of "interior", "no signal" (the
-    best weights are 0), "interpolates" (the features explain the column exactly: the evidence has
-    no bound and is cut at the lower end of the range of t), "empty" (no entry but 0: left out).
-    posterior_mean: [C, D] weights on the raw features: F @ posterior_mean.T predicts the columns.
+    Attributes:
+        score: mean evidence of the columns that are not empty.
+        evidence: log evidence per sample of every column.
+        ratio: t = alpha/beta of every column, infinite without signal.
+        states: of every column: "interior", "no signal" (the best weights are 0), "interpolates"
+            (the features explain the column exactly: the evidence has no bound and is cut at the
+            lower end of the range of t), or "empty" (no entry but 0: left out).
+        posterior_mean: weights on the raw features: F @ posterior_mean.T predicts the columns.
     """
 
     score: float
-    evidence: NDArray[np.float64]
-    ratio: NDArray[np.float64]
+    evidence: Float64[np.ndarray, " C"]
+    ratio: Float64[np.ndarray, " C"]
     states: tuple[str, ...]
-    posterior_mean: NDArray[np.float64]
+    posterior_mean: Float64[np.ndarray, "C D"]
 
 
 def logme(
@@ -45,18 +48,22 @@ def logme(
     standardize: bool = False,
     compat: str | None = None,
 ) -> float:
-    """Mean over label columns of the maximised log evidence per sample.
+    """Log maximum evidence: how well a Bayesian linear model on the features explains the labels.
 
-    max over t of L(t)/N = -1/2 ln(2 pi S(t)/N) - 1/2 - (1/2N) sum_i ln(1 + s_i/t),
-    S(t) = sum_i x_i^2/(1 + s_i/t) + r, with F F^T = U diag(s) U^T, x = U^T y, r = |y|^2 - |x|^2 and
-    t = alpha/beta in [1e-12, 1e12] s_max, or t = infinity (the features say nothing).
+    The mean over label columns of max over t of L(t)/N =
+    -1/2 ln(2 pi S(t)/N) - 1/2 - (1/2N) sum_i ln(1 + s_i/t), S(t) = sum_i x_i^2/(1 + s_i/t) + r,
+    with F F^T = U diag(s) U^T, x = U^T y, r = |y|^2 - |x|^2 and t = alpha/beta in
+    [1e-12, 1e12] s_max, or t = infinity (the features say nothing).
 
-    Range: any real number; larger is better; the mean over classes compares models on one task,
-    not tasks with each other. Cost: O(N D min(N, D)) once, then O(min(N, D) C) per value of t.
-    N < D: exact (the number of columns cancels). A class of one sample: as any other. A constant
-    feature: a bias, as in the model. A label that is linear in fewer than N features interpolates:
-    its maximum is at the lower end of the range of t, large and finite; `fit_logme` flags it, and a
-    label of which the features say nothing.
+    Range: any real number; larger is better. The mean over classes compares models on one task, not
+    tasks with each other.
+    Cost: O(N D min(N, D)) once, then O(min(N, D) C) per value of t.
+    N < D: exact (the number of columns cancels).
+    A class of one sample: as any other.
+    A constant feature: a bias, as in the model.
+    A label that is linear in fewer than N features: it interpolates, and its maximum is at the
+    lower end of the range of t, large and finite. `fit_logme` says so, as it does of a label about
+    which the features say nothing.
 
     Args:
         features: [N, D] numbers, as extracted (no centring).
@@ -86,11 +93,21 @@ def logme(
 
 
 def fit_logme(features: ArrayLike, labels: ArrayLike, *, standardize: bool = False) -> LogMEFit:
-    """The model of `logme` with the evidence and state of every column and its posterior mean.
+    """The model of `logme`: evidence and state of every column, and its posterior mean.
 
     m = V diag(sqrt(s)/(t + s)) x at the t of largest evidence; 0 where there is no signal.
-    Arguments, cost and errors as `logme`; with standardize the weights are those of the
-    standardised features. O(N D C) more.
+    Cost: that of `logme`, and O(N D C) more.
+
+    Args:
+        features: as in `logme`.
+        labels: as in `logme`.
+        standardize: as in `logme`; the weights are then those of the standardised features.
+
+    Returns:
+        The model.
+
+    Raises:
+        InputError: as `logme`.
     """
     given = _statistics(features, labels, standardize)
     evidence, log_t, states = _fit(given)
@@ -105,7 +122,14 @@ def _statistics(features: ArrayLike, labels: ArrayLike, standardize: bool) -> St
 
 
 def logme_of(given: Statistics) -> float:
-    """LogME of shared statistics."""
+    """LogME of shared statistics.
+
+    Args:
+        given: statistics of features and labels.
+
+    Returns:
+        The score.
+    """
     spectrum = _padded(given.raw_spectrum)
     total = pad(given.total, CLASS_BUCKET)
     return float(run(logme_core, spectrum.s, spectrum.x, total, np.float64(given.n)))
@@ -119,7 +143,17 @@ def _padded(spectrum: Spectrum) -> Spectrum:
 def logme_core(
     s: Float[Array, " k"], x: Float[Array, "k C"], total: Float[Array, " C"], n: Float[Array, ""]
 ) -> Float[Array, ""]:
-    """LogME of a padded spectrum: the mean of `max_evidence` over the columns that have labels."""
+    """LogME of a spectrum, padded: the mean of `max_evidence` over the columns that have labels.
+
+    Args:
+        s: eigenvalues, as in `Spectrum`.
+        x: labels in the eigenvectors, as in `Spectrum`.
+        total: |y|^2 of every column; 0 for padding.
+        n: N, without padding.
+
+    Returns:
+        The score.
+    """
     evidence, _ = max_evidence(s, x**2, total, n)
     present = total > 0
     count = present.sum().astype(evidence.dtype)
@@ -132,9 +166,18 @@ def max_evidence(
     total: Float[Array, " C"],
     n: Float[Array, ""],
 ) -> tuple[Float[Array, " C"], Float[Array, " C"]]:
-    """max over t of L(t)/N per column and its ln t: a grid, then Newton at its best bumps.
+    """max over t of L(t)/N of every column: a grid first, then Newton steps at its best maxima.
 
-    A fixed number of steps for every column, so that it runs under vmap at one speed.
+    The number of steps is the same for every column, so that it runs under vmap at one speed.
+
+    Args:
+        s: eigenvalues, as in `Spectrum`.
+        x2: squares of x, as in `Spectrum`.
+        total: |y|^2 of every column.
+        n: N, without padding.
+
+    Returns:
+        The evidence and its ln t, infinite without signal.
     """
     residual = total - x2.sum(0)
     residual = jnp.where(residual < NO_RESIDUAL * total, 0.0, residual)
@@ -164,7 +207,7 @@ def _on_grid(
     n: Float[Array, ""],
     u: Float[Array, " G"],
 ) -> Float[Array, "G C"]:
-    """The evidence at one grid of ln t for all columns: one matrix product."""
+    """The evidence of all columns on one grid u of ln t: one matrix product."""
     ratio = s[None] * jnp.exp(-u)[:, None]
     S = (1 / (1 + ratio)) @ x2 + residual[None]
     return _gaussian(S, n) - jnp.log1p(ratio).sum(1)[:, None] / (2 * n)
@@ -177,7 +220,7 @@ def _evidence(
     n: Float[Array, ""],
     u: Float[Array, " C"],
 ) -> Float[Array, " C"]:
-    """The evidence of every column at its own ln t."""
+    """The evidence of every column at its own u = ln t."""
     ratio = s[:, None] * jnp.exp(-u)[None]
     S = (x2 / (1 + ratio)).sum(0) + residual
     return _gaussian(S, n) - jnp.log1p(ratio).sum(0) / (2 * n)
@@ -225,8 +268,10 @@ def _stationary(
 # ---- what is behind the score ------------------------------------------------------------------
 
 
-def _fit(given: Statistics) -> tuple[Float64, Float64, tuple[str, ...]]:
-    """Evidence [C], ln t [C] and the state of every column."""
+def _fit(
+    given: Statistics,
+) -> tuple[Float64[np.ndarray, " C"], Float64[np.ndarray, " C"], tuple[str, ...]]:
+    """Evidence, ln t and the state of every column."""
     s, x, _ = _padded(given.raw_spectrum)
     total, C = pad(given.total, CLASS_BUCKET), given.classes
     evidence, log_t = (a[:C] for a in run(max_evidence, s, x**2, total, np.float64(given.n)))
@@ -238,8 +283,10 @@ def _fit(given: Statistics) -> tuple[Float64, Float64, tuple[str, ...]]:
     return evidence, log_t, tuple(STATES[i] for i in state)
 
 
-def _posterior_mean(given: Statistics, log_t: Float64) -> Float64:
-    """Weights [C, D]."""
+def _posterior_mean(
+    given: Statistics, log_t: Float64[np.ndarray, " C"]
+) -> Float64[np.ndarray, "C D"]:
+    """The weights of every column on the raw features."""
     s, x, basis = given.raw_spectrum
     with np.errstate(over="ignore"):
         weight = x / (s[:, None] + np.exp(log_t)[None])
@@ -250,7 +297,14 @@ def _posterior_mean(given: Statistics, log_t: Float64) -> Float64:
 
 
 def published_logme(given: Statistics) -> float:
-    """The public fixed-point code's number, all columns at once."""
+    """The number of the public fixed-point code, for all columns at once; see `logme`.
+
+    Args:
+        given: statistics of features and labels.
+
+    Returns:
+        The published score.
+    """
     s, x, _ = given.raw_spectrum
     s, x2 = s[s > 0][:, None], x[s > 0] ** 2
     n, residual = given.n, given.total - x2.sum(0)

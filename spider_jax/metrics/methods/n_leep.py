@@ -1,19 +1,22 @@
-"""N-LEEP: LEEP of the components of a Gaussian mixture on the features, for want of a head."""
+"""N-LEEP: LEEP of the components of a Gaussian mixture on the features; it needs no source head."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Array, Float, Float64, Int
+from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
-from spider_jax.metrics.shared.inputs import Float64, check_features, check_labels
+from spider_jax.metrics.shared.inputs import check_features, check_labels
 from spider_jax.metrics.shared.statistics import Statistics
 from spider_jax.runtime.buckets import CLASS_BUCKET, ROW_BUCKET, bucket, pad, run
 
-DIRECTIONS = 64  # tried before a full spectrum, where that is the dearer one
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+DIRECTIONS = 64  # tried before a full spectrum, where that costs more
 FULL_BELOW = 1024
 DIRECTION_BUCKET = 16
 COMPONENT_BUCKET = 8
@@ -34,20 +37,24 @@ def n_leep(
     seed: int = 0,
     responsibilities: ArrayLike | None = None,
 ) -> float:
-    """LEEP of R, R_nk ~ pi_k prod_j N(z_nj; mean_kj, var_kj), K components fitted by EM.
+    """LEEP with the components of a Gaussian mixture on the features in place of source classes.
 
+    LEEP of R, R_nk ~ pi_k prod_j N(z_nj; mean_kj, var_kj), K components fitted by EM.
     Z: the fewest principal coordinates that hold the share `variance` of the total variance.
     pi_k = sum_n R_nk / N, means and variances (diagonal) weighted by R, variances plus 1e-6 of the
     mean square of Z; started from seeded k-means, then a fixed number of steps.
     K = min(N, 5 C, max(min(C, N // 5), N // 10)).
 
-    Range: (-inf, 0]; larger is better; depends on C, so it does not compare across tasks.
-    Cost: O(N D min(N, D)), then O(steps N K V) for V coordinates. N < D: no special case. A class
-    of one sample: as any other. A constant feature: no effect. All features constant:
-    sum_c n_c/N ln n_c/N. The order of the rows counts only in rounding.
+    Range: (-inf, 0]; larger is better. It depends on C, so it does not compare across tasks.
+    Cost: O(N D min(N, D)), then O(steps N K V) for V coordinates.
+    N < D: no special case.
+    A class of one sample: as any other.
+    A constant feature: no effect. All features constant: sum_c n_c/N ln n_c/N.
+    The order of the rows counts only in rounding.
 
     Args:
-        features: [N, D] numbers. labels: [N] int.
+        features: [N, D] numbers.
+        labels: [N] int.
         components: K, at most N.
         variance: share of the variance to keep, in (0, 1].
         steps: of EM, at least 1.
@@ -64,7 +71,7 @@ def n_leep(
     References:
         Li et al., "Ranking neural checkpoints", CVPR 2021. Published codes fit full covariances
         without a seed until the likelihood settles (here diagonal: the coordinates are already
-        uncorrelated, and it stays well-posed with fewer rows than V a component); SFDA's copy
+        uncorrelated, and it stays well-posed with fewer rows than V per component); SFDA's copy
         takes K = 5 C, which can exceed N, and leaves out the logarithm.
     """
     F = check_features(features)
@@ -88,16 +95,31 @@ def n_leep_of(
     seed: int = 0,
     responsibilities: ArrayLike | None = None,
 ) -> float:
-    """N-LEEP of shared statistics."""
+    """N-LEEP of shared statistics.
+
+    Args:
+        given: statistics of features and classes.
+        components: as in `n_leep`.
+        variance: as in `n_leep`.
+        steps: as in `n_leep`.
+        seed: as in `n_leep`.
+        responsibilities: as in `n_leep`.
+
+    Returns:
+        The score in nats.
+
+    Raises:
+        InputError: an option out of its range.
+    """
     _check_options(given.n, components, variance, steps)
     R = None if responsibilities is None else _check_start(responsibilities, given.n, components)
     Z, y = _coordinates(given, variance), np.asarray(given.labels, np.int64)
-    if R is None:
-        K = _default_components(given.n, given.classes) if components is None else components
-        order = np.argsort(Z[:, 0], kind="stable")  # the start depends on rows, not their order
-        Z, y = Z[order], y[order]
-        R = _members(_kmeans(Z, K, np.random.default_rng(seed)))
-    return _leep_of_mixture(Z, y, R, steps)
+    if R is not None:
+        return _leep_of_mixture(Z, y, R, steps)
+    K = _default_components(given.n, given.classes) if components is None else components
+    order = np.argsort(Z[:, 0], kind="stable")  # the start depends on rows, not their order
+    Z, y = Z[order], y[order]
+    return _leep_of_mixture(Z, y, _members(_kmeans(Z, K, np.random.default_rng(seed))), steps)
 
 
 def _check_options(n: int, components: int | None, variance: float, steps: int) -> None:
@@ -109,7 +131,9 @@ def _check_options(n: int, components: int | None, variance: float, steps: int) 
         raise InputError(f"steps must be at least 1, got {steps}")
 
 
-def _check_start(responsibilities: ArrayLike, n: int, components: int | None) -> Float64:
+def _check_start(
+    responsibilities: ArrayLike, n: int, components: int | None
+) -> Float64[np.ndarray, "N K"]:
     R = np.asarray(responsibilities)
     if components is not None:
         raise InputError(f"components must be None where responsibilities are, got {components}")
@@ -129,8 +153,8 @@ def _default_components(n: int, classes: int) -> int:
     return min(n, 5 * classes, max(min(classes, n // 5), n // 10, 1))
 
 
-def _coordinates(given: Statistics, variance: float) -> Float64:
-    """The fewest principal coordinates [N, V] that hold that share; one of zeros if none does."""
+def _coordinates(given: Statistics, variance: float) -> Float64[np.ndarray, "N V"]:
+    """The fewest principal coordinates that hold that share; one of zeros if none does."""
     gram = given.centred.gram
     wanted = variance * float(np.trace(gram))
     if len(gram) > FULL_BELOW:
@@ -143,16 +167,18 @@ def _coordinates(given: Statistics, variance: float) -> Float64:
     return Z if Z.size else np.zeros((given.n, 1))
 
 
-def _enough(held: Float64, wanted: float) -> int:
-    """How many of the cumulated variances reach what is wanted, but for rounding."""
+def _enough(held: Float64[np.ndarray, " V"], wanted: float) -> int:
+    """How many directions the cumulated variances take to what is wanted, up to rounding."""
     return int(np.searchsorted(held, wanted * (1 - 1e-12))) + 1
 
 
 # ---- the start ---------------------------------------------------------------------------------
 
 
-def _kmeans(Z: Float64, K: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Cluster of every row [N]: k-means++, then a few Lloyd steps; a cluster may stay empty."""
+def _kmeans(
+    Z: Float64[np.ndarray, "N V"], K: int, rng: np.random.Generator
+) -> Int[np.ndarray, " N"]:
+    """Cluster of every row: k-means++, then a few Lloyd steps; a cluster may stay empty."""
     centres = _seeds(Z, K, rng)
     for _ in range(LLOYD_STEPS):
         members = _members(_nearest(Z, centres), len(centres))
@@ -162,7 +188,9 @@ def _kmeans(Z: Float64, K: int, rng: np.random.Generator) -> NDArray[np.int64]:
     return _nearest(Z, centres)
 
 
-def _seeds(Z: Float64, K: int, rng: np.random.Generator) -> Float64:
+def _seeds(
+    Z: Float64[np.ndarray, "N V"], K: int, rng: np.random.Generator
+) -> Float64[np.ndarray, "K V"]:
     """k-means++: rows drawn by squared distance from those drawn before; at most K distinct."""
     if len(Z) > max(SEEDING_ROWS, 4 * K):
         Z = Z[np.sort(rng.choice(len(Z), max(SEEDING_ROWS, 4 * K), replace=False))]
@@ -179,15 +207,17 @@ def _seeds(Z: Float64, K: int, rng: np.random.Generator) -> Float64:
     return Z[chosen]
 
 
-def _nearest(Z: Float64, centres: Float64) -> NDArray[np.int64]:
+def _nearest(
+    Z: Float64[np.ndarray, "N V"], centres: Float64[np.ndarray, "K V"]
+) -> Int[np.ndarray, " N"]:
     half = (centres**2).sum(1) / 2
     size = max(1, BLOCK_NUMBERS // len(centres))
     blocks = (Z[start : start + size] for start in range(0, len(Z), size))
     return np.concatenate([(block @ centres.T - half).argmax(1) for block in blocks])
 
 
-def _members(cluster: NDArray[np.int64], K: int | None = None) -> Any:
-    """One-hot [N, K]."""
+def _members(cluster: Int[np.ndarray, " N"], K: int | None = None) -> "csr_array":
+    """One-hot clusters [N, K]."""
     from scipy.sparse import csr_array
 
     n, K = len(cluster), int(cluster.max()) + 1 if K is None else K
@@ -197,7 +227,12 @@ def _members(cluster: NDArray[np.int64], K: int | None = None) -> Any:
 # ---- the mixture -------------------------------------------------------------------------------
 
 
-def _leep_of_mixture(Z: Float64, y: NDArray[np.int64], R: Any, steps: int) -> float:
+def _leep_of_mixture(
+    Z: Float64[np.ndarray, "N V"],
+    y: Int[np.ndarray, " N"],
+    R: "np.ndarray | csr_array",
+    steps: int,
+) -> float:
     """LEEP after so many EM steps from R [N, K]."""
     n, square = len(Z), float((Z**2).mean())
     Z = pad(Z, 1, DIRECTION_BUCKET)
@@ -212,7 +247,12 @@ def _leep_of_mixture(Z: Float64, y: NDArray[np.int64], R: Any, steps: int) -> fl
 
 
 class Mixture(NamedTuple):
-    """ln pi_k + ln N(z; mean_k, var_k) = constant_k + linear_k^T [z, z^2], but for a constant."""
+    """ln pi_k + ln N(z; mean_k, var_k) = constant_k + linear_k^T [z, z^2] + what all share.
+
+    Attributes:
+        linear: the coefficients of z and z^2, W = 2 V of them for every component.
+        constant: of every component; -inf for an empty one.
+    """
 
     linear: Float[Array, "K W"]
     constant: Float[Array, " K"]
@@ -228,12 +268,24 @@ def n_leep_core(
     *,
     classes: int,
 ) -> Float[Array, ""]:
-    """N-LEEP of blocks of rows, label -1 where there is none, from the sums R^T [1, Z, Z^2].
+    """N-LEEP of rows in blocks, from the sums R^T [1, Z, Z^2] of the first responsibilities.
 
-    The responsibilities of one block are in memory at a time; the last ones are made twice.
+    The responsibilities of one block are in memory at a time; the last ones are computed twice.
+
+    Args:
+        Z: the rows in blocks.
+        labels: their classes, -1 for padding.
+        sums: R^T [1, Z, Z^2], S = 1 + 2 V columns.
+        n: how many rows are real.
+        floor: added to every variance.
+        steps: of EM.
+        classes: how many, padded.
+
+    Returns:
+        The score in nats.
     """
 
-    def step(_: Any, sums: Array) -> Array:
+    def step(_: Array | int, sums: Array) -> Array:
         mixture = maximise(sums, n, floor)
 
         def add(sums: Array, rows: tuple[Array, Array]) -> tuple[Array, None]:
@@ -261,12 +313,28 @@ def n_leep_core(
 
 
 def moments(Z: Float[Array, "b V"]) -> Float[Array, "b W"]:
-    """[z, z^2]."""
+    """[z, z^2].
+
+    Args:
+        Z: rows.
+
+    Returns:
+        W = 2 V columns.
+    """
     return jnp.concatenate([Z, Z**2], 1)
 
 
 def maximise(sums: Float[Array, "K S"], n: Float[Array, ""], floor: Float[Array, ""]) -> Mixture:
-    """The M step: weights, means and variances of R^T [1, Z, Z^2]; empty components are dead."""
+    """The M step: weights, means and variances; a component without rows stays empty.
+
+    Args:
+        sums: R^T [1, Z, Z^2].
+        n: how many rows are real.
+        floor: added to every variance.
+
+    Returns:
+        The mixture.
+    """
     mass, (first, second) = sums[:, 0], jnp.split(sums[:, 1:], 2, axis=1)
     alive = mass >= EMPTY
     mass = jnp.where(alive, mass, 1.0)
@@ -278,7 +346,15 @@ def maximise(sums: Float[Array, "K S"], n: Float[Array, ""], floor: Float[Array,
 
 
 def expect(mixture: Mixture, A: Float[Array, "b W"]) -> Float[Array, "K b"]:
-    """The E step: responsibilities of rows [z, z^2], the components first: no transposed copy."""
+    """The E step: responsibilities; the components come first, which saves a transposed copy.
+
+    Args:
+        mixture: the mixture.
+        A: rows as `moments` gives them.
+
+    Returns:
+        The responsibility of every component for every row.
+    """
     logits = mixture.linear @ A.T + mixture.constant[:, None]
     weight = jnp.exp(logits - logits.max(0, keepdims=True))
     return weight / weight.sum(0, keepdims=True)

@@ -7,14 +7,18 @@ from spider_jax.metrics.shared.inputs import check_labels, probability_blocks, p
 
 
 def nce(*, probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """-H(y|z) = sum_{c,z} J ln(J / sum_c J), J[c, z] the share of rows of label c and argmax z.
+    """Negative conditional entropy of the labels, given the source head's hard prediction.
 
-    Range: [-ln C, 0]; larger is better; depends on C, so it does not compare across tasks.
-    Cost: O(N Z). Source classes that are never predicted do not count. A class of one sample: as
-    any other.
+    -H(y|z) = sum_{c,z} J ln(J / sum_c J), J[c, z] the share of rows of label c and argmax z.
+
+    Range: [-ln C, 0]; larger is better. It depends on C, so it does not compare across tasks.
+    Cost: O(N Z).
+    A source class that is never predicted: does not count.
+    A class of one sample: as any other.
 
     Args:
-        probabilities: [N, Z] the source head's softmax. labels: [N] int.
+        probabilities: [N, Z] the source head's softmax.
+        labels: [N] int.
 
     Returns:
         The score in nats, a float.

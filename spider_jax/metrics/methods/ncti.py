@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Float64, Int
+from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
 from spider_jax.metrics.shared.discriminant import (
@@ -13,7 +14,7 @@ from spider_jax.metrics.shared.discriminant import (
     posterior,
     shrinkage,
 )
-from spider_jax.metrics.shared.inputs import Float64, check_features, check_labels
+from spider_jax.metrics.shared.inputs import check_features, check_labels
 from spider_jax.metrics.shared.statistics import Statistics
 from spider_jax.runtime.blas import one_blas_thread
 
@@ -23,8 +24,10 @@ SHRINKAGE_VARIANCES = 32
 class NctiParts(NamedTuple):
     """What NCTI says of one model before it is compared with the others.
 
-    seli: nuclear norm of the discriminants' coordinates. ncc: mean posterior of the own class.
-    vc: ln of the summed nuclear norms of the classes' posteriors; the smaller, the more collapsed.
+    Attributes:
+        seli: nuclear norm of the coordinates on the discriminants.
+        ncc: mean posterior of the own class.
+        vc: ln of the summed nuclear norms of the classes' posteriors; smaller is more collapsed.
     """
 
     seli: float
@@ -33,24 +36,28 @@ class NctiParts(NamedTuple):
 
 
 def ncti_parts(features: ArrayLike, labels: ArrayLike, *, components: int = 64) -> NctiParts:
-    """(|Z E|_*, mean_n p(y_n|z_n), ln sum_c |P_c|_*) of principal coordinates Z [N, V].
+    """The three parts of NCTI, which says how near the features are to neural collapse.
 
+    (|Z E|_*, mean_n p(y_n|z_n), ln sum_c |P_c|_*) of principal coordinates Z [N, V].
     p(c|z) = softmax_c(m_c^T W^-1 z - 1/2 m_c^T W^-1 m_c + ln n_c/N), W = (1 - l) S_w +
     l tr(S_w)/V I, l = max(exp(-sum of the 32 largest variances), 1e-10) with variances of 1/(N - 1)
     and S_w of 1/N; E the min(C - 1, V) leading generalised eigenvectors of (between, W),
     E^T W E = I; P_c the posteriors [n_c, C] of the rows of class c; |.|_* the nuclear norm.
 
-    These are not a score: NCTI is `combine_ncti` of the parts of a whole zoo, so a model's score
+    These are not a score. NCTI is `combine_ncti` of the parts of a whole zoo, so a model's score
     depends on which other models are in it, and changes when one is added.
 
-    Range: seli >= 0, ncc in (0, 1], vc in [ln(N/C) / 2, ln N]; of the scores [-1, 2]. Neither
-    compares across tasks. Cost: the leading directions, then O(N V (V + C) + N C min(C, N/C)).
-    N < D: the coordinates are as well-defined; where V > N - C the classes separate perfectly.
-    A class of one sample: its mean is that sample. A constant feature: no effect. All features
-    constant: (0, sum_c (n_c/N)^2, ln sum_c sqrt(n_c) |n/N|).
+    Range: seli >= 0, ncc in (0, 1], vc in [ln(N/C) / 2, ln N]; of the scores [-1, 2]. Larger is
+    better, except in vc. Neither parts nor scores compare across tasks.
+    Cost: the leading directions, then O(N V (V + C) + N C min(C, N/C)).
+    N < D: the coordinates are defined as for N > D; where V > N - C the classes separate perfectly.
+    A class of one sample: its mean is that sample.
+    A constant feature: no effect. All features constant:
+    (0, sum_c (n_c/N)^2, ln sum_c sqrt(n_c) |n/N|).
 
     Args:
-        features: [N, D] numbers. labels: [N] int.
+        features: [N, D] numbers.
+        labels: [N] int.
         components: principal directions at most; those below the rank tolerance are left out.
 
     Returns:
@@ -69,15 +76,26 @@ def ncti_parts(features: ArrayLike, labels: ArrayLike, *, components: int = 64) 
 
 
 def ncti_parts_of(given: Statistics, *, components: int = 64) -> NctiParts:
-    """The parts of shared statistics."""
+    """The parts of shared statistics.
+
+    Args:
+        given: statistics of features and classes.
+        components: as in `ncti_parts`.
+
+    Returns:
+        The three parts.
+
+    Raises:
+        InputError: components < 1.
+    """
     if components < 1:
         raise InputError(f"components must be at least 1, got {components}")
     Z = given.coordinates(components)
-    with one_blas_thread():  # all is small from here, and two take 2 to 5 times its time
+    with one_blas_thread():  # all is small from here: two threads take 2 to 5 times as long
         return _parts(given, Z)
 
 
-def _parts(given: Statistics, Z: Float64) -> NctiParts:
+def _parts(given: Statistics, Z: Float64[np.ndarray, "N V"]) -> NctiParts:
     counts, V, y = given.total, Z.shape[1], np.asarray(given.labels, np.int64)
     means = given.targets().T @ Z / counts[:, None]
     residual = Z - means[y]
@@ -95,8 +113,8 @@ def _parts(given: Statistics, Z: Float64) -> NctiParts:
     return NctiParts(_seli(fitted, sums), ncc, vc)
 
 
-def _seli(fitted: Discriminant, sums: Float64) -> float:
-    """Nuclear norm of Z E; Z^T Z = diag(sums), so that of diag(sqrt sums) E."""
+def _seli(fitted: Discriminant, sums: Float64[np.ndarray, " V"]) -> float:
+    """Nuclear norm of Z E. It is that of diag(sqrt sums) E, because Z^T Z = diag(sums)."""
     from scipy.linalg import solve_triangular
 
     C, V = fitted.white.shape[1], len(sums)
@@ -107,7 +125,9 @@ def _seli(fitted: Discriminant, sums: Float64) -> float:
     return _nuclear_norm(np.sqrt(sums)[:, None] * E)
 
 
-def _collapse(fitted: Discriminant, residual: Float64, y: NDArray[np.int64]) -> tuple[float, float]:
+def _collapse(
+    fitted: Discriminant, residual: Float64[np.ndarray, "N V"], y: Int[np.ndarray, " N"]
+) -> tuple[float, float]:
     """Mean posterior of the own class, and ln of the classes' summed nuclear norms."""
     order = np.argsort(y, kind="stable")
     starts = np.searchsorted(y[order], np.arange(1, len(fitted.priors)))
@@ -119,19 +139,18 @@ def _collapse(fitted: Discriminant, residual: Float64, y: NDArray[np.int64]) -> 
     return float(right / len(y)), float(np.log(norms))
 
 
-def _nuclear_norm(A: Float64) -> float:
+def _nuclear_norm(A: Float64[np.ndarray, "n m"]) -> float:
     return float(np.linalg.svd(A, compute_uv=False).sum())
 
 
-def combine_ncti(parts: ArrayLike) -> Float64:
+def combine_ncti(parts: ArrayLike) -> Float64[np.ndarray, " M"]:
     """minmax(seli) + minmax(ncc) - minmax(vc) over the models of a zoo, larger is better.
 
     Args:
         parts: [M, 3] of M models; a row with NaN is a model that could not be scored.
 
     Returns:
-        Scores float64 [M] in [-1, 2], NaN where a part is; a part that is equal for all models
-        adds 0.
+        Scores in [-1, 2], NaN where a part is NaN; a part that is equal for all models adds 0.
 
     Raises:
         InputError: another shape.
@@ -146,7 +165,7 @@ def combine_ncti(parts: ArrayLike) -> Float64:
     there = ~np.isnan(table).any(1)
     if there.any():
         known = table[there]
-        low, spread = known.min(0), np.ptp(known, axis=0)
-        seli, ncc, vc = ((known - low) / np.where(spread > 0, spread, 1)).T
+        low, width = known.min(0), np.ptp(known, axis=0)
+        seli, ncc, vc = ((known - low) / np.where(width > 0, width, 1)).T
         scores[there] = seli + ncc - vc
     return scores

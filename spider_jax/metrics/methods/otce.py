@@ -1,16 +1,15 @@
 """OTCE: how far the source's features are from the target's, and what their coupling says."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Float64
 from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
-from spider_jax.metrics.shared.inputs import Float64, check_labels, finite_features, one_hot
+from spider_jax.metrics.shared.inputs import check_labels, finite_features, one_hot
 from spider_jax.runtime.buckets import CLASS_BUCKET, ROW_BUCKET, pad, run
 
 MARGINAL_ERROR = 1e-9
@@ -18,6 +17,8 @@ ROUND_STEPS, MAX_ROUNDS = 50, 2000
 RATE_STEPS = 11  # the last ones of a round, over which the rate of convergence is measured
 MAX_RELAXATION = 1.99
 MAX_LOG_SCALING = 100.0
+
+State = tuple[Array, ...]  # of a loop
 
 
 def otce(
@@ -29,22 +30,26 @@ def otce(
     regularization: float = 0.01,
     weights: Sequence[float] = (1.0, 1.0),
 ) -> float:
-    """-(weights[0] W + weights[1] H(y | source label)) under an optimal coupling of the rows.
+    """Minus the distance of source and target rows, minus the entropy of labels coupled to them.
 
+    -(weights[0] W + weights[1] H(y | source label)) under an optimal coupling of the rows.
     Cost c_ij = |x_i - x_j|^2; T the entropic optimal coupling of uniform weights, with entropy
     weight regularization * mean(c); W = sum T c; J[a, b] the mass of T between source class a and
     class b; H = -sum J ln(J / sum_b J).
 
     Range: (-inf, 0]; larger is better: distance and conditional entropy both grow with the
-    difficulty of the transfer, hence the minus. Depends on the scale of the features and on C, so
-    it does not compare across tasks, nor models of different feature scale unless weights[0] is 0.
-    Cost: O(Ns N D), then O(Ns N) a step, some hundred steps; Ns x N in memory. N < D, a class of
-    one sample, a constant feature: nothing special. Computed in float64; float32 input moves it by
-    about 1e-6 of its size.
+    difficulty of the transfer, hence the minus. It depends on the scale of the features and on C,
+    so it does not compare across tasks, nor models of different feature scale unless weights[0] is
+    0.
+    Cost: O(S N D), then O(S N) per step, some hundred steps; S N numbers in memory.
+    N < D, a class of one sample, a constant feature: nothing special.
+    Precision: float64; float32 input moves it by about 1e-6 of its size.
 
     Args:
-        source_features: [Ns, D] the model's features of rows of its source task.
-        source_labels: [Ns] int. features: [N, D] of the target task. labels: [N] int.
+        source_features: [S, D] the model's features of rows of its source task.
+        source_labels: [S] int.
+        features: [N, D] the model's features of rows of the target task.
+        labels: [N] int.
         regularization: entropy weight, as a share of the mean cost.
         weights: two numbers, of distance and conditional entropy.
 
@@ -85,8 +90,10 @@ def otce(
     return float(run(otce_core, scaled, *arrays, np.float64(entropy), pair.astype(np.float64)))
 
 
-def _squared_distances(X: Float64, F: Float64) -> Float64:
-    """|x_i - f_j|^2 [Ns, N]; about a common mean, so that little cancels."""
+def _squared_distances(
+    X: Float64[np.ndarray, "S D"], F: Float64[np.ndarray, "N D"]
+) -> Float64[np.ndarray, "S N"]:
+    """|x_i - f_j|^2, computed about a common mean, so that little cancels."""
     centre = F.mean(0)
     X, F = X - centre, F - centre
     lengths = np.einsum("nd,nd->n", X, X)[:, None] + np.einsum("nd,nd->n", F, F)
@@ -100,7 +107,18 @@ def otce_core(
     entropy: Float[Array, ""],
     weights: Float[Array, " 2"],
 ) -> Float[Array, ""]:
-    """OTCE from padded costs, in units of the entropy weight, and one-hot labels of both sides."""
+    """OTCE from costs and labels of both sides, padded.
+
+    Args:
+        cost: in units of the entropy weight.
+        source: one-hot source classes.
+        target: one-hot target classes.
+        entropy: the entropy weight.
+        weights: of distance and conditional entropy.
+
+    Returns:
+        The score.
+    """
     T = coupling(cost, source.sum(1) > 0, target.sum(1) > 0)
     joint = source.T @ T @ target
     given = joint / jnp.maximum(joint.sum(1, keepdims=True), np.finfo(cost.dtype).tiny)
@@ -113,9 +131,18 @@ def coupling(
 ) -> Float[Array, "S N"]:
     """argmin over T with uniform marginals on the real rows and columns of sum T cost + T ln T.
 
-    Sinkhorn's updates in rounds: one in the log domain, which nothing can overflow, then up to
+    Sinkhorn's updates in rounds: one in the log domain, where nothing overflows, then up to
     ROUND_STEPS as products with the kernel, absorbed into the potentials. From the second round on
-    these are over-relaxed (Lehmann et al., 2021) by what suits the rate of the round before.
+    these are over-relaxed (Lehmann et al., 2021), by an amount that follows from the rate of
+    convergence in the round before.
+
+    Args:
+        cost: in units of the entropy weight.
+        rows: which rows are real.
+        columns: which columns are real.
+
+    Returns:
+        The coupling, 0 for padding.
     """
     a, b = (side.astype(cost.dtype) / side.sum().astype(cost.dtype) for side in (rows, columns))
     log_a, log_b = jnp.log(a), jnp.log(b)
@@ -123,30 +150,30 @@ def coupling(
     def kernel(f: Array, g: Array) -> Array:
         return jnp.exp((f + log_a)[:, None] + (g + log_b)[None] - cost)
 
-    def one_round(state: Any) -> Any:
+    def one_round(state: State) -> State:
         _, g, error, relaxation, count = state
         f = -jax.nn.logsumexp((g + log_b)[None] - cost, axis=1)
         g = -jax.nn.logsumexp((f + log_a)[:, None] - cost, axis=0)
         u, v, errors, done = _scalings(kernel(f, g), a, b, relaxation)
         full = done == ROUND_STEPS
-        # a round that made it worse: plain steps again
+        # after a round that made it worse: plain steps again
         relaxation = jnp.where(full & (errors[-1] < error), relaxation, 1.0)
         relaxation = jnp.where(full, _best_relaxation(relaxation, errors), relaxation)
         return f + jnp.log(u), g + jnp.log(v), errors[-1], relaxation, count + 1
 
-    def more(state: Any) -> Array:
+    def more(state: State) -> Array:
         return (state[2] > MARGINAL_ERROR) & (state[4] < MAX_ROUNDS)
 
     one = jnp.ones((), cost.dtype)
-    start = (0 * a, 0 * b, one * jnp.inf, one, jnp.zeros((), jnp.int32))
+    start: State = (0 * a, 0 * b, one * jnp.inf, one, jnp.zeros((), jnp.int32))
     f, g, *_ = jax.lax.while_loop(more, one_round, start)
     return kernel(f, g)
 
 
 def _best_relaxation(relaxation: Array, errors: Array) -> Array:
-    """The over-relaxation of the fastest steps, from the rate at which these ones converge.
+    """The best over-relaxation w, from the rate at which the last steps converged.
 
-    rate + w - 1 = w sqrt(rate) sqrt(plain) ties it to the rate of plain steps (Young, 1954), and
+    rate + w - 1 = w sqrt(rate) sqrt(plain) gives the rate of plain steps (Young, 1954), and
     w = 2/(1 + sqrt(1 - plain)) is the best.
     """
     rate = jnp.clip((errors[-1] / errors[0]) ** (1 / (len(errors) - 1)), 1e-3, 1.0)
@@ -155,10 +182,10 @@ def _best_relaxation(relaxation: Array, errors: Array) -> Array:
 
 
 def _scalings(K: Array, a: Array, b: Array, relaxation: Array) -> tuple[Array, Array, Array, Array]:
-    """u, v that bring diag(u) K diag(v) nearer to the marginals a, b.
+    """u and v that bring diag(u) K diag(v) nearer to the marginals a and b.
 
-    Also the errors [RATE_STEPS] of the last steps and how many steps were done: fewer than
-    ROUND_STEPS where the error is small enough, or u or v leave what floating point holds.
+    Then the errors of the last RATE_STEPS steps, and how many steps were done: fewer than
+    ROUND_STEPS where the error is small enough, or where u or v come near an overflow.
     """
     tiny = np.finfo(K.dtype).tiny
 
@@ -166,7 +193,7 @@ def _scalings(K: Array, a: Array, b: Array, relaxation: Array) -> tuple[Array, A
         factor = marginal / jnp.maximum(scaling * product, tiny)
         return jnp.where(marginal > 0, scaling * factor**relaxation, 1.0)
 
-    def step(state: Any) -> Any:
+    def step(state: State) -> State:
         u, v, errors, count = state
         product = K @ v
         error = jnp.abs(u * product - a).sum()
@@ -176,11 +203,12 @@ def _scalings(K: Array, a: Array, b: Array, relaxation: Array) -> tuple[Array, A
         v = update(v, b, product)
         return u, v, jnp.append(errors[1:], error), count + 1
 
-    def more(state: Any) -> Array:
+    def more(state: State) -> Array:
         u, v, errors, count = state
         largest = jnp.maximum(jnp.abs(jnp.log(u)).max(), jnp.abs(jnp.log(v)).max())
         return (errors[-1] > MARGINAL_ERROR) & (count < ROUND_STEPS) & (largest < MAX_LOG_SCALING)
 
     far = jnp.full(RATE_STEPS, jnp.inf, K.dtype)
-    start = (jnp.ones_like(a), jnp.ones_like(b), far, jnp.zeros((), jnp.int32))
-    return jax.lax.while_loop(more, step, start)
+    start: State = (jnp.ones_like(a), jnp.ones_like(b), far, jnp.zeros((), jnp.int32))
+    u, v, errors, count = jax.lax.while_loop(more, step, start)
+    return u, v, errors, count

@@ -4,40 +4,49 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Array, Bool, Float, Float64, Int
+from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
-from spider_jax.metrics.shared.inputs import (
-    Float64,
-    check_features,
-    check_labels,
-    check_probabilities,
-)
+from spider_jax.metrics.shared.inputs import check_features, check_labels, check_probabilities
 from spider_jax.metrics.shared.newton import Leading, minimize_cross_entropy
 from spider_jax.metrics.shared.statistics import Statistics
 from spider_jax.runtime.blas import one_blas_thread
 from spider_jax.runtime.buckets import CLASS_BUCKET, ROW_BUCKET, bucket, pad, run
 
-SMALLEST = 1e-10  # of a source probability inside a logarithm, as published
+# Of the Dirichlet and the gamma prior.
+SMALLEST = 1e-10  # a source probability inside a logarithm, as published
+
+# Of the Gaussian prior.
+LEADING = 255  # directions in which the equations are solved first; 256 with the intercept
+ROUNDS = 2  # of the iteration that finds them
+COLUMN_STEP = 16  # 2,064 columns; products of rows of 2,048 float32 take 1.5 times as long
+WHOLE_UP_TO = 1024  # of this size and below an eigendecomposition costs less than it saves
+JITTER = 1e-13  # of the trace: no rounding makes the Gram matrix indefinite beyond it
 
 
 def pactran_dirichlet(
     *, probabilities: ArrayLike, labels: ArrayLike, alpha: float = 1.0, steps: int = 10
 ) -> float:
-    """Lower bound, per sample, on the log evidence of labels y ~ p(.|z), p(.|z) ~ Dirichlet(a0).
+    """PACTran bound, per sample, on the log evidence of the labels under a Dirichlet prior.
 
-    a0_c = alpha n_c/N, q = P, then `steps` times A[c, z] = a0_c + sum_{n: y_n = c} q[n, z] and
+    y ~ p(.|z), p(.|z) ~ Dirichlet(a0), a0_c = alpha n_c/N, z the source class. From q = P,
+    `steps` times A[c, z] = a0_c + sum_{n: y_n = c} q[n, z] and
     q[n, :] = softmax_z(ln P[n, z] + digamma(A[y_n, z]) - digamma(sum_c A[c, z])). Score =
-    (sum_z [lnG(sum_c a0_c) - sum_c lnG(a0_c) - lnG(sum_c A) + sum_c lnG(A)] - KL(q, P)) / N.
+    (sum_z [lnG(sum_c a0_c) - sum_c lnG(a0_c) - lnG(sum_c A) + sum_c lnG(A)] - KL(q, P)) / N,
+    a lower bound.
 
-    Range: any real number; larger is better; depends on C, so it does not compare across tasks.
-    Cost: O(N Z) a step. A source class that is never predicted: its probability counts as 1e-10.
-    A class of one sample: as any other. Computed in float64; float32 input moves it by 1e-6.
+    Range: any real number; larger is better. It depends on C, so it does not compare across tasks.
+    Cost: O(N Z) per step.
+    A source class that is never predicted: its probability counts as 1e-10.
+    A class of one sample: as any other.
+    Precision: float64; float32 input moves it by 1e-6.
 
     Args:
-        probabilities: [N, Z] the source head's softmax. labels: [N] int.
-        alpha: samples that the prior is worth. steps: of the fit; it is not run to convergence.
+        probabilities: [N, Z] the source head's softmax.
+        labels: [N] int.
+        alpha: how many samples the prior is worth.
+        steps: of the fit, which is not run to convergence.
 
     Returns:
         The score in nats, a float.
@@ -61,34 +70,43 @@ def pactran_dirichlet(
 
 
 class Posterior(NamedTuple):
-    """Which source class z stands behind a row, fitted.
+    """Which source class z stands behind each row, fitted.
 
-    prior: a0 [C]. counts: A [C, Z] at the start of the last step. divergence: KL(q, P), summed
-    over the rows, at its end. source: P [N, Z] in float64, rows in the order of their labels.
+    Attributes:
+        prior: a0.
+        counts: A at the start of the last step.
+        divergence: KL(q, P), summed over the rows, at the end of the last step.
+        source: P in float64, rows in the order of their labels.
     """
 
-    prior: Float64
-    counts: Float64
+    prior: Float64[np.ndarray, " C"]
+    counts: Float64[np.ndarray, "C Z"]
     divergence: float
-    source: Float64
+    source: Float64[np.ndarray, "N Z"]
 
 
 def fit_posterior(
-    P: NDArray[np.floating],
-    y: NDArray[np.int64],
+    P: Float[np.ndarray, "N Z"],
+    y: Int[np.ndarray, " N"],
     alpha: float,
     steps: int,
     *,
     normalize: bool = True,
 ) -> Posterior:
-    """`steps` variational steps for classes 0..C-1 that all occur, without ever forming q [N, Z].
+    """Variational steps that never form q [N, Z].
 
-    q[n, z] = s[n, z] E[y_n, z] / t_n with E [C, Z] and t = sum_z s E: rows of one class together,
-    a step is two products of a matrix with a vector, and ln q - ln s = ln E - ln t.
+    q[n, z] = s[n, z] E[y_n, z] / t_n with E [C, Z] and t = sum_z s E. With the rows of a class
+    together a step is two products of a matrix with a vector, and ln q - ln s = ln E - ln t.
 
     Args:
-        P: [N, Z]. y: [N]. alpha, steps: as in the metrics, checked here.
+        P: probabilities of the source classes.
+        y: classes 0..C-1, each of which occurs.
+        alpha: as in the metrics, checked here.
+        steps: as in the metrics, checked here.
         normalize: subtract digamma(sum_c A) (Dirichlet), or not (gamma).
+
+    Returns:
+        The fit after these steps.
 
     Raises:
         InputError: alpha that is not positive and finite, steps below 1.
@@ -121,19 +139,24 @@ def fit_posterior(
 def pactran_gamma(
     *, probabilities: ArrayLike, labels: ArrayLike, alpha: float = 1.0, steps: int = 10
 ) -> float:
-    """Bound, per sample, on the log evidence of labels whose class weights are Gamma(a0, 1).
+    """PACTran bound, per sample, on the log evidence of the labels under a gamma prior.
 
-    a0_c = alpha n_c/N, q = P, then `steps` times A[c, z] = a0_c + sum_{n: y_n = c} q[n, z] and
+    The class weights are Gamma(a0, 1), a0_c = alpha n_c/N. From q = P, `steps` times
+    A[c, z] = a0_c + sum_{n: y_n = c} q[n, z] and
     q[n, :] = softmax_z(ln P[n, z] + digamma(A[y_n, z])); l_n = sum_z P[n, z] sum_c A[c, z]. Score =
     -(sum_{c,z} [lnG(a0_c) - lnG(A)] + KL(q, P) + sum_n [ln l_n - 1]) / N.
 
-    Range: any real number; larger is better; depends on C, so it does not compare across tasks.
-    Cost: O(N Z) a step. A source class that is never predicted: its probability counts as 1e-10.
-    A class of one sample: as any other. Computed in float64; float32 input moves it by 1e-6.
+    Range: any real number; larger is better. It depends on C, so it does not compare across tasks.
+    Cost: O(N Z) per step.
+    A source class that is never predicted: its probability counts as 1e-10.
+    A class of one sample: as any other.
+    Precision: float64; float32 input moves it by 1e-6.
 
     Args:
-        probabilities: [N, Z] the source head's softmax. labels: [N] int.
-        alpha: samples that the prior is worth. steps: of the fit; it is not run to convergence.
+        probabilities: [N, Z] the source head's softmax.
+        labels: [N] int.
+        alpha: how many samples the prior is worth.
+        steps: of the fit, which is not run to convergence.
 
     Returns:
         The score in nats, a float.
@@ -157,38 +180,32 @@ def pactran_gamma(
     return float(-(complexity + divergence + expected) / len(P))
 
 
-LEADING = 255  # directions in which the equations are solved first; 256 with the intercept
-
-
-ROUNDS = 2  # of the iteration that finds them
-
-
-COLUMN_STEP = 16  # 2,064 columns; products of rows of 2,048 float32 take 1.5 times as long
-
-
-WHOLE_UP_TO = 1024  # of this size and below an eigendecomposition costs less than it saves
-
-
-JITTER = 1e-13  # of the trace: no rounding makes the Gram matrix indefinite beyond it
+# ---- a Gaussian prior --------------------------------------------------------------------------
 
 
 def pactran_gauss(
     features: ArrayLike, labels: ArrayLike, *, penalty: float = 1.0, prior_variance: float = 10.0
 ) -> float:
-    """-(J + (C s)/(2 l N) ln(H l N / (D C))), l the penalty and s the prior variance, where
+    """PAC-Bayes bound of a linear classifier on the features, under a Gaussian prior.
 
+    -(J + (C s)/(2 l N) ln(H l N / (D C))), l the penalty and s the prior variance, where
     J = min over W, b of mean_n cross-entropy(softmax(F_c W + b), y_n) + |W|^2 / (2 l N), F_c the
     centred features, and H = sum_ncd f_nd^2 p_nc (1 - p_nc) + D C/(l N) + sum_nc p_nc (1 - p_nc).
 
-    Range: any real number; larger is better; depends on C and N, so it does not compare across
-    tasks. Cost: O(N D min(N, D)) once, then 50 to 100 times O(N min(N, D) C). N < D: solved in N
-    dimensions. A class of one sample: as any other. A constant feature: only its part in D.
-    The minimum is to |gradient| <= 1e-8 in every principal coordinate, in float64; float32 input
-    moves the score by about 1e-5.
+    Range: any real number; larger is better. It depends on C and N, so it does not compare across
+    tasks.
+    Cost: O(N D min(N, D)) once, then 50 to 100 times O(N min(N, D) C).
+    N < D: solved in N dimensions.
+    A class of one sample: as any other.
+    A constant feature: only counts in D.
+    Precision: the minimum is to |gradient| <= 1e-8 in every principal coordinate, in float64;
+    float32 input moves the score by about 1e-5.
 
     Args:
-        features: [N, D] numbers. labels: [N] int.
-        penalty: the l of |W|^2 / (2 l N). prior_variance: the s of the prior N(0, s/D).
+        features: [N, D] numbers.
+        labels: [N] int.
+        penalty: the l of |W|^2 / (2 l N).
+        prior_variance: the s of the prior N(0, s/D).
 
     Returns:
         The score in nats, a float.
@@ -210,7 +227,19 @@ def pactran_gauss(
 def pactran_gauss_of(
     given: Statistics, *, penalty: float = 1.0, prior_variance: float = 10.0
 ) -> float:
-    """PACTran-Gauss of shared statistics."""
+    """PACTran-Gauss of shared statistics.
+
+    Args:
+        given: statistics of features and classes.
+        penalty: as in `pactran_gauss`.
+        prior_variance: as in `pactran_gauss`.
+
+    Returns:
+        The score in nats.
+
+    Raises:
+        InputError: an option out of its range.
+    """
     for name, value in (("penalty", penalty), ("prior_variance", prior_variance)):
         if not 0 < value < np.inf:
             raise InputError(f"{name} must be a positive number, got {value}")
@@ -221,11 +250,15 @@ def pactran_gauss_of(
     return float(run(pactran_core, Z, s, Y, rows, *scalars, V))
 
 
-def _coordinates(given: Statistics) -> tuple[Float64, Float64, Float64 | None]:
+def _coordinates(
+    given: Statistics,
+) -> tuple[
+    Float64[np.ndarray, "N k"], Float64[np.ndarray, " r"], Float64[np.ndarray, "K r"] | None
+]:
     """Z, s and V as `pactran_core` takes them, padded.
 
-    A large problem is not turned to its principal axes: that costs more than the fit. The centred
-    features themselves will do, or where N < D the Cholesky factor of their Gram matrix.
+    A large problem is not rotated to its principal axes: that costs more than the fit. The centred
+    features themselves are taken, or where N < D the Cholesky factor of their Gram matrix.
     """
     size = min(given.n, given.width)
     if size <= WHOLE_UP_TO:
@@ -246,11 +279,13 @@ def _coordinates(given: Statistics) -> tuple[Float64, Float64, Float64 | None]:
     return Z, s, V
 
 
-def _leading(Z: Float64) -> tuple[Float64, Float64]:
-    """Squared lengths s [r] of Z V, orthogonal columns, of V [k, r], about the leading directions.
+def _leading(
+    Z: Float64[np.ndarray, "N K"],
+) -> tuple[Float64[np.ndarray, " r"], Float64[np.ndarray, "K r"]]:
+    """Directions V near the leading ones, and the squared lengths s of Z V, orthogonal columns.
 
-    Subspace iteration in float32: near will do, for V starts and scales the fit but does not move
-    its minimum.
+    Subspace iteration in float32 is near enough: V starts and scales the fit, but does not move its
+    minimum.
     """
     from scipy.linalg import qr
 
@@ -258,7 +293,7 @@ def _leading(Z: Float64) -> tuple[Float64, Float64]:
     V = X[np.random.default_rng(0).permutation(len(X))[:LEADING]].T
     for _ in range(ROUNDS):
         V = X.T @ (X @ V)
-        with one_blas_thread():  # 13 ms; two take 58, NumPy 46 [2,048 x 256, two cores]
+        with one_blas_thread():  # 13 ms; two threads take 58, NumPy 46 [2,048 x 256, two cores]
             V = qr(V, mode="economic", check_finite=False)[0]
     seen = X @ V
     s, turn = np.linalg.eigh((seen.T @ seen).astype(np.float64))
@@ -276,22 +311,32 @@ def pactran_core(
     prior_variance: Float[Array, ""],
     V: Float[Array, "K r"] | None = None,
 ) -> Float[Array, ""]:
-    """PACTran-Gauss from padded coordinates Z of the centred features: Z Z^T = F_c F_c^T.
+    """PACTran-Gauss from coordinates Z of the centred features, padded: Z Z^T = F_c F_c^T.
 
     F_c = Z Q^T with Q orthonormal: the best W lies in the span of Q, and |W| and the length of
     every row are the same in its coordinates. Only D enters the constants.
 
     Args:
-        Z: centred, with orthogonal columns of squared length s. targets: one-hot. rows: real ones.
-        n, width: N and D without padding. penalty, prior_variance: as in `pactran_gauss`.
-        V: if given, orthonormal directions, leading ones, of the first K of Z's columns: those of
-            Z V are orthogonal and s their squared lengths, Z's are free. Behind the K stands the
-            intercept, `rows`: Z is large then, and not copied again.
+        Z: centred, with orthogonal columns.
+        s: squared lengths of the columns of Z, or with V of those of Z V.
+        targets: one-hot classes.
+        rows: which rows are real.
+        n: N, without padding.
+        width: D, without padding.
+        penalty: as in `pactran_gauss`.
+        prior_variance: as in `pactran_gauss`.
+        V: if given, orthonormal leading directions of the first K columns of Z. Then the columns of
+            Z V are orthogonal, and those of Z need not be. Column K of Z is then the intercept,
+            `rows`: Z is large, and not copied again.
+
+    Returns:
+        The score in nats.
     """
     real = rows[:, None].astype(Z.dtype)
     Y = targets.T
     classes = (Y.sum(1) > 0).sum().astype(Z.dtype)
-    # the intercept is a column of ones without a penalty: the columns are centred, so orthogonal
+    # the intercept is a column of ones without a penalty: orthogonal to all others, as they are
+    # centred
     X, place = (jnp.concatenate([Z, real], 1), Z.shape[1]) if V is None else (Z, len(V))
     ridge = jnp.full(X.shape[1], 1 / (penalty * n)).at[place].set(0.0)
     squares, leading = (X**2).sum(1), None

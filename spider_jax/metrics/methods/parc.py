@@ -3,11 +3,11 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Float64, Int, UInt64
+from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
 from spider_jax.metrics.shared.inputs import (
-    Float64,
     check_features,
     check_finite_rows,
     check_labels,
@@ -15,8 +15,8 @@ from spider_jax.metrics.shared.inputs import (
 )
 from spider_jax.metrics.shared.statistics import Statistics
 
-# Correlations are counted in steps of 2^-36: rounding breaks no tie of equal rows, and the label of
-# a pair fits beside its step in one integer, so that one sort does for both.
+# Correlations are counted in steps of 2^-36. So rounding breaks no tie of equal rows, and the label
+# of a pair fits beside its step in one integer: one sort serves both.
 STEPS = 1 << 36
 ROUNDING = 1e-12
 BLOCK_NUMBERS = 1 << 20  # of correlations at a time
@@ -30,22 +30,27 @@ def parc(
     samples: int = 5000,
     seed: int = 0,
 ) -> float:
-    """Spearman over pairs i < j of 1 - corr(z_i, z_j) and 1 - corr(onehot y_i, onehot y_j).
+    """Spearman's correlation over pairs of rows: distances of features with those of labels.
 
-    z: principal coordinates of the rows, each column z-scored; corr: over their columns; ranks of
-    equal distances are averaged.
+    Over pairs i < j of 1 - corr(z_i, z_j) and 1 - corr(onehot y_i, onehot y_j). z: principal
+    coordinates of the rows, each column z-scored; corr: over their columns; ranks of equal
+    distances are averaged.
 
-    Range: [-1, 1]; larger is better; a correlation, but its maximum depends on the sizes of the
-    classes, so it compares tasks only roughly. Cost: O(N D min(N, D)) for the coordinates, then
-    O(n^2 (k + log n)) for n = min(N, samples) rows, in 8 bytes a pair. N < D: no special case. A
-    class of one sample: all its pairs differ. A constant feature: no effect on principal
-    coordinates; without them a column of zeros. All features constant, or one component: 0.
+    Range: [-1, 1]; larger is better. A correlation, but its maximum depends on the sizes of the
+    classes, so it compares tasks only roughly.
+    Cost: O(N D min(N, D)) for the coordinates, then O(n^2 (k + log n)) for n = min(N, samples)
+    rows, in 8 bytes per pair.
+    N < D: no special case.
+    A class of one sample: all its pairs differ.
+    A constant feature: no effect on principal coordinates; without them a column of zeros. All
+    features constant, or one component: 0.
 
     Args:
-        features: [N, D] numbers. labels: [N] int.
-        components: leading principal coordinates k to use, fewer where the rank is; None: the
-            features themselves.
-        samples: rows to compare at most, a part of every class as large as that of the others.
+        features: [N, D] numbers.
+        labels: [N] int.
+        components: k, how many leading principal coordinates to use, fewer where the rank is lower;
+            None: the features themselves.
+        samples: how many rows to compare at most, with every class in its share.
         seed: of their choice, where N > samples.
 
     Returns:
@@ -69,7 +74,20 @@ def parc(
 def parc_of(
     given: Statistics, *, components: int | None = 32, samples: int = 5000, seed: int = 0
 ) -> float:
-    """PARC of shared statistics."""
+    """PARC of shared statistics.
+
+    Args:
+        given: statistics of features and classes.
+        components: as in `parc`.
+        samples: as in `parc`.
+        seed: as in `parc`.
+
+    Returns:
+        The score.
+
+    Raises:
+        InputError: components < 1, samples < 2, or rows that are not finite.
+    """
     if components is not None and components < 1:
         raise InputError(f"components must be at least 1 or None, got {components}")
     if samples < 2:
@@ -84,8 +102,8 @@ def parc_of(
     return spearman_of_pairs(_unit_rows(_z_scored(Z)), labels[rows])
 
 
-def _z_scored(Z: Float64) -> Float64:
-    """Columns of mean 0 and variance 1, constant ones of zeros."""
+def _z_scored(Z: Float64[np.ndarray, "n k"]) -> Float64[np.ndarray, "n k"]:
+    """Columns of mean 0 and variance 1; constant columns become zeros."""
     Z = Z - Z[:1]  # a constant column is exactly 0
     Z -= Z.mean(0)
     sd = np.sqrt(np.einsum("nk,nk->k", Z, Z) / len(Z))
@@ -93,22 +111,29 @@ def _z_scored(Z: Float64) -> Float64:
     return Z * np.where(alive, 1 / np.where(alive, sd, 1), 0)
 
 
-def _unit_rows(Z: Float64) -> Float64:
-    """Rows whose inner products are their correlations; zeros without spread over the columns."""
+def _unit_rows(Z: Float64[np.ndarray, "n k"]) -> Float64[np.ndarray, "n k"]:
+    """Rows whose inner products are their correlations; a constant row becomes zeros."""
     if not Z.shape[1]:
         return Z
     size = np.einsum("nk,nk->n", Z, Z)
     Z = Z - Z.mean(1, keepdims=True)
-    spread = np.einsum("nk,nk->n", Z, Z)
-    alive = spread > ROUNDING**2 * np.maximum(size, size.mean())
-    return Z * np.where(alive, 1 / np.sqrt(np.where(alive, spread, 1)), 0)[:, None]
+    square = np.einsum("nk,nk->n", Z, Z)
+    alive = square > ROUNDING**2 * np.maximum(size, size.mean())
+    return Z * np.where(alive, 1 / np.sqrt(np.where(alive, square, 1)), 0)[:, None]
 
 
-def spearman_of_pairs(unit: Float64, labels: NDArray[np.int64]) -> float:
-    """Spearman of "the same class" and u_i.u_j over all pairs of unit rows; 0 without spread.
+def spearman_of_pairs(unit: Float64[np.ndarray, "n k"], labels: Int[np.ndarray, " n"]) -> float:
+    """Spearman's correlation of "the same class" and u_i.u_j over all pairs of rows.
 
     With p of M pairs of the same class and R the sum of their ranks, t the sizes of the ties:
     (R/M - p (M + 1)/2) / sqrt(p (1 - p) var), 12 M var = M^3 - M - sum (t^3 - t).
+
+    Args:
+        unit: u, rows of length 1 or 0.
+        labels: the class of every row.
+
+    Returns:
+        The correlation; 0 where one side is constant.
     """
     keys = _pair_keys(unit, labels)
     keys.sort()
@@ -118,13 +143,15 @@ def spearman_of_pairs(unit: Float64, labels: NDArray[np.int64]) -> float:
     cubes = pairs**3 - pairs - (tied**3 - tied).sum()
     if not 0 < share < 1 or cubes <= 0:
         return 0.0
-    # of a tie the pairs of the same class stand last: back to the mean of its ranks
+    # in a tie the pairs of the same class stand last: correct their ranks to the mean of the tie
     ranks = float(same.sum()) + len(same) - (tied_same * (tied - tied_same)).sum() / 2
     above = ranks / pairs - share * (pairs + 1) / 2
     return float(above / np.sqrt(share * (1 - share) * cubes / 12 / pairs))
 
 
-def _pair_keys(unit: Float64, labels: NDArray[np.int64]) -> NDArray[np.uint64]:
+def _pair_keys(
+    unit: Float64[np.ndarray, "n k"], labels: Int[np.ndarray, " n"]
+) -> UInt64[np.ndarray, " p"]:
     """Of every pair: twice the step of its correlation, plus 1 if the classes are equal."""
     n = len(unit)
     keys, end = np.empty(n * (n - 1) // 2, np.uint64), 0
@@ -142,7 +169,9 @@ def _pair_keys(unit: Float64, labels: NDArray[np.int64]) -> NDArray[np.uint64]:
     return keys
 
 
-def _ties(keys: NDArray[np.uint64], same: NDArray[np.int64]) -> tuple[Float64, Float64]:
+def _ties(
+    keys: UInt64[np.ndarray, " p"], same: Int[np.ndarray, " s"]
+) -> tuple[Float64[np.ndarray, " t"], Float64[np.ndarray, " t"]]:
     """Of every run of equal correlations in sorted keys: its length, and how many are of `same`."""
     equal = np.flatnonzero((keys[1:] ^ keys[:-1]) < 2)  # they differ in the label at most
     breaks = np.flatnonzero(np.diff(equal) > 1)

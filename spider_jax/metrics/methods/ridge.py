@@ -19,13 +19,16 @@ def ridge(features: ArrayLike, labels: ArrayLike, *, standardize: bool = True) -
     intercept; the penalty, from 1e-3 to 10 times the mean eigenvalue, minimises the summed
     squared left-out error.
 
-    Range: [0, 1]; larger is better; an accuracy, so it compares across tasks as accuracies do.
-    Cost: O(N D min(N, D)). N < D: no special case. A class of one sample: that row is always
-    missed. A constant feature: no effect. It is a probe, nearly the ground truth on frozen
-    features, not a proxy of it.
+    Range: [0, 1]; larger is better. It compares across tasks as accuracies do.
+    Cost: O(N D min(N, D)).
+    N < D: no special case.
+    A class of one sample: that row is always missed.
+    A constant feature: no effect.
+    It is a probe: nearly the ground truth on frozen features, not a proxy of it.
 
     Args:
-        features: [N, D] numbers. labels: [N] int.
+        features: [N, D] numbers.
+        labels: [N] int.
         standardize: standardise the columns of the features first (on by default).
 
     Returns:
@@ -42,7 +45,14 @@ def ridge(features: ArrayLike, labels: ArrayLike, *, standardize: bool = True) -
 
 
 def ridge_of(given: Statistics) -> float:
-    """Ridge of shared statistics."""
+    """Ridge of shared statistics.
+
+    Args:
+        given: statistics of features and classes.
+
+    Returns:
+        The accuracy.
+    """
     s, U = given.left_vectors()
     U, Y = pad(U, ROW_BUCKET, ROW_BUCKET), pad(given.targets(), ROW_BUCKET, CLASS_BUCKET)
     rows = np.arange(len(U)) < given.n
@@ -56,7 +66,18 @@ def ridge_core(
     rows: Bool[Array, " N"],
     n: Float[Array, ""],
 ) -> Float[Array, ""]:
-    """Leave-one-out ridge accuracy from a padded centred spectrum, at the best penalty."""
+    """Leave-one-out ridge accuracy at the best penalty, from a centred spectrum, padded.
+
+    Args:
+        s: eigenvalues, as `Statistics.left_vectors` gives them.
+        U: left singular vectors, as `Statistics.left_vectors` gives them.
+        targets: one-hot classes.
+        rows: which rows are real.
+        n: how many rows are real.
+
+    Returns:
+        The accuracy.
+    """
     real = rows[:, None].astype(s.dtype)
     classes = targets.sum(0) > 0
     mean = targets.sum(0) / n

@@ -5,7 +5,8 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Float64, Int
+from numpy.typing import ArrayLike
 
 from spider_jax.metrics.shared.discriminant import (
     LEAST_SHRINKAGE,
@@ -15,7 +16,7 @@ from spider_jax.metrics.shared.discriminant import (
     posterior,
     shrinkage,
 )
-from spider_jax.metrics.shared.inputs import Float64, check_features, check_labels, one_hot
+from spider_jax.metrics.shared.inputs import check_features, check_labels, one_hot
 from spider_jax.metrics.shared.statistics import Statistics
 from spider_jax.runtime.blas import one_blas_thread
 
@@ -23,28 +24,30 @@ RATE = 5.0  # of the shrinkage in the largest eigenvalue
 FULL_BELOW = 128  # below this size all eigenvalues cost less than Lanczos
 # Below this share of the variance S_w = cov - between is summed from the rows: no cancellation.
 SMALL_WITHIN = 0.1
-# Matrices up to this side are factored by one thread: two cost 1.5 to 10 times its time [measured].
+# Matrices up to this side are factored by one thread: two take 1.5 to 10 times as long [measured].
 ONE_THREAD_UP_TO = 1024
 
 
 def sfda(features: ArrayLike, labels: ArrayLike) -> float:
-    """mean_n p'(y_n|x'_n): discriminant analysis of rows that the first fit has made harder.
+    """Self-challenging Fisher discriminant: mean posterior of rows that a first fit made harder.
 
+    mean_n p'(y_n|x'_n), with x'_n = p_n x_n + (1 - p_n) o_{y_n}, p_n = p(y_n|x_n), o_c the mean of
+    the other classes' means, and p' the posterior of the rows x', with the same l. The posterior:
     p(c|x) = softmax_c(m_c^T W^-1 x - 1/2 m_c^T W^-1 m_c + ln n_c/N), W = (1 - l) S_w +
     l tr(S_w)/D I, l = max(exp(-5 max eig S_w), 1e-10), S_w the within-class covariance (1/N).
-    x'_n = p_n x_n + (1 - p_n) o_{y_n}, p_n = p(y_n|x_n), o_c the mean of the other classes' means.
-    p' is the same of the rows x', with the same l.
 
-    Range: (0, 1]; larger is better; a mean probability, so it compares across tasks as accuracies
-    do. Cost: O(N D min(N, D)), three passes over the features, no full eigendecomposition.
+    Range: (0, 1]; larger is better. A mean probability: it compares across tasks as accuracies do.
+    Cost: O(N D min(N, D)), three passes over the features, no full eigendecomposition.
     N <= D: well-defined through the shrinkage, in N rotated coordinates; but where S_w is singular
     and l = 1e-10 (an eigenvalue of S_w over 4.6) the classes separate perfectly: 1 for any model.
-    So l, and the score, depend on the scale of the features. A class of one sample: its mean is
-    that sample. A constant feature: counts in D only. Every row its class mean: W = tr(cov)/D I.
-    All features constant: sum_c (n_c/N)^2.
+    So l, and the score, depend on the scale of the features.
+    A class of one sample: its mean is that sample.
+    A constant feature: counts in D only. Every row its class mean: W = tr(cov)/D I. All features
+    constant: sum_c (n_c/N)^2.
 
     Args:
-        features: [N, D] numbers. labels: [N] int.
+        features: [N, D] numbers.
+        labels: [N] int.
 
     Returns:
         The score, a float.
@@ -63,7 +66,14 @@ def sfda(features: ArrayLike, labels: ArrayLike) -> float:
 
 
 def sfda_of(given: Statistics) -> float:
-    """SFDA of shared statistics."""
+    """SFDA of shared statistics.
+
+    Args:
+        given: statistics of features and classes.
+
+    Returns:
+        The score.
+    """
     small = min(given.n, given.width) <= ONE_THREAD_UP_TO
     with one_blas_thread() if small else nullcontext():
         return _score(given)
@@ -87,22 +97,27 @@ def _score(given: Statistics) -> float:
 class _Rows(NamedTuple):
     """The centred rows, in k coordinates of the same inner products.
 
-    means: [C, k]. cov: their covariance [k, k] where it is known. size: mean |f|^2 as they came.
+    Attributes:
+        given: statistics of features and classes.
+        coordinates: of the rows; None where the features themselves are read.
+        means: of the classes.
+        cov: covariance of the rows, where it is known.
+        size: mean |f|^2 of the rows as they came.
     """
 
     given: Statistics
-    coordinates: Float64 | None  # [N, k], or read from the features
-    means: Float64
-    cov: Float64 | None
+    coordinates: Float64[np.ndarray, "N k"] | None
+    means: Float64[np.ndarray, "C k"]
+    cov: Float64[np.ndarray, "k k"] | None
     size: float
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """[N] classes 0..C-1."""
+    def labels(self) -> Int[np.ndarray, " N"]:
+        """Classes 0..C-1."""
         labels: Any = self.given.labels
         return labels
 
-    def residuals(self) -> Iterator[tuple[slice, Float64]]:
+    def residuals(self) -> Iterator[tuple[slice, Float64[np.ndarray, "_ k"]]]:
         """Blocks of rows minus the mean of their class."""
         if self.coordinates is not None:
             yield slice(0, self.given.n), self.coordinates - self.means[self.labels]
@@ -111,8 +126,8 @@ class _Rows(NamedTuple):
         for where, block in self.given.blocks():
             yield where, block - origin[self.labels[where]]
 
-    def within(self) -> Float64:
-        """S_w [k, k]."""
+    def within(self) -> Float64[np.ndarray, "k k"]:
+        """S_w."""
         if self.cov is not None:
             scaled = self.means * np.sqrt(self.given.total / self.given.n)[:, None]
             within = self.cov - scaled.T @ scaled
@@ -121,7 +136,9 @@ class _Rows(NamedTuple):
         k = self.means.shape[1]
         return sum((r.T @ r for _, r in self.residuals()), np.zeros((k, k))) / self.given.n
 
-    def fit(self, means: Float64, within: Float64, shrink: float) -> Discriminant:
+    def fit(
+        self, means: Float64[np.ndarray, "C k"], within: Float64[np.ndarray, "k k"], shrink: float
+    ) -> Discriminant:
         """The posterior of class means and a within-class covariance."""
         counts, width = self.given.total, self.given.width
         return fit_discriminant(means, counts, within, shrink=shrink, width=width, size=self.size)
@@ -142,8 +159,8 @@ def _wide_rows(given: Statistics) -> _Rows:
     return _Rows(given, Z, given.targets().T @ Z / given.total[:, None], None, size)
 
 
-def _shrinkage(within: Float64) -> float:
-    """max(exp(-5 largest eigenvalue), 1e-10), without it where a bound will do."""
+def _shrinkage(within: Float64[np.ndarray, "k k"]) -> float:
+    """max(exp(-5 largest eigenvalue), 1e-10); a bound of the eigenvalue often decides it."""
     from scipy.sparse.linalg import eigsh
 
     bound = np.sqrt(np.einsum("ij,ij->j", within, within).max())  # |S e_j| <= the largest
@@ -160,27 +177,37 @@ def _shrinkage(within: Float64) -> float:
 
 
 class _Mixed(NamedTuple):
-    """Rows x' = p x + (1 - p) o_y: means [C, k] and S_w of them, and how to make them.
+    """The rows x' = p x + (1 - p) o_y, and how to compute them.
 
-    confidence: p [N]. toward: o_c - m_c [C, k]. central: p at the class mean [C], whose mixed row
-    is the origin that S_w is summed about. shift: from it to the class mean of the rows x'.
+    Attributes:
+        means: of their classes.
+        within: their S_w.
+        confidence: p of every row.
+        toward: o_c - m_c.
+        central: p at the class mean, whose mixed row is the origin that S_w is summed about.
+        shift: from that origin to the class mean of the rows x'.
     """
 
-    means: Float64
-    within: Float64
-    confidence: Float64
-    toward: Float64
-    central: Float64
-    shift: Float64
+    means: Float64[np.ndarray, "C k"]
+    within: Float64[np.ndarray, "k k"]
+    confidence: Float64[np.ndarray, " N"]
+    toward: Float64[np.ndarray, "C k"]
+    central: Float64[np.ndarray, " C"]
+    shift: Float64[np.ndarray, "C k"]
 
 
-def _mixed(mixed: _Mixed, residual: Float64, y: NDArray[np.int64], p: Float64) -> Float64:
-    """Mixed rows [n, k], about the mixed mean of their class."""
+def _mixed(
+    mixed: _Mixed,
+    residual: Float64[np.ndarray, "n k"],
+    y: Int[np.ndarray, " n"],
+    p: Float64[np.ndarray, " n"],
+) -> Float64[np.ndarray, "n k"]:
+    """Mixed rows, about the mixed mean of their class."""
     return p[:, None] * residual + (mixed.central[y] - p)[:, None] * mixed.toward[y]
 
 
 def _mix(rows: _Rows, first: Discriminant) -> _Mixed:
-    """ConfMix: the less sure the first fit is of a row, the nearer it moves to the others' mean."""
+    """ConfMix: a row moves to the mean of the other classes by 1 - p(own class | row)."""
     given, means = rows.given, rows.means
     C, k = means.shape
     toward = (means.sum(0) - means) / (C - 1) - means

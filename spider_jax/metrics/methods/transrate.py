@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Float64, Int
+from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
 from spider_jax.metrics.shared import statistics
-from spider_jax.metrics.shared.inputs import Float64, check_features, check_labels
+from spider_jax.metrics.shared.inputs import check_features, check_labels
 from spider_jax.metrics.shared.statistics import Statistics
 
 LEAST_EPSILON = 1e-9  # below it the rounding of a Gram matrix would count as a code
@@ -16,18 +17,22 @@ STEEP = 1e12  # beyond it a Cholesky factor loses the identity: a class far out 
 
 
 def transrate(features: ArrayLike, labels: ArrayLike, *, epsilon: float = 1e-4) -> float:
-    """R(Z, N) - sum_c n_c/N R(Z_c, n_c), R(A, n) = 1/2 ln det(I + A^T A / (n epsilon)).
+    """How much lower the coding rate of the features is once the classes are known.
 
-    Z: features minus their mean, scaled to a mean squared row length of 1; Z_c: its rows of class
-    c, about the same mean. Coding rates in nats, of the classes and of all rows.
+    R(Z, N) - sum_c n_c/N R(Z_c, n_c), R(A, n) = 1/2 ln det(I + A^T A / (n epsilon)) the coding rate
+    in nats. Z: features minus their mean, scaled to a mean squared row length of 1; Z_c: its rows
+    of class c, about the same mean.
 
-    Range: [0, inf); larger is better; depends on C, so it does not compare tasks. Cost: O(N D
-    min(N, D)) and a Cholesky factor a class, of n_c or D rows, whichever is less. N < D: grows with
-    noise as N shrinks: the rate of all rows counts directions that no class needs. A class of one
-    sample: the rate of that row. A constant feature: no effect. All features constant: 0.
+    Range: [0, inf); larger is better. It depends on C, so it does not compare tasks.
+    Cost: O(N D min(N, D)), and a Cholesky factor per class, of n_c or D rows, whichever is less.
+    N < D: the score grows with noise as N shrinks, because the rate of all rows counts directions
+    that no class needs.
+    A class of one sample: the rate of that row.
+    A constant feature: no effect. All features constant: 0.
 
     Args:
-        features: [N, D] numbers. labels: [N] int.
+        features: [N, D] numbers.
+        labels: [N] int.
         epsilon: distortion allowed to a row, a share of the mean squared length; 1e-9 at least.
 
     Returns:
@@ -47,7 +52,18 @@ def transrate(features: ArrayLike, labels: ArrayLike, *, epsilon: float = 1e-4) 
 
 
 def transrate_of(given: Statistics, *, epsilon: float = 1e-4) -> float:
-    """TransRate of shared statistics."""
+    """TransRate of shared statistics.
+
+    Args:
+        given: statistics of features and classes.
+        epsilon: as in `transrate`.
+
+    Returns:
+        The score.
+
+    Raises:
+        InputError: epsilon below 1e-9 or not finite.
+    """
     if not LEAST_EPSILON <= epsilon < np.inf:
         raise InputError(f"epsilon must be finite and at least {LEAST_EPSILON}, got {epsilon}")
     gram = given.centred.gram
@@ -61,7 +77,7 @@ def transrate_of(given: Statistics, *, epsilon: float = 1e-4) -> float:
     return max(0.0, _rate(gram, noise * given.n) - within)
 
 
-def _rate(gram: Float64, noise: float) -> float:
+def _rate(gram: Float64[np.ndarray, "k k"], noise: float) -> float:
     """1/2 ln det(I + gram / noise)."""
     scaled = gram / noise
     if np.trace(scaled) > STEEP:
@@ -71,7 +87,7 @@ def _rate(gram: Float64, noise: float) -> float:
     return float(np.log(np.diagonal(np.linalg.cholesky(scaled))).sum())
 
 
-def _class_grams(given: Statistics) -> Iterator[Float64]:
+def _class_grams(given: Statistics) -> Iterator[Float64[np.ndarray, "_ _"]]:
     """The smaller Gram matrix of every class, about the mean of all rows."""
     labels: Any = given.labels
     order = np.argsort(labels, kind="stable")
@@ -85,8 +101,8 @@ def _class_grams(given: Statistics) -> Iterator[Float64]:
             yield _tall_gram(given, rows)
 
 
-def _tall_gram(given: Statistics, rows: NDArray[np.int64]) -> Float64:
-    """F_c^T F_c of more rows than columns, [D, D], in blocks."""
+def _tall_gram(given: Statistics, rows: Int[np.ndarray, " n"]) -> Float64[np.ndarray, "D D"]:
+    """F_c^T F_c of more rows than columns, in blocks."""
     size = max(1, statistics.BLOCK_NUMBERS // given.width)
     gram = np.zeros((given.width, given.width))
     for start in range(0, len(rows), size):

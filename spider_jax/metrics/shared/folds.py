@@ -1,13 +1,22 @@
 """Folds that hold every class in its share."""
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Int
 
 
 def stratified_folds(
-    y: NDArray[np.int64], folds: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Fold 0..folds-1 of every row, every class spread as evenly as its size allows."""
+    y: Int[np.ndarray, " N"], folds: int, rng: np.random.Generator
+) -> Int[np.ndarray, " N"]:
+    """The fold of every row; every class is spread over the folds as evenly as its size allows.
+
+    Args:
+        y: classes.
+        folds: how many folds.
+        rng: of the order within a class.
+
+    Returns:
+        Numbers 0..folds-1.
+    """
     order = rng.permutation(len(y))
     order = order[np.argsort(y[order], kind="stable")]
     fold = np.empty(len(y), np.int64)

@@ -1,19 +1,24 @@
-"""What a metric accepts: checks at the edge, labels re-encoded, one line for what is refused."""
+"""What a metric accepts: its inputs are checked once, labels are encoded as 0..C-1."""
 
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Float, Float64, Int, Shaped
+from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
-
-Float64 = NDArray[np.float64]
 
 CACHED_NUMBERS = 1 << 16  # 512 KB in float64: a block stays in the second-level cache
 
 
-def check_features(features: ArrayLike) -> NDArray[np.generic]:
-    """`features` as an array of numbers [N, D]; a memmap stays one, values are checked when read.
+def check_features(features: ArrayLike) -> Shaped[np.ndarray, "N D"]:
+    """`features` as an array of numbers; their values are checked later, where they are read.
+
+    Args:
+        features: [N, D] numbers or booleans; a memmap stays one.
+
+    Returns:
+        The array, in its own dtype.
 
     Raises:
         InputError: another rank, or no row or column.
@@ -24,8 +29,16 @@ def check_features(features: ArrayLike) -> NDArray[np.generic]:
     return F
 
 
-def check_finite_rows(block: Float64, rows: NDArray[np.int64]) -> None:
-    """Raise InputError if a value of the rows is NaN or infinite; rows: where they stand, [b]."""
+def check_finite_rows(block: Float64[np.ndarray, "b D"], rows: Int[np.ndarray, " b"]) -> None:
+    """Refuse rows with a value that is NaN or infinite.
+
+    Args:
+        block: some rows of the features.
+        rows: where each of them stands in the file, for the message.
+
+    Raises:
+        InputError: a value that is not finite; the message counts the rows and names the first.
+    """
     if np.isfinite(block.sum()):  # one cheap pass: a NaN or an infinity survives any sum
         return
     bad = ~np.isfinite(block).all(1)
@@ -36,8 +49,14 @@ def check_finite_rows(block: Float64, rows: NDArray[np.int64]) -> None:
         )
 
 
-def finite_features(features: ArrayLike) -> Float64:
-    """`features` as finite float64 [N, D] in memory.
+def finite_features(features: ArrayLike) -> Float64[np.ndarray, "N D"]:
+    """`features` as finite float64 in memory.
+
+    Args:
+        features: [N, D] numbers or booleans.
+
+    Returns:
+        The array.
 
     Raises:
         InputError: not numbers [N, D], or values that are not finite.
@@ -47,8 +66,15 @@ def finite_features(features: ArrayLike) -> Float64:
     return F
 
 
-def check_labels(labels: ArrayLike, n: int) -> NDArray[np.int64]:
-    """`labels` as int [N] re-encoded to 0..C-1 in sorted order.
+def check_labels(labels: ArrayLike, n: int) -> Int[np.ndarray, " N"]:
+    """`labels` encoded as 0..C-1, in sorted order.
+
+    Args:
+        labels: [N] int.
+        n: N, the rows of the features.
+
+    Returns:
+        The encoded classes, each of which occurs.
 
     Raises:
         InputError: another length, not integers, or fewer than two classes.
@@ -64,8 +90,15 @@ def check_labels(labels: ArrayLike, n: int) -> NDArray[np.int64]:
     return encoded
 
 
-def check_targets(labels: ArrayLike, n: int) -> NDArray[np.int64] | Float64:
-    """Classes int [N] as `check_labels` gives them, else columns of targets float64 [N, K].
+def check_targets(labels: ArrayLike, n: int) -> Int[np.ndarray, " N"] | Float64[np.ndarray, "N K"]:
+    """`labels` as classes or as columns of targets.
+
+    Args:
+        labels: [N] int classes, or [N, K] or [N] numbers, or [N, K] booleans.
+        n: N, the rows of the features.
+
+    Returns:
+        Classes as `check_labels` gives them, or the targets as columns.
 
     Raises:
         InputError: another shape or length, values that are not finite, one class only.
@@ -83,8 +116,14 @@ def check_targets(labels: ArrayLike, n: int) -> NDArray[np.int64] | Float64:
     return Y
 
 
-def check_probabilities(probabilities: ArrayLike) -> NDArray[np.floating]:
-    """`probabilities` as float32 or float64 [N, Z] with rows that sum to 1.
+def check_probabilities(probabilities: ArrayLike) -> Float[np.ndarray, "N Z"]:
+    """`probabilities` as float32 or float64, with rows that sum to 1.
+
+    Args:
+        probabilities: [N, Z] numbers.
+
+    Returns:
+        The array.
 
     Raises:
         InputError: another rank, values that are not finite or negative, rows off 1 by over 1e-2.
@@ -95,8 +134,14 @@ def check_probabilities(probabilities: ArrayLike) -> NDArray[np.floating]:
     return P
 
 
-def probability_matrix(probabilities: ArrayLike) -> NDArray[np.floating]:
-    """`probabilities` as float32 or float64 [N, Z]; values are checked when read.
+def probability_matrix(probabilities: ArrayLike) -> Float[np.ndarray, "N Z"]:
+    """`probabilities` as float32 or float64; their values are checked later, where they are read.
+
+    Args:
+        probabilities: [N, Z] numbers.
+
+    Returns:
+        The array.
 
     Raises:
         InputError: not numbers, or another rank.
@@ -108,11 +153,17 @@ def probability_matrix(probabilities: ArrayLike) -> NDArray[np.floating]:
 
 
 def probability_blocks(
-    P: NDArray[np.floating],
-) -> Iterator[tuple[slice, NDArray[np.floating]]]:
-    """Checked rows in blocks that stay in the cache: where they stand, and they.
+    P: Float[np.ndarray, "N Z"],
+) -> Iterator[tuple[slice, Float[np.ndarray, "_ Z"]]]:
+    """Checked rows in blocks that stay in the processor's cache.
 
-    What a metric does to a block costs no second pass over the memory.
+    What a metric computes from a block then needs no second pass over the memory.
+
+    Args:
+        P: as `probability_matrix` gives it.
+
+    Yields:
+        Where the rows of a block stand, and the rows.
 
     Raises:
         InputError: as `check_probabilities`.
@@ -127,7 +178,7 @@ def probability_blocks(
         yield where, block
 
 
-def _no_softmax(P: NDArray[np.floating]) -> InputError:
+def _no_softmax(P: Float[np.ndarray, "N Z"]) -> InputError:
     off = ~((P.min(1) >= 0) & (np.abs(P.sum(1) - 1) <= 1e-2))
     return InputError(
         f"probabilities must be a softmax in every row, {off.sum()} are not. "
@@ -135,15 +186,36 @@ def _no_softmax(P: NDArray[np.floating]) -> InputError:
     )
 
 
-def one_hot(labels: NDArray[np.int64], classes: int | None = None) -> Float64:
-    """[N] classes 0..C-1 as 0/1 columns [N, C]."""
+def one_hot(
+    labels: Int[np.ndarray, " N"], classes: int | None = None
+) -> Float64[np.ndarray, "N C"]:
+    """Classes as columns of 0 and 1.
+
+    Args:
+        labels: classes 0..C-1.
+        classes: C; by default the largest label + 1.
+
+    Returns:
+        One column per class.
+    """
     columns = np.zeros((len(labels), labels.max() + 1 if classes is None else classes))
     columns[np.arange(len(labels)), labels] = 1
     return columns
 
 
-def stratified_rows(labels: NDArray[np.int64], samples: int, seed: int) -> NDArray[np.int64]:
-    """At most `samples` rows in order, of every class its share rounded up or down."""
+def stratified_rows(
+    labels: Int[np.ndarray, " N"], samples: int, seed: int
+) -> Int[np.ndarray, " n"]:
+    """Some of the rows, with every class in its share, rounded up or down.
+
+    Args:
+        labels: classes 0..C-1.
+        samples: how many rows at most.
+        seed: of the choice.
+
+    Returns:
+        Positions of n = min(N, samples) rows, in order.
+    """
     n = len(labels)
     if n <= samples:
         return np.arange(n)

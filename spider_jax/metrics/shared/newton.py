@@ -1,12 +1,12 @@
 """Multinomial logistic regression to its minimum: the fit that PACTran-Gauss is made of."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 GRADIENT_TOLERANCE = 1e-8
 MAX_STEPS = 50  # ten or so are needed
@@ -16,37 +16,61 @@ START_TOLERANCE = 1e-5  # of the start: near the rounding of float32
 SEARCH_TOLERANCE = 0.3
 MAX_SEARCH_STEPS = 12
 SMALLEST_CURVATURE = 1e-9
-LARGEST_CONDITION = 1e6  # of the preconditioner: beyond it float32 cannot tell the parts
+LARGEST_CONDITION = 1e6  # of the preconditioner: beyond it float32 loses the smaller part
+
+State = tuple[Array, ...]  # of a loop
 
 
 class Leading(NamedTuple):
-    """V [k, r]: orthonormal, the columns of X V orthogonal, most of X in them. tail: the mean
-    squared length of X in a direction orthogonal to V."""
+    """Directions that hold most of the rows X.
 
-    V: Array
-    tail: Array
+    Attributes:
+        V: orthonormal columns; those of X V are orthogonal.
+        tail: mean squared length of X in a direction orthogonal to V.
+    """
+
+    V: Float[Array, "k r"]
+    tail: Float[Array, ""]
 
 
 class Fit(NamedTuple):
-    """State of the minimisation: W [C, k], logits and probabilities [C, N], gradient [C, k]."""
+    """The state of the minimisation.
 
-    W: Array
-    logits: Array
-    probabilities: Array
-    gradient: Array
-    loss: Array
-    steps: Array
-    products: Array
+    Attributes:
+        W: the weights.
+        logits: W x_n of every row.
+        probabilities: their softmax over the classes; 0 for padding.
+        gradient: of the loss in W.
+        loss: the value that is minimised.
+        steps: Newton steps done.
+        products: products with X done to solve their equations.
+    """
+
+    W: Float[Array, "C k"]
+    logits: Float[Array, "C N"]
+    probabilities: Float[Array, "C N"]
+    gradient: Float[Array, "C k"]
+    loss: Float[Array, ""]
+    steps: Int[Array, ""]
+    products: Int[Array, ""]
 
 
 class Problem(NamedTuple):
-    """What is minimised: rows X [N, k], ridge [k], one-hot Y [C, N], real [N], n of them."""
+    """What is minimised.
 
-    X: Array
-    ridge: Array
-    Y: Array
-    real: Array
-    n: Array
+    Attributes:
+        X: the rows.
+        ridge: penalty of every coordinate of W.
+        Y: one-hot labels.
+        real: 1 for a row, 0 for padding.
+        n: how many rows are real.
+    """
+
+    X: Float[Array, "N k"]
+    ridge: Float[Array, " k"]
+    Y: Float[Array, "C N"]
+    real: Float[Array, " N"]
+    n: Float[Array, ""]
 
 
 def minimize_cross_entropy(
@@ -58,16 +82,23 @@ def minimize_cross_entropy(
     n: Float[Array, ""],
     leading: Leading | None = None,
 ) -> Fit:
-    """min over W [C, k] of mean cross-entropy(softmax(W x_n), y_n) + 1/2 sum ridge W^2.
+    """min over W of mean cross-entropy(softmax(W x_n), y_n) + 1/2 sum ridge W^2.
 
-    Newton's method in the dtype of X; its equations are solved roughly, by conjugate gradients in
+    Newton's method in the dtype of X. Its equations are solved roughly, by conjugate gradients in
     float32. With `leading` it starts from the minimum among W within V, found in float32, where
     steps cost little: that halves the steps that are left. A class without a row is left out.
 
     Args:
-        X: rows; without `leading` its columns are orthogonal. s: their squared lengths, or those
-            of the columns of X V. Y: one-hot. real: 1 for a row, 0 for padding.
+        X: the rows; without `leading` its columns are orthogonal.
+        s: squared lengths of the columns of X, or with `leading` of those of X V.
+        Y: one-hot labels.
+        real: 1 for a row, 0 for padding.
+        ridge: penalty of every coordinate of W.
+        n: how many rows are real.
         leading: directions V that hold most of X, where its columns are not orthogonal.
+
+    Returns:
+        The state at the minimum, or after 50 steps.
     """
     problem, rough = Problem(X, ridge, Y, real, n), _rough(X, s, ridge, leading)
     start = jnp.zeros((len(Y), X.shape[1]), X.dtype)
@@ -88,10 +119,10 @@ def _newton(
     tolerance: Array,
     largest: Callable[[Array], Array],
 ) -> Fit:
-    """From W = start until `largest` of the gradient is at most the tolerance.
+    """Newton steps from W = start until `largest` of the gradient is at most the tolerance.
 
-    The step length is a root of the slope: along a line the logits are linear, so that costs no
-    product with X.
+    The step length is a root of the slope. Along a line the logits are linear, so that the search
+    costs no product with X.
     """
     X, ridge, Y, real, n = problem
     present = (Y.sum(1) > 0)[:, None]
@@ -127,13 +158,15 @@ def _newton(
 
 
 def _largest_entry(gradient: Array) -> Array:
-    """Of the gradient, in principal coordinates."""
+    """The largest entry of a gradient in principal coordinates."""
     return jnp.abs(gradient).max()
 
 
 def _largest_row(gradient: Array) -> Array:
-    """What bounds the largest entry in principal coordinates, whatever the gradient's: its length
-    in a class, which no rotation changes."""
+    """A bound of the largest entry in principal coordinates, for a gradient in any coordinates.
+
+    It is the largest length over the classes, which no rotation changes.
+    """
     return jnp.sqrt((gradient**2).sum(1).max())
 
 
@@ -144,16 +177,25 @@ def _tolerance(X: Array, s: Array, n: Array, leading: Leading | None) -> Array:
 
 
 class Rough(NamedTuple):
-    """The problem in float32. X [N, k], ridge [k]; XV, s and pull: of the columns of X V; V and
-    the tail as in `Leading`, or None where X V is X."""
+    """The problem in float32, for the equations of a Newton step.
 
-    X: Array
-    ridge: Array
-    XV: Array
-    s: Array
-    pull: Array
-    V: Array | None
-    tail: Array | None
+    Attributes:
+        X: the rows.
+        ridge: penalty of every coordinate of W.
+        XV: the rows in the leading directions.
+        s: squared lengths of the columns of XV.
+        pull: penalty of every leading direction.
+        V: as in `Leading`, or None where XV is X.
+        tail: as in `Leading`, or None where XV is X.
+    """
+
+    X: Float[Array, "N k"]
+    ridge: Float[Array, " k"]
+    XV: Float[Array, "N r"]
+    s: Float[Array, " r"]
+    pull: Float[Array, " r"]
+    V: Float[Array, "k r"] | None
+    tail: Float[Array, ""] | None
 
 
 def _rough(X: Array, s: Array, ridge: Array, leading: Leading | None) -> Rough:
@@ -167,9 +209,10 @@ def _rough(X: Array, s: Array, ridge: Array, leading: Leading | None) -> Rough:
 def _newton_direction(rough: Rough, p: Array, gradient: Array, n: Array) -> tuple[Array, Array]:
     """-(Hessian)^-1 gradient to CG_TOLERANCE, and how many products with X and X^T it took.
 
-    Preconditioner: s_j/n mean_n p_nc (1 - p_nc) + ridge_j on the columns of X V, near the diagonal
-    of the Hessian as they are orthogonal. Where V leaves a rest, the equations are first solved in
-    V, where a product costs little, and then, from that start, whole.
+    Preconditioner: s_j/n mean_n p_nc (1 - p_nc) + ridge_j on the columns of X V. It is near the
+    diagonal of the Hessian, because these columns are orthogonal. Where X is not wholly in V, the
+    equations are first solved in V, where a product costs little, and then in all coordinates from
+    that start.
     """
     scale = jnp.maximum(jnp.sqrt((gradient**2).sum()), np.finfo(gradient.dtype).tiny)
     curvature = jnp.maximum((p * (1 - p)).sum(1) / n, SMALLEST_CURVATURE)
@@ -203,7 +246,7 @@ def _newton_direction(rough: Rough, p: Array, gradient: Array, n: Array) -> tupl
 
 
 def _hessian(X: Array, p: Array, ridge: Array, n: Array) -> Callable[[Array], Array]:
-    """V [C, k] -> Hessian V."""
+    """The function V -> Hessian V of matrices like W."""
 
     def product(V: Array) -> Array:
         u = _matmul(V, X.T)
@@ -222,7 +265,7 @@ def _conjugate_gradients(
 ) -> tuple[Array, Array]:
     """x, improved until its residual `rest`, squared and preconditioned, is at most target."""
 
-    def step(state: Any) -> Any:
+    def step(state: State) -> State:
         x, rest, along, size, count = state
         image = hessian(along)
         length = size / (along * image).sum()
@@ -231,11 +274,11 @@ def _conjugate_gradients(
         new = (rest * scaled).sum()
         return x, rest, scaled + new / size * along, new, count + 1
 
-    def more(state: Any) -> Array:
+    def more(state: State) -> Array:
         return (state[3] > target) & (state[4] < MAX_CG_STEPS)
 
     first = precondition(rest)
-    start = (x, rest, first, (rest * first).sum(), jnp.zeros((), jnp.int32))
+    start: State = (x, rest, first, (rest * first).sum(), jnp.zeros((), jnp.int32))
     x, _, _, _, count = jax.lax.while_loop(more, step, start)
     return x, count
 
@@ -243,14 +286,15 @@ def _conjugate_gradients(
 def _root(f: Callable[[Array], Array], below: Array, guess: Array) -> Array:
     """Where the increasing f, f(0) = below < 0, is within SEARCH_TOLERANCE |below|: regula falsi.
 
-    The end of the bracket that stays has its value halved (Illinois), or a step would crawl.
+    The value at the end of the bracket that stays is halved (the Illinois rule), or the other end
+    would move too slowly.
     """
 
-    def more(state: Any) -> Array:
+    def more(state: State) -> Array:
         far = jnp.abs(state[1]) > SEARCH_TOLERANCE * jnp.abs(below)
         return far & (state[6] < MAX_SEARCH_STEPS)
 
-    def step(state: Any) -> Any:
+    def step(state: State) -> State:
         a, value, low, f_low, high, f_high, count = state
         over = value > 0
         low, f_low = jnp.where(over, low, a), jnp.where(over, f_low / 2, value)
@@ -260,8 +304,16 @@ def _root(f: Callable[[Array], Array], below: Array, guess: Array) -> Array:
         return a, f(a), low, f_low, high, f_high, count + 1
 
     no, zero = jnp.full_like(guess, jnp.inf), jnp.zeros_like(guess)
-    state = (guess, f(guess), zero, 2 * below, no, jnp.ones_like(guess), jnp.zeros((), jnp.int32))
-    return jax.lax.while_loop(more, step, state)[0]
+    start: State = (
+        guess,
+        f(guess),
+        zero,
+        2 * below,
+        no,
+        jnp.ones_like(guess),
+        jnp.zeros((), jnp.int32),
+    )
+    return jax.lax.while_loop(more, step, start)[0]
 
 
 def _matmul(A: Array, B: Array) -> Array:

@@ -1,13 +1,13 @@
-"""What metrics share of one model on one task: one pass over the features, each thing once.
+"""What metrics share about one model on one task: one pass over the features, each result once.
 
 Every function of the spectrum needs only the smaller side: F^T F [D, D] where N > D, summed block
 by block from the memmap, else F F^T [N, N]. A `Side` holds it with the labels on that side, so that
 
     y_c^T F m(F^T F) F^T y_c' = left_c^T m(gram) right_c'      for every function m,
 
-and a metric need not ask which side it is. Gram matrices are summed about a pivot, the first row:
-what is constant becomes exactly 0, and the centred and the raw one follow without cancellation.
-(Wide features whose mean is not large against their spread need no pivot, and no copy for it.)
+and a metric need not know which side it is. Gram matrices are summed about a pivot, the first row:
+a constant column becomes exactly 0, and the centred and the raw matrix follow without cancellation.
+(Wide features whose mean is not large against their deviations need no pivot, and no copy for it.)
 Decompositions run on the host in float64 (batched eigh under XLA on CPU has hung and has corrupted
 memory: jax-ml/jax issue 39292).
 """
@@ -17,10 +17,11 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Float64, Int
+from numpy.typing import ArrayLike
 
 from spider_jax.metrics.shared.eigen import leading_eigenpairs
-from spider_jax.metrics.shared.inputs import Float64, check_features, check_finite_rows, one_hot
+from spider_jax.metrics.shared.inputs import check_features, check_finite_rows, one_hot
 
 # Eigenvalues of a float64 Gram matrix below this share of the largest are rounding.
 RANK_TOLERANCE = 1e-12
@@ -30,46 +31,66 @@ LEADING = 64  # principal directions found at once: what most metrics ask for
 
 
 class Side(NamedTuple):
-    """The smaller Gram matrix [k, k] and the labels beside it, left and right [k, C].
+    """The smaller Gram matrix and the labels beside it.
 
-    N > D: F^T F and twice F^T Y. N <= D: F F^T, Y and F F^T Y.
+    Attributes:
+        gram: F^T F where N > D, else F F^T.
+        left: F^T Y where N > D, else Y.
+        right: F^T Y where N > D, else F F^T Y.
     """
 
-    gram: Float64
-    left: Float64
-    right: Float64
+    gram: Float64[np.ndarray, "k k"]
+    left: Float64[np.ndarray, "k C"]
+    right: Float64[np.ndarray, "k C"]
 
 
 class Spectrum(NamedTuple):
-    """F = U diag(sqrt s) V^T: s [k] ascending, rounding set to 0; x = U^T Y [k, C], 0 where s is.
+    """The singular values of F = U diag(sqrt s) V^T, and the labels in its singular vectors.
 
-    basis: eigenvectors of the side's gram [k, k]: V where N > D, else U.
+    Attributes:
+        s: ascending; rounding is set to 0.
+        x: U^T Y; 0 where s is 0.
+        basis: eigenvectors of the side's Gram matrix: V where N > D, else U.
     """
 
-    s: Float64
-    x: Float64
-    basis: Float64
+    s: Float64[np.ndarray, " k"]
+    x: Float64[np.ndarray, "k C"]
+    basis: Float64[np.ndarray, "k k"]
 
 
 class Moments(NamedTuple):
-    """Of one pass: mean [D], centred gram of the smaller side, cross = F_c^T Y [D, C] where N > D,
-    offset = F_c mean [N] where N <= D, quartic = sum_n |f_n - mean|^4."""
+    """The sums of one pass over the features; F_c are the centred features.
 
-    mean: Float64
-    gram: Float64
-    cross: Float64
-    offset: Float64
+    Attributes:
+        mean: of every column.
+        gram: centred Gram matrix of the smaller side.
+        cross: F_c^T Y where N > D, else empty.
+        offset: F_c mean where N <= D, else empty.
+        quartic: sum_n |f_n - mean|^4.
+    """
+
+    mean: Float64[np.ndarray, " D"]
+    gram: Float64[np.ndarray, "k k"]
+    cross: Float64[np.ndarray, "D C"]
+    offset: Float64[np.ndarray, " N"]
     quartic: float
 
 
 class Statistics:
-    """Statistics of features [N, D] and labels, each computed when it is first asked for.
+    """Statistics of features and labels, each computed when it is first asked for.
 
     Args:
         features: [N, D] numbers; a memmap is read in blocks of rows, never whole where N > D.
-        labels: int [N] classes 0..C-1, or float64 [N, C] columns of targets.
-        rows: which rows of the features to use, [N], if not all.
+        labels: classes 0..C-1, or columns of targets.
+        rows: which rows of the features to use, if not all.
         standardize: standardise the columns first; constant columns become 0.
+
+    Attributes:
+        n: N, the rows in use.
+        width: D.
+        tall: whether N > D.
+        labels: as they were given.
+        classes: C.
 
     Raises:
         InputError: features that are not numbers [N, D]; in the first pass, not finite ones.
@@ -78,9 +99,9 @@ class Statistics:
     def __init__(
         self,
         features: ArrayLike,
-        labels: NDArray[np.int64] | Float64,
+        labels: Int[np.ndarray, " N"] | Float64[np.ndarray, "N C"],
         *,
-        rows: NDArray[np.int64] | None = None,
+        rows: Int[np.ndarray, " N"] | None = None,
         standardize: bool = False,
     ) -> None:
         self._features = check_features(features)
@@ -91,47 +112,79 @@ class Statistics:
         self.labels = labels
         self.classes = int(labels.max()) + 1 if labels.ndim == 1 else labels.shape[1]
         self._standardize = standardize
-        self._leading_pairs: tuple[Float64, Float64] = (np.zeros(0), np.zeros((0, 0)))
+        self._leading_pairs = np.zeros(0), np.zeros((0, 0))
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
-        """Of the features as given; everything here is computed in float64."""
+        """The dtype of the features as given; everything here is computed in float64."""
         return self._features.dtype
 
-    def subset(self, rows: NDArray[np.int64]) -> "Statistics":
-        """Statistics of some of the rows, standardised among themselves if asked for."""
+    def subset(self, rows: Int[np.ndarray, " n"]) -> "Statistics":
+        """Statistics of some of the rows.
+
+        Args:
+            rows: positions among the N rows.
+
+        Returns:
+            The statistics; if the columns are standardised, by these rows alone.
+        """
         rows_of_file, redo = self._rows[rows], self._standardize
         return Statistics(self._features, self.labels[rows], rows=rows_of_file, standardize=redo)
 
     # ---- labels --------------------------------------------------------------------------------
 
-    def targets(self, where: slice | NDArray[np.int64] = slice(None)) -> Float64:
-        """Columns of the labels of some rows, float64 [n, C]."""
+    def targets(
+        self, where: slice | Int[np.ndarray, " n"] = slice(None)
+    ) -> Float64[np.ndarray, "_ C"]:
+        """The labels of some rows as columns.
+
+        Args:
+            where: the rows; all of them by default.
+
+        Returns:
+            One-hot classes, or the targets.
+        """
         labels: Any = self.labels[where]
-        columns: Float64 = one_hot(labels, self.classes) if labels.ndim == 1 else labels
-        return columns
+        return one_hot(labels, self.classes) if labels.ndim == 1 else labels
 
     @cached_property
-    def total(self) -> Float64:
-        """|y_c|^2 of every column [C]: the counts of classes."""
+    def total(self) -> Float64[np.ndarray, " C"]:
+        """|y_c|^2 of every column; of classes, their counts."""
         if self.labels.ndim == 1:
             return np.bincount(self.labels, minlength=self.classes).astype(np.float64)
         return np.asarray((self.labels**2).sum(0), np.float64)
 
     # ---- rows ----------------------------------------------------------------------------------
 
-    def take(self, rows: NDArray[np.int64]) -> Float64:
-        """Some of the N rows, float64, standardised if asked for."""
+    def take(self, rows: Int[np.ndarray, " n"]) -> Float64[np.ndarray, "n D"]:
+        """Some of the rows, standardised if the statistics are.
+
+        Args:
+            rows: positions among the N rows.
+
+        Returns:
+            The rows, in memory; their values are not checked.
+        """
         return self._scaled(np.asarray(self._features[self._rows[rows]], np.float64))
 
-    def blocks(self, size: int | None = None, first: int = 0) -> Iterator[tuple[slice, Float64]]:
-        """Rows from the first one on, in blocks that fit in memory: where they stand, and they."""
+    def blocks(
+        self, size: int | None = None, first: int = 0
+    ) -> Iterator[tuple[slice, Float64[np.ndarray, "_ D"]]]:
+        """The rows in blocks that fit in memory, standardised if the statistics are.
+
+        Args:
+            size: rows of a block; by default 64 MB of them.
+            first: the row to begin with.
+
+        Yields:
+            Where the rows of a block stand among the N rows, and the rows.
+        """
         for where, block in self._raw_blocks(size, first):
             yield where, self._scaled(block)
 
     def _raw_blocks(
         self, size: int | None = None, first: int = 0
-    ) -> Iterator[tuple[slice, Float64]]:
+    ) -> Iterator[tuple[slice, Float64[np.ndarray, "_ D"]]]:
         size = size or max(1, BLOCK_NUMBERS // self.width)
         for start in range(first, self.n, size):
             where = slice(start, min(start + size, self.n))
@@ -140,12 +193,12 @@ class Statistics:
             check_finite_rows(block, self._rows[where])
             yield where, block
 
-    def _scaled(self, block: Float64) -> Float64:
+    def _scaled(self, block: Float64[np.ndarray, "n D"]) -> Float64[np.ndarray, "n D"]:
         return (block - self._scale[0]) * self._scale[1] if self._standardize else block
 
     @cached_property
-    def _scale(self) -> tuple[Float64, Float64]:
-        """Mean and 1/sd of every column; 0 for a constant one. A pass of its own."""
+    def _scale(self) -> tuple[Float64[np.ndarray, " D"], Float64[np.ndarray, " D"]]:
+        """Mean and 1/sd of every column; 0 for a constant one. This takes a pass of its own."""
         pivot = np.asarray(self._features[self._rows[0]], np.float64)
         first, second = np.zeros(self.width), np.zeros(self.width)
         for _, block in self._raw_blocks():
@@ -159,7 +212,7 @@ class Statistics:
 
     @cached_property
     def moments(self) -> Moments:
-        """The one pass over the features: 2 N D min(N, D) operations."""
+        """The sums of the one pass over the features: 2 N D min(N, D) operations."""
         return self._tall_moments() if self.tall else self._wide_moments()
 
     def _tall_moments(self) -> Moments:
@@ -177,7 +230,7 @@ class Statistics:
             quartic += lengths @ lengths
         square, delta = np.trace(gram), shift / self.n
         far = delta @ delta
-        # sum |b - delta|^4, expanded; the pivot is no farther out than a row, so little cancels
+        # sum |b - delta|^4, expanded; the pivot is one of the rows, so little cancels
         quartic += 4 * delta @ gram @ delta + self.n * far**2 + 2 * far * square
         quartic -= 4 * delta @ cubic + 4 * far * delta @ shift
         gram -= np.outer(self.n * delta, delta)
@@ -217,17 +270,17 @@ class Statistics:
         return Side(gram, self.targets(), gram @ self.targets())
 
     @property
-    def _column_sums(self) -> Float64:
+    def _column_sums(self) -> Float64[np.ndarray, " C"]:
         return self.total if self.labels.ndim == 1 else self.labels.sum(0)
 
     @cached_property
     def raw_spectrum(self) -> Spectrum:
-        """Eigenvalues of F F^T, and the labels in its eigenvectors."""
+        """The spectrum of F as it is."""
         return self._spectrum(self.raw)
 
     @cached_property
     def centred_spectrum(self) -> Spectrum:
-        """The same of F - mean."""
+        """The spectrum of F - mean."""
         return self._spectrum(self.centred)
 
     def _spectrum(self, side: Side) -> Spectrum:
@@ -238,45 +291,57 @@ class Statistics:
             x = x / np.sqrt(np.where(alive, s, 1))[:, None]
         return Spectrum(np.where(alive, s, 0), np.where(alive[:, None], x, 0), basis)
 
-    def left_vectors(self) -> tuple[Float64, Float64]:
-        """s [k] and U [N, k] of the centred features: all N rows in memory, for the probes."""
+    def left_vectors(self) -> tuple[Float64[np.ndarray, " k"], Float64[np.ndarray, "N k"]]:
+        """s and U of the centred features; all N rows are in memory then. The probes need them."""
         s, _, basis = self.centred_spectrum
         if not self.tall:
             return s, np.where(s > 0, basis, 0)
         inverse = np.where(s > 0, 1 / np.sqrt(np.where(s > 0, s, 1)), 0)
         return s, self._projected(basis * inverse)
 
-    def _projected(self, directions: Float64) -> Float64:
-        """(F - mean) directions, [N, k]."""
+    def _projected(self, directions: Float64[np.ndarray, "D k"]) -> Float64[np.ndarray, "N k"]:
+        """(F - mean) directions."""
         Z = np.empty((self.n, directions.shape[1]))
         for where, block in self.blocks():
             Z[where] = (block - self.moments.mean) @ directions
         return Z
 
-    def variances(self, k: int) -> Float64:
-        """The k largest eigenvalues of the centred Gram matrix, descending, without rounding."""
+    def variances(self, k: int) -> Float64[np.ndarray, " r"]:
+        """The largest eigenvalues of the centred Gram matrix.
+
+        Args:
+            k: how many.
+
+        Returns:
+            min(k, rank) eigenvalues, the largest first; rounding does not count for the rank.
+        """
         return self._leading(k)[0]
 
-    def coordinates(self, k: int) -> Float64:
-        """Principal coordinates [N, k], largest variance first; fewer columns where the rank is.
+    def coordinates(self, k: int) -> Float64[np.ndarray, "N r"]:
+        """The leading principal coordinates of the rows.
 
-        Signs: the entry of largest size in every column is positive.
+        Args:
+            k: how many.
+
+        Returns:
+            min(k, rank) columns, the largest variance first. Signs: the entry of largest size in
+            every column is positive.
         """
         return self._coordinates(k) if k > LEADING else self._few_coordinates[:, :k]
 
     @cached_property
-    def _few_coordinates(self) -> Float64:
-        """What several metrics ask for is projected once."""
+    def _few_coordinates(self) -> Float64[np.ndarray, "N r"]:
+        """Several metrics ask for these, so they are projected once."""
         return self._coordinates(LEADING)
 
-    def _coordinates(self, k: int) -> Float64:
+    def _coordinates(self, k: int) -> Float64[np.ndarray, "N r"]:
         s, basis = self._leading(k)
         Z = self._projected(basis) if self.tall else basis * np.sqrt(s)
         if Z.size:
             Z *= np.sign(np.take_along_axis(Z, np.abs(Z).argmax(0)[None], axis=0))
         return Z
 
-    def _leading(self, k: int) -> tuple[Float64, Float64]:
+    def _leading(self, k: int) -> tuple[Float64[np.ndarray, " r"], Float64[np.ndarray, "d r"]]:
         """At most k leading eigenpairs of the centred side, of a full spectrum if there is one."""
         gram = self.centred.gram
         k = min(k, len(gram))
@@ -290,7 +355,9 @@ class Statistics:
         return s[: min(k, rank)], basis[:, : min(k, rank)]
 
 
-def _of_rows(F: Float64, pivot: Float64 | None = None) -> Moments:
+def _of_rows(
+    F: Float64[np.ndarray, "N D"], pivot: Float64[np.ndarray, " D"] | None = None
+) -> Moments:
     """Moments of F + pivot, wide. The Gram matrix is centred, not the rows: no copy of them."""
     delta, gram = np.ones(len(F)) @ F / len(F), F @ F.T
     along = gram.mean(1)  # F delta
