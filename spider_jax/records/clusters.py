@@ -1,27 +1,27 @@
 """Models that fine-tune alike: clusters by their largest gaps, and a representative of each."""
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float64, Int
 
 from spider_jax.errors import InputError
 
 FAR = 1e7  # models with too little in common: no average with it falls below a threshold
 
-Floats = NDArray[np.float64]
 
-
-def model_distances(accuracies: Floats, *, k: int = 5) -> Floats:
+def model_distances(
+    accuracies: Float64[np.ndarray, "M T"], *, k: int = 5
+) -> Float64[np.ndarray, "M M"]:
     """How far apart two models are: the mean of their k largest gaps.
 
-    d(i, j) = mean of the k largest |A[i, d] - A[j, d]| over the tasks that both have; FAR where
+    d(i, j) = mean of the k largest |A[i, t] - A[j, t]| over the tasks that both have; FAR where
     they have k tasks or fewer in common, as the published rule says.
 
     Args:
-        accuracies: real [M, T], NaN where a result is missing.
+        accuracies: results, NaN where one is missing.
         k: how many gaps.
 
     Returns:
-        float64 [M, M], symmetric, 0 on the diagonal.
+        Distances, symmetric, 0 on the diagonal.
 
     Raises:
         InputError: no matrix, or k < 1.
@@ -33,7 +33,7 @@ def model_distances(accuracies: Floats, *, k: int = 5) -> Floats:
         raise InputError(f"accuracies must be [M, T] and k >= 1, got {accuracies.shape}, k={k}")
     M, T = accuracies.shape
     distances = np.full((M, M), FAR)
-    for i in range(M if k < T else 0):  # a row at a time: memory stays at M x T
+    for i in range(M if k < T else 0):  # one row at a time: memory stays at M x T
         gaps = np.abs(accuracies - accuracies[i][None])
         common = np.isfinite(gaps).sum(1)
         largest = np.partition(np.nan_to_num(gaps, nan=-np.inf), T - k, axis=1)[:, T - k :]
@@ -42,15 +42,17 @@ def model_distances(accuracies: Floats, *, k: int = 5) -> Floats:
     return distances
 
 
-def cluster_models(distances: Floats, threshold: float) -> NDArray[np.int64]:
+def cluster_models(
+    distances: Float64[np.ndarray, "M M"], threshold: float
+) -> Int[np.ndarray, " M"]:
     """Agglomerative clusters: the closest two merge while their mean distance is <= threshold.
 
     Args:
-        distances: [M, M] from `model_distances`.
+        distances: from `model_distances`.
         threshold: in units of accuracy; .09 (language) and .03 (vision) are published.
 
     Returns:
-        int64 [M] cluster of every model, numbered by first appearance.
+        The cluster of every model, numbered by first appearance.
     """
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
@@ -64,14 +66,17 @@ def cluster_models(distances: Floats, threshold: float) -> NDArray[np.int64]:
     return np.argsort(np.argsort(first))[inverse].astype(np.int64)
 
 
-def representatives(means: Floats, clusters: NDArray[np.int64]) -> NDArray[np.int64]:
+def representatives(
+    means: Float64[np.ndarray, " M"], clusters: Int[np.ndarray, " M"]
+) -> Int[np.ndarray, " R"]:
     """The model with the best mean of every cluster of more than one model.
 
     Args:
-        means: [M] mean accuracy, NaN counts as the worst. clusters: int [M].
+        means: mean accuracy of every model; NaN counts as the worst.
+        clusters: from `cluster_models`.
 
     Returns:
-        int64 [R] positions of models, by cluster; equal means keep model order.
+        Positions of R models, in the order of the clusters; of equal means the first model.
     """
     known = np.nan_to_num(means, nan=-np.inf)
     members = [np.flatnonzero(clusters == c) for c in range(clusters.max(initial=-1) + 1)]

@@ -1,47 +1,55 @@
-"""How far a validation score can be trusted: spreads measured on benchmark tasks, never tuned."""
+"""How far a validation score can be trusted: variances measured on past tasks, never tuned."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from jaxtyping import Float64, Int
 
 from spider_jax.records.performance import PastResults, masked_mean
 
-Floats = NDArray[np.float64]
-
-ENOUGH_ROWS = 200  # below that, a validation score's sampling noise hides the spread sought here
+ENOUGH_ROWS = 200  # with fewer, the sampling noise of a validation score hides what is sought here
 CLIP = (0.05, 0.95)
 
 
 @dataclass(frozen=True)
 class ValidationNoise:
-    """What benchmark tasks say of priors and of validation scores.
+    """What past tasks say about priors and about validation scores.
 
-    prior: {model: mean accuracy}, what is expected without a look at the target. between: variance
-    of a model's result around its prior, tau^2, the median over tasks. early: per epoch, the
-    variance on each benchmark task of (best validation so far - final result) over models, s_e^2.
+    Attributes:
+        prior: mean accuracy by model: what is expected before any training on the target.
+        between: tau^2, the variance of a model's result around its prior; the median over tasks.
+        early: s_e^2 by epoch and past task: the variance over models of (best validation score so
+            far - final result).
     """
 
     prior: dict[str, float]
     between: float
     early: tuple[tuple[float, ...], ...]
 
-    def early_variances(self, epoch: int) -> Floats:
-        """s_e^2 of every benchmark task after `epoch` (from 1); [0.] where no curve is known."""
+    def early_variances(self, epoch: int) -> Float64[np.ndarray, " _"]:
+        """s_e^2 after an epoch.
+
+        Args:
+            epoch: from 1; beyond the known epochs the last known one counts.
+
+        Returns:
+            One variance per past task with a curve; [0.] where no curve is known.
+        """
         known = [one for one in self.early[:epoch] if one]
         return np.array(known[-1] if known else (0.0,))
 
 
 def measure_spread(past: PastResults, *, enough_rows: int = ENOUGH_ROWS) -> ValidationNoise:
-    """Priors and spreads from past results; the target must not be among them.
+    """Priors and variances from past results; the target must not be among them.
 
     Args:
         past: results of the candidates; holes are left out.
-        enough_rows: tasks whose validation scores rest on fewer rows do not count for s_e, unless
-            all do, less their sampling variance; rows that are not known count as enough.
+        enough_rows: a task whose validation scores rest on fewer rows does not count for s_e^2. If
+            all tasks have fewer, all count, and their sampling variance is subtracted. A number of
+            rows that is not known counts as enough.
 
     Returns:
-        A Spread; a model without results has the mean of the others' priors.
+        Priors and variances; a model without results has the mean of the others' priors.
     """
     means = past.mean_accuracies()
     some = float(np.nanmean(means)) if np.isfinite(means).any() else 0.0
@@ -49,7 +57,7 @@ def measure_spread(past: PastResults, *, enough_rows: int = ENOUGH_ROWS) -> Vali
     return ValidationNoise(prior, _between(past.accuracies), _early(past, enough_rows))
 
 
-def _between(accuracies: Floats) -> float:
+def _between(accuracies: Float64[np.ndarray, "M T"]) -> float:
     """tau^2: each task is centred, and a model's prior for it is its mean over the other tasks."""
     centred = accuracies - masked_mean(accuracies, 0)[None]
     known = np.isfinite(centred)
@@ -74,29 +82,48 @@ def _early(past: PastResults, enough_rows: int) -> tuple[tuple[float, ...], ...]
     return tuple(map(tuple, found))
 
 
-def _sampling(scores: Floats, rows: NDArray[np.int64]) -> Floats:
-    """Sampling variance of every task's scores [M, T]; 0 where the number of rows is 0."""
+def _sampling(
+    scores: Float64[np.ndarray, "M T"], rows: Int[np.ndarray, " T"]
+) -> Float64[np.ndarray, " T"]:
+    """Sampling variance of every task's scores; 0 where the number of rows is 0."""
     means = masked_mean(scores, 0)
     pairs = zip(means.tolist(), rows.tolist(), strict=True)
     return np.array([accuracy_variance(p, n) if n > 0 else 0.0 for p, n in pairs])
 
 
-def best_so_far(validation: Floats) -> Floats:
-    """The best score up to every epoch (last axis): what the kept checkpoint scores.
+def best_so_far(validation: Float64[np.ndarray, "*any E"]) -> Float64[np.ndarray, "*any E"]:
+    """The best validation score up to every epoch, which is that of the checkpoint that is kept.
 
-    NaN after the last epoch of a shorter run stays NaN.
+    Args:
+        validation: scores after every epoch, NaN after the last epoch of a shorter run.
+
+    Returns:
+        The running maximum, NaN where the score is.
     """
     running = np.maximum.accumulate(np.nan_to_num(validation, nan=-np.inf), axis=-1)
     return np.where(np.isfinite(validation), running, np.nan)
 
 
 def accuracy_variance(accuracy: float, rows: int) -> float:
-    """p (1 - p)/N, the sampling variance of a share of N rows; p is kept within [.05, .95]."""
+    """p (1 - p)/N, the sampling variance of a share of N rows.
+
+    Args:
+        accuracy: p; cut to [.05, .95].
+        rows: N.
+
+    Returns:
+        The variance.
+
+    >>> accuracy_variance(0.5, 100)
+    0.0025
+    """
     p = float(np.clip(accuracy, *CLIP))
     return p * (1 - p) / rows
 
 
-def _variances(gaps: Floats, noise: Floats | float = 0.0) -> Floats:
+def _variances(
+    gaps: Float64[np.ndarray, "M T"], noise: Float64[np.ndarray, " T"] | float = 0.0
+) -> Float64[np.ndarray, " _"]:
     """Variance over models of every column with at least two known values, less known noise."""
     known = np.isfinite(gaps)
     count = known.sum(0)

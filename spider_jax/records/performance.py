@@ -1,33 +1,38 @@
-"""What is known of past fine-tuning: a matrix of results with holes, and validation curves."""
+"""Past fine-tuning: a matrix of results with holes, and validation curves."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Float64, Int
+from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
 from spider_jax.storage.files import read_json, write_json
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class PastResults:
-    """Results of models on benchmark tasks; larger is better, NaN is a hole.
+    """Results of models on past tasks; larger is better, NaN is a hole.
 
-    models: names [M]. tasks: names [T]. accuracies: float64 [M, T], the final test score. curves:
-    float64 [M, T, E], the validation score after every epoch, NaN beyond the epochs run.
-    validation_rows: int64 [T] rows behind a validation score, 0 where that is not known.
+    Attributes:
+        models: their names, each once.
+        tasks: their names, each once.
+        accuracies: final test score of every model on every task.
+        curves: validation score after every epoch, NaN beyond the epochs that were run.
+        validation_rows: rows behind a validation score of a task, 0 where that is not known.
+
+    Raises:
+        InputError: a name that occurs twice, or shapes that do not fit the names.
     """
 
     models: tuple[str, ...]
     tasks: tuple[str, ...]
-    accuracies: Floats
-    curves: Floats
-    validation_rows: NDArray[np.int64]
+    # Names with an underscore only say what an axis is: __post_init__ compares the sizes.
+    accuracies: Float64[np.ndarray, "_M _T"]
+    curves: Float64[np.ndarray, "_M _T _E"]
+    validation_rows: Int[np.ndarray, " _T"]
 
     def __post_init__(self) -> None:
         M, T = len(self.models), len(self.tasks)
@@ -43,22 +48,54 @@ class PastResults:
 
     @staticmethod
     def from_accuracies(accuracies: Mapping[tuple[str, str], float]) -> "PastResults":
-        """Final results by (model, task), as a zoo's accuracies.csv gives them; no curves."""
+        """A table of final results, without curves.
+
+        Args:
+            accuracies: by (model, task), as `FeatureStore.accuracies` gives them.
+
+        Returns:
+            The table, models and tasks in alphabetical order.
+
+        >>> PastResults.from_accuracies({("vit", "pets"): 0.75, ("vgg", "cars"): 0.5}).accuracies
+        array([[0.5 ,  nan],
+               [ nan, 0.75]])
+        """
         models = tuple(sorted({model for model, _ in accuracies}))
         tasks = tuple(sorted({task for _, task in accuracies}))
         table = np.array([[accuracies.get((m, t), np.nan) for t in tasks] for m in models])
         return _performance(models, tasks, table.reshape(len(models), len(tasks)))
 
     def without_task(self, task: str) -> "PastResults":
-        """The table without a task: nothing of a target may touch its own selection."""
+        """The table without a task: a selection must not see results of its own target.
+
+        Args:
+            task: its name; one that the table does not have is ignored.
+
+        Returns:
+            A new table.
+        """
         return self._of_tasks([i for i, name in enumerate(self.tasks) if name != task])
 
     def only_tasks(self, tasks: Sequence[str]) -> "PastResults":
-        """The table of some tasks; names it does not have are ignored."""
+        """The table of some tasks.
+
+        Args:
+            tasks: their names; those that the table does not have are ignored.
+
+        Returns:
+            A new table; the tasks keep their order.
+        """
         return self._of_tasks([i for i, name in enumerate(self.tasks) if name in set(tasks)])
 
     def for_models(self, models: Sequence[str]) -> "PastResults":
-        """The table of these models in this order; a model it does not know is a row of holes."""
+        """The table of some models.
+
+        Args:
+            models: their names; one that the table does not have becomes a row of holes.
+
+        Returns:
+            A new table, models in the order given.
+        """
         known = {name: i for i, name in enumerate(self.models)}
         M, T, E = self.curves.shape
         padded = np.concatenate([self.accuracies, np.full((1, T), np.nan)])
@@ -75,13 +112,14 @@ class PastResults:
         curve: ArrayLike = (),
         validation_rows: int = 0,
     ) -> "PastResults":
-        """The table with one more result; the model, the task and longer curves are made room for.
+        """The table with one more result; a new model, a new task or a longer curve is added.
 
         Args:
-            model: name. task: name.
+            model: its name.
+            task: its name.
             accuracy: final test score; NaN (not known) leaves what was there.
-            curve: validation score after every epoch; empty leaves what was there.
-            validation_rows: rows behind these, 0 if not known.
+            curve: [E] validation score after every epoch; an empty one leaves what was there.
+            validation_rows: rows behind the curve, 0 if not known.
 
         Returns:
             A new table; nothing else in it changes.
@@ -93,7 +131,14 @@ class PastResults:
         )
 
     def updated(self, newer: "PastResults") -> "PastResults":
-        """Both tables in one: where both know something, the newer wins; a curve is taken whole."""
+        """Both tables in one.
+
+        Args:
+            newer: it wins where both have a result; a curve is taken whole.
+
+        Returns:
+            A new table, models and tasks of this one first.
+        """
         models = tuple(dict.fromkeys(self.models + newer.models))
         tasks = tuple(dict.fromkeys(self.tasks + newer.tasks))
         E = max(self.curves.shape[2], newer.curves.shape[2])
@@ -111,10 +156,10 @@ class PastResults:
             rows[at[1]] = np.where(one.validation_rows > 0, one.validation_rows, rows[at[1]])
         return PastResults(models, tasks, table, curves, rows)
 
-    def mean_accuracies(self) -> Floats:
-        """The average of every model [M], fair to models with holes: what a task is above is less.
+    def mean_accuracies(self) -> Float64[np.ndarray, " M"]:
+        """The mean accuracy of every model, corrected for how hard its tasks were.
 
-        mean over tasks of (A[m, d] - mean_m A[m, d]), plus the mean of all; without holes that is
+        mean over tasks of (A[m, t] - mean_m A[m, t]), plus the mean of all; without holes that is
         the mean over tasks. NaN for a model without any result.
         """
         by_task = masked_mean(self.accuracies, 0)
@@ -122,8 +167,12 @@ class PastResults:
         return np.asarray(centred + masked_mean(by_task, 0))
 
     def save(self, path: Path) -> None:
-        """Write the table as JSON, all or nothing, holes as null."""
-        content: dict[str, Any] = {
+        """Write the table as JSON, all or nothing, holes as null.
+
+        Args:
+            path: the file; one that exists is replaced.
+        """
+        content = {
             "models": list(self.models),
             "tasks": list(self.tasks),
             "accuracies": with_nulls(self.accuracies),
@@ -135,6 +184,12 @@ class PastResults:
     @staticmethod
     def load(path: Path) -> "PastResults":
         """Read what `save` wrote.
+
+        Args:
+            path: the file.
+
+        Returns:
+            The table.
 
         Raises:
             InputError: missing, broken, or of a newer version.
@@ -161,26 +216,47 @@ class PastResults:
         )
 
 
-def masked_mean(values: Floats, axis: int) -> Floats:
-    """The mean of what is not NaN along an axis; NaN where there is nothing."""
+def masked_mean(values: Float64[np.ndarray, "..."], axis: int) -> Float64[np.ndarray, "..."]:
+    """The mean of the finite values along an axis.
+
+    Args:
+        values: NaN where one is missing.
+        axis: the axis, which the result does not have.
+
+    Returns:
+        Means, NaN where no value is finite.
+
+    >>> masked_mean(np.array([[0.5, np.nan], [0.25, np.nan]]), 0)
+    array([0.375,   nan])
+    """
     known = np.isfinite(values)
     count = known.sum(axis)
     total = np.where(known, values, 0.0).sum(axis)
     return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
 
 
-def _places(names: tuple[str, ...], among: tuple[str, ...]) -> NDArray[np.int64]:
+def _places(names: tuple[str, ...], among: tuple[str, ...]) -> Int[np.ndarray, " n"]:
     place = {name: i for i, name in enumerate(among)}
     return np.array([place[name] for name in names], np.int64)
 
 
-def _performance(models: tuple[str, ...], tasks: tuple[str, ...], table: Floats) -> PastResults:
+def _performance(
+    models: tuple[str, ...], tasks: tuple[str, ...], table: Float64[np.ndarray, "M T"]
+) -> PastResults:
     curves = np.full((*table.shape, 0), np.nan)
     return PastResults(models, tasks, table, curves, np.zeros(len(tasks), np.int64))
 
 
-def with_nulls(values: Floats) -> Any:
-    """Nested lists for a JSON, what is not finite as None."""
-    plain: NDArray[Any] = values.astype(object)
+def with_nulls(values: Float64[np.ndarray, "_ ..."]) -> list[object]:
+    """Values for a JSON, which has no NaN.
+
+    Args:
+        values: of any shape but a scalar.
+
+    Returns:
+        Nested lists, None where a value is not finite.
+    """
+    plain = values.astype(object)
     plain[~np.isfinite(values)] = None
-    return plain.tolist()
+    nested: list[object] = plain.tolist()
+    return nested

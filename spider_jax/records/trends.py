@@ -1,31 +1,28 @@
-"""Trend mining: what a validation score so far became in the past, for all models at once."""
+"""Trend mining: which final score followed a validation score in the past, for every model."""
 
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
-from numpy.typing import NDArray
+from jaxtyping import Array, Float, Float64, Int
 
 from spider_jax.runtime.buckets import run
 
-Floats = NDArray[np.float64]
-
 
 def cluster_line(values: Float[Array, " n"], k: int) -> Int[Array, " n"]:
-    """Cluster of every number, exactly: the partition into at most k of least squared error.
+    """The partition of numbers into at most k clusters of least squared error, exactly.
 
     In one dimension an optimal cluster is an interval of the sorted values, so
     cost_k(j) = min_i cost_{k-1}(i) + SSE(i..j) by dynamic programming: O(k n^2), no restarts, the
-    same answer every time. Equal numbers are never parted.
+    same answer every time. Equal numbers stay in one cluster.
 
     Args:
-        values: [n]; NaN (and infinities) take no part.
+        values: numbers; those that are not finite belong to no cluster.
         k: at most so many clusters; static.
 
     Returns:
-        int [n], numbered from the least value; n for what takes no part.
+        The cluster of every number, counted from the least value; n for a number without one.
     """
     n = values.shape[0]
     known = jnp.isfinite(values)
@@ -69,8 +66,10 @@ def _segment_starts(line: Float[Array, " n"], count: Array, k: int) -> Int[Array
     return jnp.array(found[::-1])
 
 
-def _trend(past: Array, final: Array, k: int) -> tuple[Array, Array]:
-    """Centres and mean final scores [k] of the clusters of one model's past scores [T]."""
+def _trend(
+    past: Float[Array, " T"], final: Float[Array, " T"], k: int
+) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
+    """Centres and mean final scores of the clusters of one model's past scores."""
     both = jnp.isfinite(past) & jnp.isfinite(final)
     labels = cluster_line(jnp.where(both, past, jnp.nan), k)
     member = labels[None] == jnp.arange(k)[:, None]
@@ -83,43 +82,54 @@ def _trend(past: Array, final: Array, k: int) -> tuple[Array, Array]:
     return average(past), average(final)
 
 
-def _trends(curves: Array, accuracies: Array, *, k: int) -> tuple[Array, Array]:
+def _trends(
+    curves: Float[Array, "M T E"], accuracies: Float[Array, "M T"], *, k: int
+) -> tuple[Float[Array, "M E k"], Float[Array, "M E k"]]:
     by_epoch = jax.vmap(partial(_trend, k=k), (1, None))
     return jax.vmap(by_epoch, (0, 0))(curves, accuracies)
 
 
-def mine_trends(curves: Floats, accuracies: Floats, *, k: int = 4) -> tuple[Floats, Floats]:
-    """The trends of every model at every epoch: clusters of past scores and where they ended.
+def mine_trends(
+    curves: Float64[np.ndarray, "M T E"], accuracies: Float64[np.ndarray, "M T"], *, k: int = 4
+) -> tuple[Float64[np.ndarray, "M E k"], Float64[np.ndarray, "M E k"]]:
+    """The trends of every model at every epoch: clusters of past scores, and their final scores.
 
     Args:
-        curves: [M, T, E] validation scores on benchmark tasks, NaN where missing.
-        accuracies: [M, T] final scores, NaN where missing.
-        k: trends a model and epoch; 4 is published.
+        curves: validation scores on past tasks, NaN where missing.
+        accuracies: final scores, NaN where missing.
+        k: trends per model and epoch; 4 is published.
 
     Returns:
-        (centres, finals), float64 [M, E, k]: mean past score and mean final score of each cluster,
-        NaN for clusters not needed.
+        (centres, finals): mean validation score and mean final score of each cluster, NaN for
+        clusters that are not needed.
     """
     centres, finals = run(_trends, curves, accuracies, k=k)
     return centres, finals
 
 
-def predict_final(centres: Floats, finals: Floats, validation: Floats) -> Floats:
+def predict_final(
+    centres: Float64[np.ndarray, "*any k"],
+    finals: Float64[np.ndarray, "*any k"],
+    validation: Float64[np.ndarray, "*any"],
+) -> Float64[np.ndarray, "*any"]:
     """Final score of the trend whose centre is nearest to a validation score.
 
     Args:
-        centres: [..., k] from `mine_trends`. finals: [..., k].
-        validation: [...] scores of the target at the same models and epochs.
+        centres: from `mine_trends`.
+        finals: from `mine_trends`.
+        validation: scores on the target of the same models at the same epochs.
 
     Returns:
-        float64 [...]; NaN where a model has no trend.
+        Predicted final scores; NaN where a model has no trend.
     """
     gaps = np.abs(centres - validation[..., None])
     nearest = np.nan_to_num(gaps, nan=np.inf).argmin(-1)
     return np.take_along_axis(finals, nearest[..., None], -1)[..., 0]
 
 
-def _all_predictions(curves: Array, accuracies: Array, *, k: int) -> Array:
+def _all_predictions(
+    curves: Float[Array, "M T E"], accuracies: Float[Array, "M T"], *, k: int
+) -> Float[Array, "M T E"]:
     T = curves.shape[1]
 
     def target(t: Array) -> Array:
@@ -132,13 +142,17 @@ def _all_predictions(curves: Array, accuracies: Array, *, k: int) -> Array:
     return jnp.moveaxis(jax.lax.map(target, jnp.arange(T)), 0, 1)
 
 
-def trend_predictions(curves: Floats, accuracies: Floats, *, k: int = 4) -> Floats:
-    """Every final score as the trends of the other tasks predict it: (model, task, epoch) at once.
+def trend_predictions(
+    curves: Float64[np.ndarray, "M T E"], accuracies: Float64[np.ndarray, "M T"], *, k: int = 4
+) -> Float64[np.ndarray, "M T E"]:
+    """Every final score as the trends of the other tasks predict it, after every epoch.
 
     Args:
-        curves: [M, T, E]. accuracies: [M, T]. k: as in `mine_trends`.
+        curves: as in `mine_trends`.
+        accuracies: as in `mine_trends`.
+        k: as in `mine_trends`.
 
     Returns:
-        float64 [M, T, E]; the target's own column takes no part in its predictions.
+        Predicted final scores; a task's own results do not count for its predictions.
     """
     return run(_all_predictions, curves, accuracies, k=k)
