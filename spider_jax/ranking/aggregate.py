@@ -1,15 +1,14 @@
-"""Several metrics of a zoo made one target score per model: Copeland, Borda, mean z-score.
+"""Several metrics of a zoo made into one score per model: Copeland, Borda, mean z-score.
 
 All three read a table [..., K metrics, M models] in which larger is better and a value that is not
 finite means that the model has no such metric; leading axes are tasks, each on its own.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Bool, Float, Float64, Int32
+from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
 
@@ -21,10 +20,10 @@ def copeland(table: ArrayLike) -> Float64[np.ndarray, "..."]:
 
     s_i = sum_j sgn( #{k: x_ki > x_kj} - #{k: x_ki < x_kj} ), over the metrics k that both have.
 
-    Ties: a metric on which two models are equal votes for neither; a pair with as many metrics for
-    one as for the other (or with none in common) is a draw and counts 0. A model without metrics
-    therefore scores 0. Scores are whole numbers and often equal, so a target order made of them
-    has ties. Time O(K M^2), memory O(K M + M) beyond a fixed block.
+    Ties: a metric on which two models are equal votes for neither. A pair with as many metrics for
+    one as for the other (or with none in common) is a draw and counts 0, so a model without metrics
+    scores 0. Scores are whole numbers and often equal, so the order that they give has ties.
+    Cost: time O(K M^2), memory O(K M + M) beyond a fixed block.
 
     Args:
         table: real [..., K, M], larger is better, not finite where a model has no such metric.
@@ -60,7 +59,8 @@ def borda(table: ArrayLike) -> Float64[np.ndarray, "..."]:
     with n_k the models that have metric k.
 
     Ties: equal models share the points between them, half a point for each pair. A metric that
-    only one model has compares nothing and is left out. Time O(K M log M).
+    only one model has compares nothing and is left out.
+    Cost: time O(K M log M).
 
     Args:
         table: real [..., K, M], larger is better, not finite where a model has no such metric.
@@ -82,7 +82,7 @@ def borda(table: ArrayLike) -> Float64[np.ndarray, "..."]:
     values, known = _read(table)
     places = rankdata(np.where(known, values, np.nan), axis=-1, nan_policy="omit")
     others = known.sum(-1, keepdims=True) - 1
-    # The average place among equals, counted from 0, is those beaten plus half of the other equals.
+    # The average place among equals, from 0, is the number beaten plus half of the other equals.
     return _mean_of_known((places - 1) / np.maximum(others, 1), known & (others > 0))
 
 
@@ -92,10 +92,11 @@ def mean_z(table: ArrayLike) -> Float64[np.ndarray, "..."]:
     s_i = mean over the metrics k of i of (x_ki - mean_k)/sd_k, with the mean and the population
     standard deviation (1/n) over the models that have metric k.
 
-    Ties: equal values have equal z-scores; a metric without spread (all equal, or of one model
-    only) counts as 0 for those that have it, so it pulls them towards the mean. Unlike Copeland's
-    and Borda's scores this one keeps distances, so that one far outlier flattens all others.
-    Time O(K M).
+    Ties: equal values have equal z-scores. A metric whose values are all equal, or that only one
+    model has, counts as 0 for those that have it, so it pulls them towards the mean.
+    Distances: unlike the scores of Copeland and Borda this one keeps them, so that one far outlier
+    flattens all others.
+    Cost: time O(K M).
 
     Args:
         table: real [..., K, M], larger is better, not finite where a model has no such metric.
@@ -121,15 +122,17 @@ def mean_z(table: ArrayLike) -> Float64[np.ndarray, "..."]:
     return _mean_of_known(z, known)
 
 
-AGGREGATES: Mapping[str, Callable[[ArrayLike], NDArray[np.float64]]] = {
+AGGREGATES: Mapping[str, Callable[[ArrayLike], Float64[np.ndarray, "..."]]] = {
     "copeland": copeland,
     "borda": borda,
     "mean_z": mean_z,
 }
 
 
-def _read(table: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """(values, known), both [..., K, M]; a value that is not known is 0."""
+def _read(
+    table: ArrayLike,
+) -> tuple[Float64[np.ndarray, "*tasks K M"], Bool[np.ndarray, "*tasks K M"]]:
+    """Values and whether they are known; a value that is not known is 0."""
     values = np.asarray(table, np.float64)
     if values.ndim < 2 or values.shape[-1] == 0:
         raise InputError(
@@ -140,15 +143,18 @@ def _read(table: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     return np.where(known, values, 0.0), known
 
 
-def _duels(mine: NDArray[Any], all_of_them: NDArray[Any]) -> NDArray[np.int32]:
-    """+1 where mine is larger, -1 where smaller: [..., m], [..., M] -> [..., m, M]."""
-    one, other = mine[..., :, None], all_of_them[..., None, :]
-    duels: NDArray[np.int32] = (one > other).astype(np.int32) - (one < other)
-    return duels
+def _duels(
+    mine: Float64[np.ndarray, "*tasks m"], others: Float64[np.ndarray, "*tasks M"]
+) -> Int32[np.ndarray, "*tasks m M"]:
+    """+1 where mine is larger, -1 where it is smaller."""
+    one, other = mine[..., :, None], others[..., None, :]
+    return (one > other).astype(np.int32) - (one < other)
 
 
-def _mean_of_known(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Mean over metrics, [..., K, M] -> [..., M]; NaN where a model has none."""
+def _mean_of_known(
+    values: Float64[np.ndarray, "*tasks K M"], known: Bool[np.ndarray, "*tasks K M"]
+) -> Float64[np.ndarray, "*tasks M"]:
+    """Mean over metrics; NaN where a model has none."""
     count = known.sum(-2)
     total = np.sum(values, -2, where=known)
     mean = np.full(total.shape, np.nan)
@@ -156,8 +162,18 @@ def _mean_of_known(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDA
     return mean
 
 
-def z_scores(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Less their mean, over their deviation, along the last axis; constant ones become 0."""
+def z_scores(values: Float[np.ndarray, "*any M"]) -> Float64[np.ndarray, "*any M"]:
+    """(x - mean)/sd along the last axis; constant values become 0.
+
+    Args:
+        values: finite numbers.
+
+    Returns:
+        z-scores, with the population standard deviation (1/M).
+
+    >>> z_scores(np.array([1.0, 3.0])).tolist(), z_scores(np.array([2.0, 2.0])).tolist()
+    ([-1.0, 1.0], [0.0, 0.0])
+    """
     values = np.asarray(values, np.float64)
     sd = values.std(-1, keepdims=True)
     return (values - values.mean(-1, keepdims=True)) / np.where(sd > 0, sd, 1.0)

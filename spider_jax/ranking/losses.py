@@ -6,7 +6,7 @@ item counts for nothing, whatever its numbers; a NaN of a valid item makes its l
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ PAIRS_AT_ONCE = 2**20  # of pairwise_logistic_loss: 4 MB of float32 for each ste
 
 @runtime_checkable
 class Loss(Protocol):
-    """scores [..., M], targets [..., M] and where [..., M] or None to losses [...]."""
+    """What every loss is: a function of scores and targets of lists of M items."""
 
     def __call__(
         self,
@@ -25,7 +25,18 @@ class Loss(Protocol):
         targets: Float[Array, "*batch M"],
         *,
         where: Bool[Array, "*batch M"] | None = None,
-    ) -> Float[Array, "*batch"]: ...
+    ) -> Float[Array, "*batch"]:
+        """The loss of every list.
+
+        Args:
+            scores: larger means better.
+            targets: larger means better.
+            where: False for items that are not there; None if all are.
+
+        Returns:
+            One loss per list.
+        """
+        ...
 
 
 def plackett_luce_loss(
@@ -39,6 +50,8 @@ def plackett_luce_loss(
     sum_i [ln sum_{j: y_j <= y_i} exp s_j - s_i] / (n - 1): ties follow Breslow. Finite for any
     spread of scores, and its float32 gradient is as good as the scores are.
 
+    Cost: one sort, O(M log M), is nearly all of it; then O(M) time and memory, in M steps.
+
     Args:
         scores: [..., M] float, larger means better.
         targets: [..., M] float, larger means better; only their order counts.
@@ -51,7 +64,8 @@ def plackett_luce_loss(
         Zhang et al., "Model Spider", NeurIPS 2023; Breslow, 1974. The published code adds 1e-10
         inside the logarithm after a shift, which is wrong for spreads over about 23.
 
-    Cost: one sort, O(M log M), is nearly all of it; then O(M) time and memory, in M steps.
+    >>> plackett_luce_loss(jnp.zeros(2), jnp.array([0.0, 1.0])).round(4).item()  # ln 2
+    0.693...
     """
     s, y, valid = _clean(scores, targets, where)
     return jnp.vectorize(_list_loss, signature="(m),(m),(m)->()")(s, y, valid)
@@ -68,6 +82,8 @@ def listnet_loss(
     -sum_i p_i ln q_i with p = softmax(y), q = softmax(s) over the valid items. The scale of the
     targets counts: divide them by a temperature to sharpen or flatten what is asked for.
 
+    Cost: O(M) time and memory.
+
     Args:
         scores: [..., M] float, larger means better.
         targets: [..., M] float, larger means better, in units of the scores.
@@ -78,8 +94,6 @@ def listnet_loss(
 
     References:
         Cao et al., "Learning to rank: from pairwise approach to listwise approach", ICML 2007.
-
-    Cost: O(M) time and memory.
     """
     s, y, valid = _clean(scores, targets, where)
     ln_q = jax.nn.log_softmax(_sink(s, valid), axis=-1)
@@ -97,6 +111,9 @@ def pairwise_logistic_loss(
 
     mean over the pairs y_i > y_j of ln(1 + exp(s_j - s_i)); ties are no pairs.
 
+    Cost: O(M^2) time, as no exact faster form is known; O(M) memory beside one block of pairs,
+    since the derivative computes each block again.
+
     Args:
         scores: [..., M] float, larger means better.
         targets: [..., M] float, larger means better; only their order counts.
@@ -107,9 +124,6 @@ def pairwise_logistic_loss(
 
     References:
         Burges et al., "Learning to rank using gradient descent", ICML 2005 (RankNet).
-
-    Cost: O(M^2) time, as no exact faster form is known; O(M) memory beside one block of pairs,
-    since the derivative computes each block again.
     """
     s, y, valid = _clean(scores, targets, where)
     M = s.shape[-1]
@@ -128,7 +142,7 @@ LOSSES: Mapping[str, Loss] = {
 
 
 def _clean(scores: Array, targets: Array, where: Array | None) -> tuple[Array, Array, Array]:
-    """Scores, targets and mask: zeros behind the mask, NaN scores where a target is NaN."""
+    """Scores, targets and mask: masked items are 0, scores of a list with a NaN target are NaN."""
     valid = jnp.ones(scores.shape, bool) if where is None else where
     y = jnp.where(valid, targets, 0)
     known = jnp.where(jnp.isnan(y).any(-1, keepdims=True), jnp.nan, scores)
@@ -136,7 +150,7 @@ def _clean(scores: Array, targets: Array, where: Array | None) -> tuple[Array, A
 
 
 def _sink(a: Array, valid: Array) -> Array:
-    """Masked items below all others: the lowest number, not -inf, whose differences are NaN."""
+    """Masked items below all others: the lowest number, because differences of -inf are NaN."""
     lowest = float(jnp.finfo(a.dtype).min)  # type: ignore[no-untyped-call]
     return jnp.where(valid, a, lowest)
 
@@ -193,7 +207,7 @@ _order_loss.defvjp(_forward, _backward)
 
 
 def _tops(s: Array) -> Array:
-    """A running maximum that follows in steps over one: each change of units costs rounding."""
+    """A running maximum that only moves by more than one: each change of units costs rounding."""
 
     def step(top: Array, x: Array) -> tuple[Array, Array]:
         top = jnp.where(x > top + 1, x, top)
@@ -203,12 +217,14 @@ def _tops(s: Array) -> Array:
 
 
 def _sums(top: Array, terms: Array, *, reverse: bool = False) -> Array:
-    """Running sums in units that change from exp(top_i) to exp(top_{i+1}) on the way.
+    """Running sums in units that change from exp(top_i) to exp(top_{i+1}) from item to item.
 
-    What an addition rounds away is carried along: a list of 100,000 costs no accuracy.
+    The rounding error of each addition is carried along: a list of 100,000 items costs no accuracy.
     """
 
-    def step(carry: tuple[Array, Array], given: tuple[Array, Array]) -> tuple[Any, Array]:
+    def step(
+        carry: tuple[Array, Array], given: tuple[Array, Array]
+    ) -> tuple[tuple[Array, Array], Array]:
         (x, rest), (decay, term) = carry, given
         x, rest = x * decay, rest * decay
         total = x + term

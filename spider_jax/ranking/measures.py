@@ -8,25 +8,26 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from jaxtyping import Float64, Int
+from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
 
 
 def weighted_tau(truth: ArrayLike, scores: ArrayLike, *, rank: bool | None = True) -> float:
-    """Weighted Kendall tau: pairs in the same order minus pairs in the other, the top weighs more.
+    """Weighted Kendall tau: pairs in the same order minus pairs in the other; the top weighs more.
 
     tau = <x,y> / sqrt(<x,x> <y,y>),
     <x,y> = sum_{i<j} sgn(x_i - x_j) sgn(y_i - y_j) (1/(r_i + 1) + 1/(r_j + 1)), r the place from 0.
 
-    Two conventions are in use and differ by several hundredths: say which. rank=True, SciPy's
-    default, is the mean of the tau with places by truth (ties by scores) and of that with places by
-    scores (ties by truth); it is symmetric. rank=None takes the places by the first argument alone,
-    the truth, as the published tables of transferability metrics do.
+    Two conventions are in use and differ by several hundredths, so say which one you report.
+    rank=True, SciPy's default, is the mean of the tau with places by truth (ties by scores) and of
+    the tau with places by scores (ties by truth); it is symmetric. rank=None takes the places by
+    the first argument alone, the truth, as the published tables of transferability metrics do.
 
-    Ties: a pair tied in either adds nothing to <x,y>, but if tied in one only it still counts in
-    the other's norm (as in tau-b): 1 is reached only where both have the same ties. The order in
-    which models are given never matters.
+    Ties: a pair that is tied in either adds nothing to <x,y>. A pair that is tied in one only still
+    counts in the other's norm (as in tau-b), so 1 is reached only where both have the same ties.
+    The order in which models are given never matters.
 
     Args:
         truth: real [M], for instance the accuracies.
@@ -112,7 +113,7 @@ def regret(truth: ArrayLike, scores: ArrayLike, *, k: int = 1) -> float:
     max_m truth_m - max over the k best by score of truth_m.
 
     Ties: equal scores keep model order, so the result of a constant score is that of the first k
-    models. A model as good as the best is the best: its regret is 0.
+    models. A model that is as good as the best one has no regret.
 
     Args:
         truth: real [M]; regret has its unit (a fraction for accuracies).
@@ -170,7 +171,13 @@ MEASURES: Mapping[str, Callable[[ArrayLike, ArrayLike], float]] = {
 
 
 class Interval(NamedTuple):
-    """A mean over tasks and the ends of its bootstrap interval."""
+    """A mean over tasks, and its bootstrap interval.
+
+    Attributes:
+        mean: over the tasks.
+        low: lower end of the interval.
+        high: upper end of the interval.
+    """
 
     mean: float
     low: float
@@ -178,7 +185,14 @@ class Interval(NamedTuple):
 
 
 class PairedDifference(NamedTuple):
-    """The mean of a - b over tasks, its bootstrap interval, and whether that calls it a tie."""
+    """The mean of a - b over tasks, its bootstrap interval, and whether it is a tie.
+
+    Attributes:
+        mean: of the differences.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        tie: whether the interval holds 0, or is not known.
+    """
 
     mean: float
     low: float
@@ -192,8 +206,8 @@ def bootstrap_interval(
     """Percentile bootstrap of a mean over tasks.
 
     The mean of T values drawn with replacement, `resamples` times; low and high are the
-    (1 - level)/2 and (1 + level)/2 quantiles of these means. It answers how the mean would move
-    with other tasks like these, and is somewhat too narrow below about ten tasks.
+    (1 - level)/2 and (1 + level)/2 quantiles of these means. It says how the mean would move with
+    other tasks like these, and is somewhat too narrow below about ten tasks.
 
     Args:
         values: real [T], one value per task.
@@ -203,7 +217,7 @@ def bootstrap_interval(
 
     Returns:
         (mean, low, high). All NaN where a value is NaN: it stays visible. With one task low and
-        high are NaN, since one value says nothing of its spread.
+        high are NaN, because one value does not show how values differ.
 
     Raises:
         InputError: not a [T] array with T > 0, or level or resamples out of range.
@@ -232,7 +246,7 @@ def paired_difference(
 ) -> PairedDifference:
     """Whether method a is better than method b on the same tasks: bootstrap of the mean of a - b.
 
-    Pairing takes out how hard each task is, which two separate intervals do not.
+    The differences do not depend on how hard each task is, as two separate intervals would.
 
     Args:
         a: real [T], a's value on each task.
@@ -257,7 +271,7 @@ def paired_difference(
     return PairedDifference(mean, low, high, tie=not (low > 0 or high < 0))
 
 
-def _read_vector(what: str, values: ArrayLike) -> NDArray[np.float64]:
+def _read_vector(what: str, values: ArrayLike) -> Float64[np.ndarray, " n"]:
     vector = np.array(values, np.float64)  # a copy, since SciPy refuses read-only arrays
     if vector.ndim != 1 or len(vector) == 0:
         raise InputError(f"{what} must be a vector with at least one value, got {vector.shape}")
@@ -266,7 +280,7 @@ def _read_vector(what: str, values: ArrayLike) -> NDArray[np.float64]:
 
 def _read_pair(
     truth: ArrayLike, scores: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Float64[np.ndarray, " M"], Float64[np.ndarray, " M"]]:
     x, y = _read_vector("truth", truth), _read_vector("scores", scores)
     if len(x) != len(y):
         raise InputError(
@@ -282,12 +296,12 @@ def _read_pair(
     return x, y
 
 
-def _is_constant(values: NDArray[np.float64]) -> bool:
+def _is_constant(values: Float64[np.ndarray, " M"]) -> bool:
     return bool(values.min() == values.max())
 
 
-def _best(scores: NDArray[np.float64], k: int) -> NDArray[np.intp]:
-    """Indices of the k best, best first, equal scores in model order."""
+def _best(scores: Float64[np.ndarray, " M"], k: int) -> Int[np.ndarray, " k"]:
+    """Positions of the k best, best first, equal scores in model order."""
     if k < 1:
         raise InputError(f"k must be at least 1, got {k}")
     return np.argsort(-scores, kind="stable")[:k]
