@@ -10,7 +10,7 @@ import numpy as np
 
 from spider_jax.evaluation.baselines import (
     Method,
-    baselines,
+    baseline_methods,
     kernel_method,
     metric_methods,
     ridge_method,
@@ -165,7 +165,7 @@ def run_demo(*, show_progress: bool = False) -> Demo:
         "spider (k = 0)": Method(np.asarray(spider.scores(asked), np.float64)[None], "extractor"),
         "task ridge": Method(ridge_method(zoo, sources, tasks, given)[None], "extractor"),
         "task kernel": Method(kernel_method(zoo, sources, tasks, given)[None], "extractor"),
-        **baselines(zoo, tasks, spider.models),
+        **baseline_methods(zoo, tasks, spider.models),
     }
     methods |= timed(
         "comparison: metrics that run every model",

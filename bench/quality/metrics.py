@@ -24,7 +24,7 @@ from bench.common import (
     real_zoo,
     write_results,
 )
-from spider_jax.evaluation.baselines import Method, baselines, metric_methods, truth_of
+from spider_jax.evaluation.baselines import Method, baseline_methods, metric_methods, truth_of
 from spider_jax.evaluation.comparison import Comparison
 from spider_jax.metrics import METRICS
 from spider_jax.zoo.store import FeatureStore
@@ -68,7 +68,9 @@ def compare(zoo: FeatureStore, run: Run) -> tuple[Comparison, float]:
         "rows marked probe train a classifier on the same features: ceilings, not competitors",
         "parameter counts and source accuracies are not known for this zoo",
     )
-    methods = baselines(zoo, zoo.tasks, zoo.models) | {name: found[name] for name in best_first}
+    methods = baseline_methods(zoo, zoo.tasks, zoo.models) | {
+        name: found[name] for name in best_first
+    }
     return Comparison(zoo.tasks, zoo.models, truth, methods, notes), ceiling
 
 

@@ -36,7 +36,7 @@ from bench.common import (
 )
 from spider_jax.evaluation.baselines import (
     Method,
-    baselines,
+    baseline_methods,
     kernel_method,
     metric_methods,
     ridge_method,
@@ -124,7 +124,7 @@ def compare(zoo: FeatureStore, run: Run) -> tuple[Comparison, dict[str, Any]]:
     methods = {
         f"spider (k = 0), {run.seeds} seeds": Method(spiders, "extractor"),
         **{name: Method(scores[None], "extractor") for name, scores in untrained.items()},
-        **baselines(zoo, zoo.tasks, zoo.models),
+        **baseline_methods(zoo, zoo.tasks, zoo.models),
         **metric_methods(zoo, zoo.tasks, zoo.models, METRICS, show_progress=True),
         "linear_probe": Method(probe[:1], "all models (probe)"),
     }

@@ -32,7 +32,7 @@ from bench.common import (
     with_tasks,
     write_results,
 )
-from spider_jax.evaluation.baselines import baselines, metric_methods, truth_of
+from spider_jax.evaluation.baselines import baseline_methods, metric_methods, truth_of
 from spider_jax.metrics import METRICS
 from spider_jax.ranking.measures import bootstrap_interval, paired_difference, weighted_tau
 from spider_jax.report.escape import Own
@@ -248,7 +248,7 @@ def main(run: Run) -> None:
     zoo = real_zoo()
     found, chosen = by_fold(zoo, run)
     others = {
-        **baselines(zoo, zoo.tasks, zoo.models),
+        **baseline_methods(zoo, zoo.tasks, zoo.models),
         **metric_methods(zoo, zoo.tasks, zoo.models, ON_ALL, show_progress=True),
     }
     truth = truth_of(zoo, zoo.tasks, zoo.models)

@@ -5,10 +5,10 @@ accuracies [T, M]. Its table gives the weighted Kendall tau with a bootstrap int
 the accuracy lost by taking the first model, and the paired difference to the constant order; one
 whose interval holds 0 is called a tie.
 
-`baselines` gives the orders that never look at the target: the constant order (the mean of the
-other tasks' orders), parameter counts and source accuracies where they are known, and random
-orders. `metric_methods` runs training-free metrics on every model: what a ranking without a run
-has to be measured against.
+`baseline_methods` gives the orders that never look at the target: the constant order (the mean of
+the other tasks' orders), parameter counts and source accuracies where they are known, and random
+orders. `metric_methods` runs training-free metrics on every model: what a ranking without a run has
+to be measured against.
 
 A table without the constant order says nothing: on many zoos it is as good as published methods.
 
@@ -23,7 +23,7 @@ A table without the constant order says nothing: on many zoos it is as good as p
 
 from spider_jax.evaluation.baselines import (
     Method,
-    baselines,
+    baseline_methods,
     kernel_method,
     metric_methods,
     ridge_method,
@@ -34,7 +34,7 @@ from spider_jax.evaluation.comparison import Comparison
 __all__ = [
     "Comparison",
     "Method",
-    "baselines",
+    "baseline_methods",
     "kernel_method",
     "metric_methods",
     "ridge_method",

@@ -57,7 +57,7 @@ def truth_of(
     return np.array([[zoo.accuracies[m, t] for m in models] for t in tasks])
 
 
-def baselines(
+def baseline_methods(
     zoo: FeatureStore, tasks: Sequence[str], models: Sequence[str], *, seed: int = 0
 ) -> dict[str, Method]:
     """The orders that never look at the target, for `tasks`.

@@ -46,6 +46,5 @@ datasets, or where there were few of them.
 
 from spider_jax.spider.spider import Spider
 from spider_jax.spider.state import Description, SpiderState, TeacherTable
-from spider_jax.spider.task_kernel import task_kernel
 
-__all__ = ["Description", "Spider", "SpiderState", "TeacherTable", "task_kernel"]
+__all__ = ["Description", "Spider", "SpiderState", "TeacherTable"]

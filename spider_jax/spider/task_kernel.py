@@ -67,7 +67,7 @@ def _weigh(distance: NDArray[np.float64], counted: NDArray[np.bool_]) -> NDArray
 
 def embed(
     tokens: Float[np.ndarray, "T C D"], mask: Bool[np.ndarray, "T C"]
-) -> Float64[np.ndarray, "T 2*D"]:
+) -> Float64[np.ndarray, "T f"]:
     """Mean and standard deviation of tasks over their classes.
 
     Args:

@@ -114,7 +114,7 @@ class MemoryInputs(NamedTuple):
     targets: Float32[np.ndarray, "S M"]
     weight: float
 
-    def rows(self) -> Float64[np.ndarray, "S 2*D"]:
+    def rows(self) -> Float64[np.ndarray, "S f"]:
         """[S, 2 D], centred and scaled descriptions."""
         return design(describe(self.tokens, self.mask, self.deviations, self.unit)).rows
 

@@ -35,8 +35,8 @@ class TaskRidge(NamedTuple):
     """
 
     unit: Float32[np.ndarray, " D"]
-    centre: Float32[np.ndarray, " 2*D"]
-    coefficients: Float32[np.ndarray, "2*D S"]
+    centre: Float32[np.ndarray, " f"]
+    coefficients: Float32[np.ndarray, "f S"]
     gain: Float32[np.ndarray, ""]
 
     def weights(self, described: Float64[np.ndarray, "T f"]) -> Float32[np.ndarray, "T S"]:
@@ -56,7 +56,7 @@ def describe(
     mask: Bool[np.ndarray, "T C"],
     deviations: Float[np.ndarray, "T 2 D"],
     unit: Float[np.ndarray, " D"],
-) -> Float64[np.ndarray, "T 2*D"]:
+) -> Float64[np.ndarray, "T f"]:
     """The description of tasks.
 
     Args:

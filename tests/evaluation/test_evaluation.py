@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spider_jax.evaluation.baselines import (
     Method,
-    baselines,
+    baseline_methods,
     kernel_method,
     metric_methods,
     truth_of,
@@ -79,7 +79,7 @@ def test_constant_order_leaves_the_target_out(small_zoo: Path) -> None:
     for task, values in known.items():
         mean, sd = statistics.fmean(values), statistics.pstdev(values)
         z[task] = [(value - mean) / sd for value in values]
-    found = baselines(FeatureStore(small_zoo), ("birds", "dice"), MODELS)[CONSTANT]
+    found = baseline_methods(FeatureStore(small_zoo), ("birds", "dice"), MODELS)[CONSTANT]
     assert found.reads == "nothing"
     for scores, target in zip(found.scores[0], ("birds", "dice"), strict=True):
         others = [z[task] for task in TASKS if task != target]
@@ -88,9 +88,9 @@ def test_constant_order_leaves_the_target_out(small_zoo: Path) -> None:
 
 
 def test_constant_order_never_reads_the_targets_truth(small_zoo: Path) -> None:
-    before = baselines(FeatureStore(small_zoo), TASKS, MODELS)[CONSTANT].scores[0]
+    before = baseline_methods(FeatureStore(small_zoo), TASKS, MODELS)[CONSTANT].scores[0]
     rewrite_accuracies(small_zoo, lambda m, t, a: str(1 - float(a)) if t == "birds" else a)
-    after = baselines(FeatureStore(small_zoo), TASKS, MODELS)[CONSTANT].scores[0]
+    after = baseline_methods(FeatureStore(small_zoo), TASKS, MODELS)[CONSTANT].scores[0]
     changed = [task for task, b, a in zip(TASKS, before, after, strict=True) if (b != a).any()]
     assert changed == ["apples", "cars", "dice"]
 
@@ -99,7 +99,7 @@ def test_constant_order_takes_tasks_with_every_accuracy(small_zoo: Path) -> None
     rewrite_accuracies(small_zoo, lambda m, t, a: None if (m, t) == ("wide", "cars") else a)
     zoo = FeatureStore(small_zoo)
     known = known_accuracies_of(zoo, ("apples", "birds", "dice"))
-    found = baselines(zoo, ("apples",), MODELS)[CONSTANT].scores[0, 0]
+    found = baseline_methods(zoo, ("apples",), MODELS)[CONSTANT].scores[0, 0]
     z = [(row - row.mean()) / row.std() for row in known[1:]]
     np.testing.assert_allclose(found, (z[0] + z[1]) / 2, atol=1e-12)
 
@@ -111,13 +111,13 @@ def known_accuracies_of(zoo: FeatureStore, tasks: tuple[str, ...]) -> NDArray[np
 def test_constant_order_needs_another_task(small_zoo: Path, refused: Refused) -> None:
     rewrite_accuracies(small_zoo, lambda m, t, a: a if t == "cars" else None)
     with refused("accuracies.csv", "no other task than 'cars'"):
-        baselines(FeatureStore(small_zoo), ("cars",), MODELS)
+        baseline_methods(FeatureStore(small_zoo), ("cars",), MODELS)
 
 
 def test_random_orders_are_around_zero(small_zoo: Path) -> None:
     zoo = FeatureStore(small_zoo)
     comparison = Comparison(
-        TASKS, MODELS, truth_of(zoo, TASKS, MODELS), baselines(zoo, TASKS, MODELS)
+        TASKS, MODELS, truth_of(zoo, TASKS, MODELS), baseline_methods(zoo, TASKS, MODELS)
     )
     taus = np.array(
         [
@@ -128,19 +128,19 @@ def test_random_orders_are_around_zero(small_zoo: Path) -> None:
     error = taus.std() / math.sqrt(taus.size)
     assert abs(comparison.taus("random").mean()) < 4 * error
     assert taus.std() > 0.3  # orders, not one order
-    again = baselines(zoo, TASKS, MODELS)["random"].scores
+    again = baseline_methods(zoo, TASKS, MODELS)["random"].scores
     assert again.tobytes() == comparison.methods["random"].scores.tobytes()
-    other = baselines(zoo, TASKS, MODELS, seed=1)["random"].scores
+    other = baseline_methods(zoo, TASKS, MODELS, seed=1)["random"].scores
     assert (other != again).any()
 
 
 def test_facts_are_baselines_where_every_model_has_them(small_zoo: Path) -> None:
-    assert set(baselines(FeatureStore(small_zoo), TASKS, MODELS)) == {CONSTANT, "random"}
+    assert set(baseline_methods(FeatureStore(small_zoo), TASKS, MODELS)) == {CONSTANT, "random"}
     params = dict(zip(MODELS, (3, 1, 4, 2), strict=True))
     models = {m: {"params": p, "source_accuracy": 0.5} for m, p in params.items()}
     del models["psi"]["source_accuracy"]
     FeatureStore.write_manifest(small_zoo, extractor="psi", models=models)
-    found = baselines(FeatureStore(small_zoo), TASKS, MODELS)
+    found = baseline_methods(FeatureStore(small_zoo), TASKS, MODELS)
     assert set(found) == {CONSTANT, "random", "parameter count"}
     assert found["parameter count"].scores.tolist() == [[[3, 1, 4, 2]] * 4]
 
