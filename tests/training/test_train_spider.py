@@ -288,10 +288,11 @@ def test_the_message_names_the_one_field_that_is_wrong(changes: dict[str, Any]) 
     assert words & {field.name for field in fields(TrainConfig)} == set(changes)
 
 
-def test_every_setting_has_a_line_of_its_own_in_the_help() -> None:
-    text = inspect.getdoc(TrainConfig) or ""
+@pytest.mark.parametrize("settings", [TrainConfig, TaskConfig])
+def test_every_setting_has_a_line_of_its_own_in_the_help(settings: Any) -> None:
+    text = inspect.getdoc(settings) or ""
     named = re.findall(r"^    (\w+): \S", text, re.MULTILINE)
-    assert [name for name in named if name != "InputError"] == [f.name for f in fields(TrainConfig)]
+    assert [name for name in named if name != "InputError"] == [f.name for f in fields(settings)]
 
 
 @pytest.mark.parametrize(
