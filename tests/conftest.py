@@ -26,6 +26,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 settings.register_profile("deterministic", derandomize=True, database=None, deadline=None)
 settings.load_profile("deterministic")
 
+collect_ignore = ["support/toyset"]  # a dataset of TFDS, registered where it is imported
 pytest.register_assert_rewrite("support.command_line")
 # Programs that tests start import the same `support`.
 os.environ["PYTHONPATH"] = os.pathsep.join(
