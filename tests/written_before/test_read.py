@@ -94,7 +94,7 @@ def test_commands_print_the_same(command: Command, name: str, arguments: tuple[o
     found = json.loads(command(*arguments, "--json"))
     wanted = content(f"printed/{name}.json")
     for ranking in wanted.get("rankings", ()):
-        assert len(ranking.pop("notes")) == 1  # a sentence for people, in plainer words today
+        assert len(ranking.pop("notes")) == 2  # sentences for people, in plainer words today
     assert_same_content(found, wanted)
 
 
