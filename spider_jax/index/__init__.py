@@ -1,7 +1,7 @@
 """A million models on disk, and one stream over them.
 
 An index holds what a spider has folded per model. A search streams it once, whatever its size, and
-several tasks share the pass: the best 100 of a million models take 1.4 s on two cores and 0.2 GB.
+several tasks share the pass: the best 100 of a million models take 1.3 s on two cores and 0.2 GB.
 
 - `ZooIndex.build(spider, folder)` writes one; interrupted, the same call goes on.
 - `index.top_k(tokens, k)` gives a `Ranking` of the best k; `top_k_tasks` serves several tasks.

@@ -31,7 +31,7 @@ CHUNK = {"many": 512, "few": 24}
 CHUNK_NUMBERS = 1 << 19  # of a chunk's [E, rows, d]: 2 MB, what a core keeps in its cache
 LEAST_CHUNK = 128  # below that a call costs more than its rows
 PRECISIONS = ("float32", "bfloat16")
-# Tokens up to so much wider than d are used as they come [measured in bench/bench_scoring.py].
+# Tokens up to so much wider than d are used as they come [measured in bench/speed/scoring.py].
 RAW_TOKENS = 1.3
 
 
