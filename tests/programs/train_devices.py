@@ -93,7 +93,7 @@ def flat(learned: TrainingResult) -> np.ndarray:
     return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in leaves])
 
 
-LONGER = replace(CONFIG, epochs=6, checkpoint_every=2)
+LONGER = replace(CONFIG, epochs=5, checkpoint_every=2)
 RESUMED = ("4 devices", "2 x 2", "pmap on 4")
 
 
@@ -102,7 +102,7 @@ class StoppedError(Exception):
 
 
 def resumed(form: str, folder: Path) -> TrainingResult:
-    """10 steps on one device, then 20 in this form."""
+    """10 steps on one device, then 15 in this form."""
 
     class Stopping(RunFolder):
         def save(self, step: int, *rest: Any) -> None:

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from spider_jax.zoo.store import FeatureStore
+from support.quick_compilation import quick_environment
 
 DONE, BAD_INPUT, SKIPPED = 0, 2, 3
-# A training is made of compilation; what these tests look at does not need it to be good.
-ENVIRONMENT = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 TIMEOUT = 120  # a process that waits for ever is killed after so many seconds
 Running = "subprocess.Popen[str]"
 
@@ -35,7 +34,10 @@ def real_run(*arguments: object) -> Result:
 
 
 def started(*arguments: object, **environment: str) -> Running:
-    """A command in a process of its own, which goes on beside the test."""
+    """A command in a process of its own, which goes on beside the test.
+
+    It is made of compilation; what these tests look at does not need that to be good.
+    """
     return subprocess.Popen(
         [
             sys.executable,
@@ -46,7 +48,7 @@ def started(*arguments: object, **environment: str) -> Running:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | ENVIRONMENT | environment,
+        env=os.environ | quick_environment() | environment,
     )
 
 

@@ -14,6 +14,7 @@ from spider_jax.tasks.sampling import TaskConfig
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.train_spider import train as train_spider
 from spider_jax.zoo.store import FeatureStore
+from support.quick_compilation import quick_compilation
 
 Refused = Callable[..., AbstractContextManager[None]]
 PSI_WIDTH = 6  # of the extractor psi
@@ -35,12 +36,8 @@ CONFIG = TrainConfig(
 @contextmanager
 def for_training() -> Iterator[None]:
     """Nearly all of a tiny training is compilation; and optax is not for strict promotion."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        with jax.numpy_dtype_promotion("standard"):
-            yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", False)
+    with quick_compilation(), jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 def train(zoo: FeatureStore, config: TrainConfig = CONFIG, **options: Any) -> Spider:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +14,7 @@ from spider_jax.onboarding import add_models as onboarding
 from spider_jax.onboarding.add_models import Added
 from spider_jax.spider.spider import Spider
 from spider_jax.zoo.store import FeatureStore
+from support.quick_compilation import quick_compilation
 from support.small_training import CONFIG, train
 from support.small_zoo import SMALL_CLASSES, SMALL_WIDTHS, write_small_zoo
 
@@ -70,11 +70,8 @@ def trained(kept: dict[str, Spider], folder: Path, *, looking: bool = False) -> 
 
 def add(*arguments: Any, **options: Any) -> Added:
     """`onboarding.add`, which is nearly all compilation here."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
+    with quick_compilation():
         return onboarding.add(*arguments, **options)
-    finally:
-        jax.config.update("jax_disable_most_optimizations", False)
 
 
 def arrays_of(spider: Spider, models: int | None = None) -> dict[str, Array]:
