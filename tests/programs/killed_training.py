@@ -24,9 +24,9 @@ from spider_jax.training import loop as optimize
 from support.killed_process import reported, spawn
 
 DEATHS, EVERY = 10, 4
-# Adam and every draw: dropout, dropped classes, noise, the order of the tasks; 150 steps
+# Adam and every draw: dropout, dropped classes, noise, the order of the tasks; 60 steps
 TRAINING = replace(
-    CONFIG, epochs=30, optimizer="adamw", dropout=0.1, clip=1.0, checkpoint_every=EVERY
+    CONFIG, epochs=12, optimizer="adamw", dropout=0.1, clip=1.0, checkpoint_every=EVERY
 )
 
 

@@ -63,13 +63,16 @@ def ended(*processes: Running) -> list[Result]:
     return [Result(p.returncode, *words) for p, words in zip(processes, said, strict=True)]
 
 
-def training(cache: Path, *arguments: object) -> Running:
-    """`train` as `started`, with a cache that is not the user's and keeps what is compiled."""
-    compiled = {
-        "JAX_COMPILATION_CACHE_DIR": str(cache / "compiled"),
+def training(cache: Path, *arguments: object, compiled: Path | None = None) -> Running:
+    """`train` as `started`, with a cache that is not the user's.
+
+    What is compiled is kept there, or in the folder `compiled`.
+    """
+    kept = {
+        "JAX_COMPILATION_CACHE_DIR": str(compiled or cache / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    return started("train", *arguments, XDG_CACHE_HOME=str(cache), **compiled)
+    return started("train", *arguments, XDG_CACHE_HOME=str(cache), **kept)
 
 
 def trained_in(folder: Path, zoo: Path, config: str) -> tuple[Result, Path]:
