@@ -153,7 +153,7 @@ def test_gradients_are_the_differences_of_a_float64_reference(models):
     w, tokens = weights(models), centres(7)
     slope = np.random.default_rng(2).normal(size=models)
     padded, mask = map(jnp.asarray, with_padding(tokens, 8))
-    gradient = jax.grad(lambda w: (score_tasks(w, padded, mask)[0] * slope).sum())(w)
+    gradient = jax.jit(jax.grad(lambda w: (score_tasks(w, padded, mask)[0] * slope).sum()))(w)
     wide = {name: np.asarray(array, np.float64) for name, array in w.arrays().items()}
 
     def total(**moved):
