@@ -12,7 +12,8 @@ from spider_jax.errors import InputError
 from spider_jax.metrics.table import METRICS
 from spider_jax.ranking.aggregate import z_scores
 from spider_jax.spider.task_kernel import task_kernel
-from spider_jax.spider.task_ridge import describe, design, fit_task_ridge, source_unit
+from spider_jax.spider.task_ridge import fit_task_ridge
+from spider_jax.tasks.description import describe, design, source_unit
 from spider_jax.tasks.padding import pad_tokens
 from spider_jax.tasks.scaling import fit_scaling
 from spider_jax.tasks.tokens import load_sources, zoo_tokens

@@ -27,8 +27,8 @@ from spider_jax.spider.own_maps import OwnMaps
 from spider_jax.spider.spider import Spider
 from spider_jax.spider.state import TeacherTable
 from spider_jax.spider.task_memory import memory_rows
-from spider_jax.spider.task_ridge import describe, design
 from spider_jax.storage.files import checked_names
+from spider_jax.tasks.description import describe, design
 from spider_jax.tasks.scaling import apply_scaling
 from spider_jax.training.config import TrainConfig, read_config
 from spider_jax.training.holdout import leave_datasets_out

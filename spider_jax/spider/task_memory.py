@@ -13,13 +13,8 @@ from jaxtyping import Bool, Float, Float32, Float64
 from numpy.typing import NDArray
 
 from spider_jax.spider.task_kernel import embed, kernel_weights
-from spider_jax.spider.task_ridge import (
-    TaskRidge,
-    describe,
-    design,
-    fit_task_ridge,
-    predict_held_out,
-)
+from spider_jax.spider.task_ridge import TaskRidge, fit_task_ridge, predict_held_out
+from spider_jax.tasks.description import describe, design
 from spider_jax.tasks.sampling import MetaTask
 
 

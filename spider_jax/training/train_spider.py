@@ -20,9 +20,9 @@ from spider_jax.spider.own_maps import OwnMaps
 from spider_jax.spider.spider import Spider
 from spider_jax.spider.state import Description, TeacherTable
 from spider_jax.spider.task_memory import Memory, MemoryInputs, build_memory, held_out_prior
-from spider_jax.spider.task_ridge import source_unit
 from spider_jax.spider.weights import OwnTokens, Weights
 from spider_jax.storage.run_folder import RunFolder
+from spider_jax.tasks.description import source_unit
 from spider_jax.tasks.moments import digest_of
 from spider_jax.tasks.scaling import Scaling, apply_scaling, fit_scaling, with_unit_tokens
 from spider_jax.tasks.tokens import load_sources

@@ -19,7 +19,8 @@ from spider_jax.spider.task_memory import (
     held_out_prior,
     memory_weights,
 )
-from spider_jax.spider.task_ridge import TaskRidge, describe
+from spider_jax.spider.task_ridge import TaskRidge
+from spider_jax.tasks.description import describe
 from spider_jax.tasks.sampling import MetaTask
 from spider_jax.tasks.scaling import apply_scaling
 from spider_jax.tasks.tokens import TaskTokens

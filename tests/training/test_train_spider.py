@@ -18,7 +18,7 @@ from scipy.optimize import minimize_scalar
 
 from spider_jax.errors import InputError
 from spider_jax.spider.spider import Spider
-from spider_jax.spider.task_ridge import source_unit
+from spider_jax.tasks.description import source_unit
 from spider_jax.tasks.sampling import MetaTask, TaskConfig
 from spider_jax.tasks.scaling import fit_scaling, with_unit_tokens
 from spider_jax.training.config import AT_LEAST_1, TrainConfig
