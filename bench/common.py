@@ -17,7 +17,7 @@ from spider_jax.storage.files import write_json, write_text
 from spider_jax.tasks.sampling import sample_tasks
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.targets import known_accuracies
-from spider_jax.training.training_set import TrainingSet, training_set
+from spider_jax.training.training_set import SourceTasks, TrainingSet, training_set
 from spider_jax.zoo.store import FeatureStore
 
 Table = tuple[tuple[str, ...], list[list[object]]]  # headings and rows
@@ -212,11 +212,14 @@ def cached_training_set(zoo: FeatureStore, config: TrainConfig, cache: Path | No
 
     def make() -> Arrays:
         given = training_set(zoo, config, zoo.tasks, show_progress=True)
-        return {name: getattr(given, name) for name in CACHED}
+        whole = {f"whole_{name}": array for name, array in given.whole._asdict().items()}
+        return {name: getattr(given, name) for name in CACHED} | whole
 
-    kept = cached(cache, f"tasks_{config.tasks.count}", make)
+    kept = cached(cache, f"tasks_{zoo.folder.name}_{config.tasks.count}_{config.seed}", make)
     known = known_accuracies(zoo, zoo.models, zoo.tasks)
-    return TrainingSet(models=zoo.models, meta=meta, accuracies=known, problems=(), **kept)
+    whole = SourceTasks(**{name: kept.pop(f"whole_{name}") for name in SourceTasks._fields})
+    about = {"models": zoo.models, "meta": meta, "accuracies": known, "whole": whole}
+    return TrainingSet(problems=(), **about, **kept)  # type: ignore[arg-type]
 
 
 def only_sources(given: TrainingSet, sources: Sequence[str]) -> TrainingSet:
@@ -228,7 +231,11 @@ def only_sources(given: TrainingSet, sources: Sequence[str]) -> TrainingSet:
     """
     keep = [i for i, task in enumerate(given.meta) if set(task.datasets) <= set(sources)]
     meta = [given.meta[i] for i in keep]
-    return given._replace(meta=meta, **{name: getattr(given, name)[keep] for name in CACHED})
+    place = [i for i, name in enumerate(given.accuracies) if name in sources]
+    whole = SourceTasks(*(array[place] for array in given.whole))
+    known = {name: row for name, row in given.accuracies.items() if name in sources}
+    some = given._replace(meta=meta, whole=whole, accuracies=known)
+    return some._replace(**{name: getattr(given, name)[keep] for name in CACHED})
 
 
 def probe_accuracies(zoo: FeatureStore, cache: Path | None) -> Float64[np.ndarray, "seeds T M"]:

@@ -11,6 +11,7 @@ from jaxtyping import Float32, Int64
 from numpy.typing import ArrayLike, NDArray
 
 from spider_jax.errors import InputError
+from spider_jax.ranking.certainty import Certainty
 from spider_jax.report.page import Block, Section, Table, page_markdown, page_text
 from spider_jax.report.result import Result
 from spider_jax.storage.files import read_json
@@ -32,6 +33,7 @@ class Ranking(Result):
         notes: sentences for the reader.
         skipped: models that could not be looked at, and why; they are ranked all the same.
         looked_at: models whose own features were read.
+        certainty: places, deviations and chances by a posterior; None where there is none.
         kind: the format in the header of the JSON.
 
     Raises:
@@ -47,6 +49,7 @@ class Ranking(Result):
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     looked_at: tuple[str, ...] = ()
+    certainty: Certainty | None = None
 
     def __post_init__(self) -> None:
         scores = _read_scores(self.names, self.scores)
@@ -107,13 +110,17 @@ class Ranking(Result):
 
         Of place i: the first and the last place j with |score_i - score_j| < resolution, or with an
         equal score. The relation is symmetric, not transitive: 1 and 2, 2 and 3 may be
-        inseparable and 1 and 3 not. With an unknown resolution no model is separated from any:
+        inseparable and 1 and 3 not. With a posterior these are the places that the model may hold
+        at its level: those of models that are not better or worse with that probability. With an
+        unknown resolution no model is separated from any:
         every interval is [1, M].
 
         Returns:
             int64 [M, 2]; (i, i) for a model that stands alone.
         """
         M = len(self.names)
+        if self.certainty is not None:
+            return self.certainty.places
         if not math.isfinite(self.resolution):
             return np.tile(np.array([1, M], np.int64), (M, 1))
         losses = -self.scores.astype(np.float64)
@@ -126,10 +133,11 @@ class Ranking(Result):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Headings of `to_rows`; the last two only where models were looked at, or are known."""
+        """Headings of `to_rows`; the later ones only where there is something to say."""
+        sure = ("+-", "best with") if self.certainty is not None else ()
         looked = ("looked at",) if self.looked_at else ()
         known = ("true accuracy",) if self.accuracies else ()
-        return ("rank", "cannot tell from", "model", "score", *looked, *known)
+        return ("rank", "cannot tell from", "model", "score", *sure, *looked, *known)
 
     def to_rows(self, top: int | None = None) -> list[tuple[object, ...]]:
         """One row per model, best first.
@@ -154,9 +162,10 @@ class Ranking(Result):
         ]
         rows: list[tuple[object, ...]] = []
         for place, (name, score, interval) in enumerate(shown, start=1):
+            sure = () if self.certainty is None else self.certainty.of(place - 1)
             looked = ("yes" if name in self.looked_at else "-",) if self.looked_at else ()
             known = (self.accuracies.get(name),) if self.accuracies else ()
-            rows.append((place, self._neighbours(*interval), name, score, *looked, *known))
+            rows.append((place, self._neighbours(*interval), name, score, *sure, *looked, *known))
         return rows
 
     def page(self, top: int | None = None) -> tuple[Section, ...]:
@@ -228,6 +237,7 @@ class Ranking(Result):
                 "model": name,
                 "score": float(str(score)),  # the short decimal that float32 reads back exactly
                 "accuracy": self.accuracies.get(name),
+                **({} if self.certainty is None else self.certainty.content_of(place - 1)),
             }
             for place, (name, score, interval) in enumerate(
                 zip(self.names, self.scores, intervals, strict=True), start=1
@@ -240,6 +250,7 @@ class Ranking(Result):
             "skipped": list(self.skipped),
             "looked_at": list(self.looked_at),
             "models": models,
+            **({} if self.certainty is None else self.certainty.content()),
         }
 
     @staticmethod
@@ -268,9 +279,12 @@ class Ranking(Result):
     def _neighbours(self, first: int, last: int) -> str:
         if first == last:
             return "-"
-        return f"{first}-{last}" if math.isfinite(self.resolution) else "?"
+        known = self.certainty is not None or math.isfinite(self.resolution)
+        return f"{first}-{last}" if known else "?"
 
     def _meaning(self) -> str:
+        if self.certainty is not None:
+            return self.certainty.meaning()
         if not math.isfinite(self.resolution):
             limit = "their resolution is not known, so no two models are separated"
         elif self.resolution == 0:
@@ -372,4 +386,5 @@ def _from_content(content: Mapping[str, Any]) -> Ranking:
         notes=tuple(content["notes"]),
         skipped=skipped,
         looked_at=looked,
+        certainty=Certainty.read(content),
     )

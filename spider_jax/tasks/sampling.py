@@ -115,6 +115,24 @@ def whole_tasks(
     return _with_variants(drawn, labels, config.resamples, seed)
 
 
+def whole_task(name: str, labels: Int32[np.ndarray, " _"], most: int, seed: int) -> MetaTask:
+    """A dataset as one task: all its rows, or about `most` of them with the classes' shares.
+
+    Args:
+        name: of the dataset.
+        labels: classes 0..C-1 of its training rows.
+        most: rows.
+        seed: the same seed draws the same rows.
+    """
+    rows = np.arange(len(labels))
+    if len(rows) > most:
+        rng = np.random.default_rng(seed)
+        share = most / len(rows)
+        parts = [rng.permutation(np.flatnonzero(labels == c)) for c in range(labels.max() + 1)]
+        rows = np.sort(np.concatenate([part[: max(2, round(share * len(part)))] for part in parts]))
+    return MetaTask((name,), np.zeros(len(rows), np.int32), rows.astype(np.int64), labels[rows])
+
+
 def _some(labels: dict[str, NDArray[np.int32]]) -> list[str]:
     if not labels:
         raise InputError("tasks to train on must name at least one dataset, got none")

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from spider_jax.errors import InputError
 from spider_jax.tasks.moments import moments_of_tasks
 from spider_jax.tasks.padding import class_bucket
-from spider_jax.tasks.sampling import MetaTask, TaskConfig, sample_tasks, whole_tasks
+from spider_jax.tasks.sampling import (
+    MetaTask,
+    TaskConfig,
+    sample_tasks,
+    whole_task,
+    whole_tasks,
+)
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.targets import known_accuracies, target_orders
 from spider_jax.training.teachers import teach
@@ -22,7 +28,24 @@ log = logging.getLogger("spider_jax")
 
 Sampler = Callable[[dict[str, Int32[np.ndarray, "..."]], TaskConfig, int], list[MetaTask]]
 # What draws the meta-tasks, by the configuration's `targets`.
+MOST_ROWS = 512  # of a whole dataset, as its metrics are taken
 SAMPLERS: Mapping[str, Sampler] = {"teachers": sample_tasks, "accuracies": whole_tasks}
+
+
+class SourceTasks(NamedTuple):
+    """The G source datasets whole, as a user's tasks are.
+
+    Attributes:
+        tokens: raw class centres, padded with 0.
+        mask: True where a token is a class.
+        deviations: of the extractor's features.
+        metrics: what the K teachers say, or the true accuracies (K = 1).
+    """
+
+    tokens: Float32[np.ndarray, "G C D"]
+    mask: Bool[np.ndarray, "G C"]
+    deviations: Float32[np.ndarray, "G 2 D"]
+    metrics: Float32[np.ndarray, "G K M"]
 
 
 class TrainingSet(NamedTuple):
@@ -39,6 +62,7 @@ class TrainingSet(NamedTuple):
             NaN for a model without.
         targets: orders of the models, made of metrics and accuracies; no rows before that.
         problems: models that were left out.
+        whole: the source datasets whole.
     """
 
     models: tuple[str, ...]
@@ -50,6 +74,7 @@ class TrainingSet(NamedTuple):
     accuracies: Mapping[str, Float64[np.ndarray, " M"]]
     targets: Float32[np.ndarray, "T M"]
     problems: tuple[Skipped, ...]
+    whole: SourceTasks
 
 
 def source_datasets(zoo: FeatureStore) -> tuple[str, ...]:
@@ -115,8 +140,44 @@ def training_set(
     metrics[mine] = found
     known = known_accuracies(zoo, models, datasets)
     none = np.zeros((0, len(models)), np.float32)
-    given = TrainingSet(models, meta, *seen, metrics, known, none, problems)
+    whole = source_tasks(zoo, config, datasets, models, cache=cache)
+    given = TrainingSet(models, meta, *seen, metrics, known, none, problems, whole)
     return with_targets(given, config) if only is None else given
+
+
+def source_tasks(
+    zoo: FeatureStore,
+    config: TrainConfig,
+    datasets: Sequence[str],
+    models: Sequence[str],
+    *,
+    cache: str | Path | bool = True,
+) -> SourceTasks:
+    """Read the source datasets whole, and let the teachers score the models on them.
+
+    Args:
+        zoo: as for `training_set`.
+        config: as for `training_set`.
+        datasets: names of the source datasets.
+        models: names of the M models.
+        cache: as for `training_set`.
+
+    Returns:
+        The tasks, of MOST_ROWS rows of a dataset at most.
+
+    Raises:
+        InputError: as for `training_set`.
+    """
+    assert zoo.extractor is not None
+    labels = {name: zoo.training_labels(name) for name in datasets}
+    meta = [whole_task(name, labels[name], MOST_ROWS, config.seed) for name in datasets]
+    seen = tokens_of_tasks(zoo, zoo.extractor, meta, np.arange(len(meta)), 1)
+    if config.targets == "accuracies":
+        table = [[[zoo.accuracies[model, name] for model in models]] for name in datasets]
+        found = np.array(table, np.float64)
+    else:
+        found = teach(zoo, meta, config.teachers, models=models, cache=cache)[1]
+    return SourceTasks(*seen, found.astype(np.float32))
 
 
 def refuse_untrainable(zoo: FeatureStore, datasets: Sequence[str]) -> None:

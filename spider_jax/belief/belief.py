@@ -1,0 +1,364 @@
+"""What is known of every model's performance on one task, and what follows from it.
+
+A `Belief` is a Gaussian posterior over the models' standings: true performance on the task in
+standard units over the models. It begins with what the task's tokens say and is changed by what is
+seen: metrics of models that are looked at, results that were measured. It never changes in place.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float64, Int
+from scipy.special import ndtr, ndtri
+
+from spider_jax.belief import decision
+from spider_jax.belief.evidence import (
+    EvidenceModel,
+    metric_observation,
+    positions,
+    result_observation,
+)
+from spider_jax.belief.gaussian import Posterior, Standings
+from spider_jax.belief.looks import Next, next_looks
+from spider_jax.belief.words import distance_in_words
+from spider_jax.errors import InputError
+from spider_jax.ranking.certainty import Certainty
+from spider_jax.ranking.ranking import Ranking
+from spider_jax.zoo.scores import score_zoo
+from spider_jax.zoo.store import FeatureStore, Skipped
+
+LEVEL = 0.8  # at which two models count as separated
+INTERVAL = 0.9  # of the intervals of single models
+STANDARD = "standard units"
+ALL_PAIRS = 4096  # models of which every pair is compared
+
+
+@dataclass(frozen=True, eq=False)
+class Belief:
+    """A posterior over M models on a task.
+
+    Attributes:
+        names: of the models.
+        prior: their standings before anything is seen of them.
+        evidence: what is known beforehand of what can be seen.
+        explained: share of what tasks differ in that the known tasks explain here, 0 to 1.
+        task: its name.
+        looks: metrics by looked-at model.
+        results: (result, standard error) by model.
+        problems: models that could not be looked at.
+    """
+
+    names: tuple[str, ...]
+    prior: Standings
+    evidence: EvidenceModel = field(default_factory=EvidenceModel)
+    explained: float | None = None
+    task: str | None = None
+    looks: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    results: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    problems: tuple[Skipped, ...] = ()
+
+    # ---- what is known -------------------------------------------------------------------------
+
+    @cached_property
+    def _looked(self) -> Posterior:
+        """In standard units, after the looks."""
+        found = Posterior(self.prior)
+        if self.looks and self.evidence.noise is not None:
+            models = positions(self.names, list(self.looks))
+            values = np.array(list(self.looks.values()), np.float64)
+            found = found.with_observation(
+                metric_observation(found, self.evidence.noise, models, values)
+            )
+        return found
+
+    @cached_property
+    def _all(self) -> tuple[Posterior, float]:
+        """In standard units, after looks and results; and how much of the measure a unit is."""
+        found, unit = self._looked, self.evidence.results.size
+        if self.results:
+            models = positions(self.names, list(self.results))
+            values, errors = np.array(list(self.results.values()), np.float64).T
+            seen, unit = result_observation(found, self.evidence.results, models, values, errors)
+            found = found.with_observation(seen)
+        return found, unit
+
+    @property
+    def posterior(self) -> Posterior:
+        """In standard units."""
+        return self._all[0]
+
+    @property
+    def in_measure(self) -> bool:
+        """Whether means are in the task's measure: two results show its level and scale."""
+        return len(self.results) >= 2
+
+    @property
+    def unit(self) -> str:
+        """What means and deviations are in."""
+        return self.evidence.measure if self.in_measure else STANDARD
+
+    @property
+    def _scale(self) -> float:
+        return self._all[1] if self.in_measure else 1.0
+
+    @cached_property
+    def _level(self) -> float:
+        """Of the measure, where results show it."""
+        if not self.in_measure:
+            return 0.0
+        return self.posterior.level(len(self.posterior.seen) - 1) * self._scale
+
+    @cached_property
+    def mean(self) -> Float64[np.ndarray, " M"]:
+        """Expected performance of every model, in `unit`."""
+        return self._level + self._scale * self.posterior.mean
+
+    @cached_property
+    def sd(self) -> Float64[np.ndarray, " M"]:
+        """Standard deviation of every model's performance, in `unit`."""
+        return self._scale * np.sqrt(np.maximum(self.posterior.variances, 0))
+
+    def covariance(self, models: Sequence[str]) -> Float64[np.ndarray, "c c"]:
+        """Covariance of some models, in squared `unit`."""
+        return self._scale**2 * self.posterior.covariance(self._places(models))
+
+    # ---- what is seen --------------------------------------------------------------------------
+
+    def observe(
+        self,
+        results: Mapping[str, float],
+        *,
+        standard_error: float | Mapping[str, float] | None = None,
+    ) -> "Belief":
+        """Take in true results, or what an epoch of a training says of them.
+
+        Args:
+            results: in the task's measure, by model.
+            standard_error: of all, or by model; an early epoch's is that of its trend. Default:
+                what is usual in the zoo.
+
+        Returns:
+            The belief with them.
+
+        Raises:
+            InputError: an unknown model, a result outside its measure's range or not finite, an
+                error that is not positive, or a second, different result of a model.
+        """
+        taken = dict(self.results)
+        for model, value in results.items():
+            self._places([model])
+            low, high = self.evidence.bounds
+            if not (np.isfinite(value) and low <= value <= high):
+                raise InputError(
+                    f"{self.evidence.measure} of {model!r} must be between {low:g} and {high:g}, "
+                    f"got {value}"
+                )
+            if model in taken and taken[model][0] != value:
+                raise InputError(
+                    f"{model!r} has the {self.evidence.measure} {taken[model][0]:g} already, got "
+                    f"{value:g}: keep one, or their mean"
+                )
+            error = self._error(model, standard_error)
+            if not (np.isfinite(error) and error > 0):
+                raise InputError(f"standard_error of {model!r} must be positive, got {error}")
+            taken[model] = float(value), error
+        return replace(self, results=taken)
+
+    def _error(self, model: str, given: float | Mapping[str, float] | None) -> float:
+        if isinstance(given, Mapping):
+            return float(given.get(model, self.evidence.error))
+        return self.evidence.error if given is None else float(given)
+
+    def look(self, zoo: FeatureStore, task: str, models: Sequence[str]) -> "Belief":
+        """Look at models: their own features on the task, by the metrics that the spider knows.
+
+        Args:
+            zoo: labels of the task and features of the models on it.
+            task: its name.
+            models: to look at.
+
+        Returns:
+            The belief with what was seen; models without usable features are in `problems`.
+
+        Raises:
+            InputError: an unknown model or task, or a belief that knows of no metric.
+        """
+        self._places(models)
+        if self.evidence.noise is None:
+            raise InputError("this belief knows no metric to look by: train the spider anew")
+        asked = [model for model in models if model not in self.looks]
+        if not asked:
+            return self
+        table = score_zoo(zoo, task, self.evidence.metrics, models=asked)
+        found = dict(zip(table.models, table.values, strict=True))
+        seen = {
+            model: tuple(map(float, found[model]))
+            for model in asked
+            if model in found and np.isfinite(found[model]).any()
+        }
+        said = {problem.model: problem for problem in table.problems}
+        none = "no features in the zoo"
+        lost = tuple(said.get(m) or Skipped(m, task, none) for m in asked if m not in seen)
+        return replace(self, looks={**self.looks, **seen}, problems=(*self.problems, *lost))
+
+    # ---- what follows --------------------------------------------------------------------------
+
+    @cached_property
+    def _candidates(self) -> decision.Candidates:
+        return decision.candidates(self.posterior)
+
+    def probability_best(self) -> dict[str, float]:
+        """Probability of every model to be the best; models beyond the candidates have 0."""
+        shares = decision.best_shares(self._candidates)
+        found = dict.fromkeys(self.names, 0.0)
+        return found | {
+            self.names[i]: float(p) for i, p in zip(self._candidates.models, shares, strict=True)
+        }
+
+    def probability_above(self, a: str, b: str) -> float:
+        """Probability that model a is better than model b."""
+        places = self._places([a, b])
+        gap = float(np.diff(self.posterior.mean[places[::-1]])[0])
+        c = self.posterior.covariance(places)
+        deviation = np.sqrt(max(c[0, 0] + c[1, 1] - 2 * c[0, 1], 0))
+        return float(ndtr(gap / deviation)) if deviation > 0 else 0.5 * (1 + np.sign(gap))
+
+    def expected_loss(self, model: str | None = None) -> float:
+        """How far a model is expected to lie below the best one, in `unit`; default: the first."""
+        mean = self.posterior.mean
+        own = mean.max() if model is None else mean[self._places([model])[0]]
+        return self._scale * max(0.0, decision.expected_best(self._candidates) - float(own))
+
+    def next(self, n: int = 1, cost: Mapping[str, float] | None = None) -> list[Next]:
+        """Which models to look at next, by what the looks are expected to gain for their cost.
+
+        Args:
+            n: so many, chosen one after the other.
+            cost: of a look at each model; default: 1.
+
+        Returns:
+            At most n models, the first choice first, see `looks.next_looks`.
+        """
+        level = 0 if self.looks else None  # of the looks' observation, the first one
+        return next_looks(
+            self._candidates,
+            self.posterior,
+            level,
+            [name in self.looks for name in self.names],
+            self._look_variance(),
+            [1.0 if cost is None else float(cost.get(name, 1.0)) for name in self.names],
+            self.names,
+            n,
+        )
+
+    def _look_variance(self) -> float:
+        """Variance of the error of one look."""
+        noise = self.evidence.noise
+        if noise is None:
+            return 0.0
+        return float(1 / (noise.gain @ np.linalg.solve(noise.noise, noise.gain)))
+
+    def look_until(
+        self,
+        zoo: FeatureStore,
+        task: str,
+        *,
+        loss: float = 0.05,
+        gain: float = 0.0,
+        most: int | None = None,
+    ) -> "Belief":
+        """Look at one model after another until more would not pay.
+
+        Args:
+            zoo: as for `look`.
+            task: as for `look`.
+            loss: stop when the first model is expected to lie so little below the best, in standard
+                units.
+            gain: stop when the next look is expected to gain less.
+            most: looks at most; default: all models.
+
+        Returns:
+            The belief after the looks.
+        """
+        now, most = self, len(self.names) if most is None else most
+        tried: set[str] = set(self.looks)
+        while len(tried) < most and now.expected_loss() / now._scale > loss:
+            asked = [one for one in now.next(1 if now.looks else 2) if one.model not in tried]
+            if not asked or asked[0].gain < gain:
+                break
+            names = [one.model for one in asked][: most - len(tried)]
+            tried.update(names)
+            now = now.look(zoo, task, names)
+        return now
+
+    # ---- as a ranking --------------------------------------------------------------------------
+
+    def rank(self) -> Ranking:
+        """The models by expected performance, with what cannot be separated.
+
+        Returns:
+            A Ranking whose scores are `mean`; its certainty has deviations, the places a model may
+            hold and the chance to be the best.
+        """
+        order = np.argsort(-self.mean.astype(np.float32), kind="stable")
+        best = self.probability_best()
+        names = tuple(self.names[i] for i in order)
+        places, resolution = self._separated(order)
+        certainty = Certainty(
+            LEVEL,
+            places,
+            self.sd[order].astype(np.float32),
+            np.array([best[name] for name in names], np.float32),
+            self.unit,
+        )
+        return Ranking(
+            names,
+            self.mean[order].astype(np.float32),
+            resolution,
+            self.task,
+            notes=self.notes(),
+            skipped=tuple(map(str, self.problems)),
+            looked_at=tuple(name for name in names if name in self.looks),
+            certainty=certainty,
+        )
+
+    def _separated(self, order: Int[np.ndarray, " M"]) -> tuple[Int[np.ndarray, "M 2"], float]:
+        """First and last place of every model at LEVEL; the median gap that separates a pair."""
+        M = len(order)
+        z, half = float(ndtri(LEVEL)), self.posterior.mean[order]
+        first, last, gaps = np.empty(M, np.int64), np.empty(M, np.int64), []
+        step = max(1, ALL_PAIRS**2 // (8 * M))
+        for start in range(0, M, step):
+            rows = order[start : start + step]
+            deviation = self._gap_deviations(rows, order)
+            gap = half[start : start + step, None] - half[None]
+            first[start : start + step] = 1 + (gap < -z * deviation).sum(1)
+            last[start : start + step] = M - (gap > z * deviation).sum(1)
+            gaps.append(np.median(deviation))
+        return np.stack([first, last], 1), self._scale * z * float(np.median(gaps))
+
+    def _gap_deviations(
+        self, rows: Int[np.ndarray, " a"], columns: Int[np.ndarray, " b"]
+    ) -> Float64[np.ndarray, "a b"]:
+        variances = np.maximum(self.posterior.variances, 0)
+        cross = self.posterior.cross(rows, columns)
+        found = variances[rows][:, None] + variances[columns][None] - 2 * cross
+        return np.asarray(np.sqrt(np.maximum(found, 0)))
+
+    def notes(self) -> tuple[str, ...]:
+        """How far the task is from the known ones, and what the first choice may lose."""
+        first = self.names[int(np.argmax(self.mean))]
+        loss = (
+            f"{first} is the best with probability {self.probability_best()[first]:.2f}; taking it "
+            f"is expected to lose {self.expected_loss():.3f} ({self.unit}) to the best"
+        )
+        return (loss, *([] if self.explained is None else [distance_in_words(self.explained)]))
+
+    def _places(self, models: Sequence[str]) -> Int[np.ndarray, " p"]:
+        known = set(self.names)
+        for model in models:
+            if model not in known:
+                raise InputError(f"the belief knows no model {model!r}: it ranks {len(known)}")
+        return positions(self.names, models)

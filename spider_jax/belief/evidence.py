@@ -1,0 +1,236 @@
+"""What is seen of single models, as linear observations of their standings, with learned noise.
+
+A metric k of model i on a task, in units of the spread s_k that it has over the models there, is
+
+    m_ik / s_k = level_k + g_k y_i + e_ik,   e_i ~ N(0, C),
+
+gain g and noise C learned on source datasets with known accuracies; metrics of one model err
+together, which C holds. One model's metrics are worth the one value that weighs them by C^-1 g. A
+spread that only a few looked-at models show is drawn towards what it was on the source datasets.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float64, Int
+
+from spider_jax.belief.gaussian import Observation, Posterior
+
+LEAST_NOISE = 0.01
+UNKNOWN_GAIN = 0.9  # of a metric that cannot be compared with truth or two other metrics
+FEWEST_TRUE = 3  # datasets with known accuracies from which noise is learned
+
+
+class Spread(NamedTuple):
+    """How far values of one kind spread over the models of a task.
+
+    Attributes:
+        size: typical standard deviation.
+        worth: so many observed models count as much as what is typical.
+    """
+
+    size: float
+    worth: float
+
+    @staticmethod
+    def of(sizes: Float[np.ndarray, " G"]) -> "Spread":
+        """From the standard deviations on G datasets: ln s ~ N, var(ln s^2) = 2/worth."""
+        known = sizes[np.isfinite(sizes) & (sizes > 0)]
+        if len(known) == 0:
+            return Spread(1.0, 0.0)
+        logs = np.log(known)
+        varies = float(logs.var(ddof=1)) if len(logs) > 1 else 0.5
+        return Spread(float(np.exp(logs.mean())), 1 / max(2 * varies, 0.05))
+
+    def seen(self, values: Float[np.ndarray, " p"], expected: float) -> float:
+        """The spread on a task of which p models' values are known.
+
+        Args:
+            values: of the p models.
+            expected: variance that p such models should have in standard units.
+        """
+        p = len(values)
+        if p < 2:
+            return self.size
+        found = float(np.var(values, ddof=1)) / max(expected, 1e-6)
+        return float(np.sqrt((self.worth * self.size**2 + (p - 1) * found) / (self.worth + p - 1)))
+
+
+class MetricNoise(NamedTuple):
+    """How K metrics show a standing.
+
+    Attributes:
+        gain: g.
+        noise: C.
+        size: typical standard deviation of each metric over the models of a task.
+        worth: see `Spread`.
+    """
+
+    gain: Float64[np.ndarray, " K"]
+    noise: Float64[np.ndarray, "K K"]
+    size: Float64[np.ndarray, " K"]
+    worth: Float64[np.ndarray, " K"]
+
+
+class EvidenceModel(NamedTuple):
+    """What is known beforehand of what can be seen.
+
+    Attributes:
+        metrics: names of the K metrics of a look.
+        noise: how these show a standing; None where no look can be taken.
+        results: spread of true results over the models of a task.
+        error: standard error of a result that comes without one.
+        measure: what results are.
+        bounds: of the measure.
+    """
+
+    metrics: tuple[str, ...] = ()
+    noise: MetricNoise | None = None
+    results: Spread = Spread(0.1, 0.0)
+    error: float = 0.01
+    measure: str = "accuracy"
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+
+def learn_metric_noise(
+    metrics: Float[np.ndarray, "G K M"], truth: Float[np.ndarray, "G M"]
+) -> MetricNoise:
+    """Learn gains and noise on source datasets.
+
+    Where fewer than FEWEST_TRUE datasets have known accuracies, gains come from how metrics agree:
+    with independent errors g_1^2 = c_12 c_13 / c_23.
+
+    Args:
+        metrics: on whole source datasets; not finite where a model has none.
+        truth: standard scores of the true accuracies; NaN where unknown.
+
+    Returns:
+        The noise.
+    """
+    standard, sizes = _standard(np.asarray(metrics, np.float64))
+    known = np.isfinite(truth)[:, None] & np.isfinite(standard).all(1, keepdims=True)
+    spreads = [Spread.of(column) for column in sizes.T]
+    if np.isfinite(truth).any(1).sum() >= FEWEST_TRUE:
+        gain, noise = _beside_truth(standard, np.asarray(truth, np.float64), known[:, 0])
+    else:
+        gain, noise = _among_themselves(standard)
+    size, worth = (np.array(part) for part in zip(*spreads, strict=True))
+    noise[np.diag_indices(len(noise))] = np.maximum(np.diagonal(noise), LEAST_NOISE)
+    return MetricNoise(gain, noise, size, worth)
+
+
+def _standard(
+    metrics: Float64[np.ndarray, "G K M"],
+) -> tuple[Float64[np.ndarray, "G K M"], Float64[np.ndarray, "G K"]]:
+    """Standard scores over the models, and the deviations."""
+    finite = np.where(np.isfinite(metrics), metrics, np.nan)
+    with np.errstate(invalid="ignore"):
+        mean, size = np.nanmean(finite, -1), np.nanstd(finite, -1)
+    return (finite - mean[..., None]) / np.maximum(size, 1e-12)[..., None], size
+
+
+def _beside_truth(
+    standard: Float64[np.ndarray, "G K M"],
+    truth: Float64[np.ndarray, "G M"],
+    known: Float64[np.ndarray, "G M"],
+) -> tuple[Float64[np.ndarray, " K"], Float64[np.ndarray, "K K"]]:
+    z, y = np.moveaxis(standard, 1, 0)[:, known], truth[known]
+    gain = z @ y / (y @ y)
+    errors = z - gain[:, None] * y
+    return gain, errors @ errors.T / errors.shape[1]
+
+
+def _among_themselves(
+    standard: Float64[np.ndarray, "G K M"],
+) -> tuple[Float64[np.ndarray, " K"], Float64[np.ndarray, "K K"]]:
+    K = standard.shape[1]
+    z = np.nan_to_num(np.moveaxis(standard, 1, 0).reshape(K, -1))
+    c = np.clip(z @ z.T / max(z.shape[1], 1), 0.05, 1)
+    gain = np.full(K, UNKNOWN_GAIN)
+    for k in range(K) if K > 2 else ():
+        i, j = [other for other in range(K) if other != k][:2]
+        gain[k] = np.sqrt(np.clip(c[k, i] * c[k, j] / c[i, j], 0.1, 0.98))
+    return gain, np.diag(1 - gain**2)
+
+
+def metric_observation(
+    now: Posterior,
+    learned: MetricNoise,
+    models: Int[np.ndarray, " p"],
+    metrics: Float[np.ndarray, "p K"],
+) -> Observation:
+    """Metrics of looked-at models as one observation of each.
+
+    Args:
+        now: what is known without them.
+        learned: gains and noise.
+        models: positions of the p models.
+        metrics: their values; not finite where a model lacks one, at least one each is there.
+
+    Returns:
+        The observation; its level means nothing.
+    """
+    scaled = np.full(metrics.shape, np.nan)
+    expected_values = _expected_variance(now, models)
+    for k, (gain, noise) in enumerate(zip(learned.gain, np.diagonal(learned.noise), strict=True)):
+        there = np.isfinite(metrics[:, k])
+        spread = Spread(float(learned.size[k]), float(learned.worth[k]))
+        size = spread.seen(metrics[there, k], gain**2 * expected_values + noise)
+        scaled[there, k] = metrics[there, k] / max(size, 1e-12)
+        # levels by what is expected of the models: they matter only where some lack a metric
+        scaled[there, k] -= np.mean(scaled[there, k] - gain * now.mean[models[there]])
+    return Observation(models, *_collapsed(scaled, learned))
+
+
+def _expected_variance(now: Posterior, models: Int[np.ndarray, " p"]) -> float:
+    """Sample variance that the standings of some models should have."""
+    p = len(models)
+    if p < 2:
+        return 1.0
+    covariance = now.covariance(models)
+    uncertain = (np.trace(covariance) - covariance.sum() / p) / (p - 1)
+    return float(np.var(now.mean[models], ddof=1) + uncertain)
+
+
+def _collapsed(
+    scaled: Float64[np.ndarray, "p K"], learned: MetricNoise
+) -> tuple[Float64[np.ndarray, " p"], Float64[np.ndarray, " p"]]:
+    """The value that a model's metrics are worth, and its variance: w = C^-1 g/(g^T C^-1 g)."""
+    values, variances = np.empty(len(scaled)), np.empty(len(scaled))
+    for i, row in enumerate(scaled):
+        there = np.flatnonzero(np.isfinite(row))
+        pull = np.linalg.solve(learned.noise[np.ix_(there, there)], learned.gain[there])
+        precision = float(learned.gain[there] @ pull)
+        values[i] = pull @ row[there] / precision
+        variances[i] = 1 / precision
+    return values, variances
+
+
+def result_observation(
+    now: Posterior,
+    spread: Spread,
+    models: Int[np.ndarray, " p"],
+    results: Float64[np.ndarray, " p"],
+    errors: Float64[np.ndarray, " p"],
+) -> tuple[Observation, float]:
+    """True results in the task's measure as observations, and the spread that they are divided by.
+
+    Args:
+        now: what is known without them.
+        spread: of results over the models of a task.
+        models: positions of the p models.
+        results: in the measure, larger is better.
+        errors: their standard errors.
+
+    Returns:
+        The observation in standard units, and how much of the measure a standard unit is.
+    """
+    size = max(spread.seen(results, _expected_variance(now, models)), 1e-12)
+    return Observation(models, results / size, (errors / size) ** 2 + 1e-9), size
+
+
+def positions(names: Sequence[str], asked: Sequence[str]) -> Int[np.ndarray, " p"]:
+    """Where names stand among all."""
+    where = {name: i for i, name in enumerate(names)}
+    return np.array([where[name] for name in asked], np.int64)

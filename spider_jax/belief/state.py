@@ -1,0 +1,71 @@
+"""What a spider keeps of what it has learned for its beliefs, as arrays on disk."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+from spider_jax.belief.belief import Belief
+from spider_jax.belief.evidence import EvidenceModel, MetricNoise, Spread
+from spider_jax.belief.factors import Factors
+from spider_jax.belief.gaussian import Standings
+
+ARRAYS = ("loadings", "own", "gain", "noise", "size", "worth", "results")
+
+
+class BeliefState(NamedTuple):
+    """How sure a spider is, and how evidence is read.
+
+    Attributes:
+        factors: covariance over the models, to be scaled by a task's variance.
+        evidence: what is known beforehand of what can be seen.
+    """
+
+    factors: Factors
+    evidence: EvidenceModel
+
+    def begin(
+        self,
+        names: tuple[str, ...],
+        mean: Float64[np.ndarray, " M"],
+        variance: float,
+        explained: float | None = None,
+        task: str | None = None,
+    ) -> Belief:
+        """The belief on a task before anything is seen of the models there.
+
+        Args:
+            names: of the models.
+            mean: of their standings.
+            variance: left by the known tasks.
+            explained: share of what tasks differ in that the known tasks explain.
+            task: its name.
+        """
+        prior = Standings(mean, self.factors.loadings, self.factors.own, variance)
+        return Belief(names, prior, self.evidence, explained, task)
+
+    def arrays(self) -> dict[str, Float[np.ndarray, "..."]]:
+        """All numbers by name; the metrics' names stand with the training's teachers."""
+        noise, (size, worth) = self.evidence.noise, self.evidence.results
+        kept = () if noise is None else noise
+        values = (*self.factors, *kept, np.array([size, worth, self.evidence.error]))
+        names = ARRAYS if noise is not None else (*ARRAYS[:2], ARRAYS[-1])
+        return dict(zip(names, values, strict=True))
+
+    @staticmethod
+    def of(
+        arrays: Mapping[str, Float[np.ndarray, "..."]], metrics: tuple[str, ...]
+    ) -> "BeliefState":
+        """The inverse of `arrays`.
+
+        Args:
+            arrays: by name.
+            metrics: names of the metrics whose noise is known.
+        """
+        noise = MetricNoise(*(arrays[n] for n in MetricNoise._fields)) if "gain" in arrays else None
+        size, worth, error = map(float, arrays["results"])
+        evidence = EvidenceModel(
+            metrics if noise is not None else (), noise, Spread(size, worth), error
+        )
+        return BeliefState(Factors(arrays["loadings"], arrays["own"]), evidence)
