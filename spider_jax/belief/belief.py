@@ -32,6 +32,7 @@ from spider_jax.zoo.store import FeatureStore, Skipped
 LEVEL = 0.8  # at which two models count as separated
 INTERVAL = 0.9  # of the intervals of single models
 STANDARD = "standard units"
+LOSS, GAIN = 0.05, 0.02  # at which looks stop, in standard units
 ALL_PAIRS = 4096  # models of which every pair is compared
 
 
@@ -242,11 +243,12 @@ class Belief:
             At most n models, the first choice first, see `looks.next_looks`.
         """
         level = 0 if self.looks else None  # of the looks' observation, the first one
+        tried = {*self.looks, *(problem.model for problem in self.problems)}
         return next_looks(
             self._candidates,
             self.posterior,
             level,
-            [name in self.looks for name in self.names],
+            [name in tried for name in self.names],
             self._look_variance(),
             [1.0 if cost is None else float(cost.get(name, 1.0)) for name in self.names],
             self.names,
@@ -260,14 +262,31 @@ class Belief:
             return 0.0
         return float(1 / (noise.gain @ np.linalg.solve(noise.noise, noise.gain)))
 
+    def look_at(self, zoo: FeatureStore, task: str, n: int) -> "Belief":
+        """Look at n models, chosen one after the other by what a look is expected to gain.
+
+        Args:
+            zoo: as for `look`.
+            task: as for `look`.
+            n: so many; with all models or more, all at once.
+
+        Returns:
+            The belief after the looks; models without usable features count among the n.
+        """
+        if n >= len(self.names):
+            return self.look(zoo, task, self.names)
+        now, left = self, n
+        while left > 0:
+            asked = [one.model for one in now.next(1 if now.looks else 2)][:left]
+            if not asked:  # no candidate is left: the next by their means
+                tried = {*now.looks, *(problem.model for problem in now.problems)}
+                order = np.argsort(-now.posterior.mean, kind="stable")
+                asked = [now.names[i] for i in order if now.names[i] not in tried][:left]
+            now, left = now.look(zoo, task, asked), left - len(asked)
+        return now
+
     def look_until(
-        self,
-        zoo: FeatureStore,
-        task: str,
-        *,
-        loss: float = 0.05,
-        gain: float = 0.0,
-        most: int | None = None,
+        self, zoo: FeatureStore, task: str, *, loss: float = LOSS, gain: float = GAIN
     ) -> "Belief":
         """Look at one model after another until more would not pay.
 
@@ -276,21 +295,17 @@ class Belief:
             task: as for `look`.
             loss: stop when the first model is expected to lie so little below the best, in standard
                 units.
-            gain: stop when the next look is expected to gain less.
-            most: looks at most; default: all models.
+            gain: stop when the next look is expected to gain less, in standard units.
 
         Returns:
             The belief after the looks.
         """
-        now, most = self, len(self.names) if most is None else most
-        tried: set[str] = set(self.looks)
-        while len(tried) < most and now.expected_loss() / now._scale > loss:
-            asked = [one for one in now.next(1 if now.looks else 2) if one.model not in tried]
+        now = self
+        while now.expected_loss() / now._scale > loss:
+            asked = now.next(1 if now.looks else 2)
             if not asked or asked[0].gain < gain:
                 break
-            names = [one.model for one in asked][: most - len(tried)]
-            tried.update(names)
-            now = now.look(zoo, task, names)
+            now = now.look(zoo, task, [one.model for one in asked])
         return now
 
     # ---- as a ranking --------------------------------------------------------------------------
@@ -326,18 +341,20 @@ class Belief:
 
     def _separated(self, order: Int[np.ndarray, " M"]) -> tuple[Int[np.ndarray, "M 2"], float]:
         """First and last place of every model at LEVEL; the median gap that separates a pair."""
-        M = len(order)
-        z, half = float(ndtri(LEVEL)), self.posterior.mean[order]
-        first, last, gaps = np.empty(M, np.int64), np.empty(M, np.int64), []
-        step = max(1, ALL_PAIRS**2 // (8 * M))
-        for start in range(0, M, step):
-            rows = order[start : start + step]
-            deviation = self._gap_deviations(rows, order)
-            gap = half[start : start + step, None] - half[None]
-            first[start : start + step] = 1 + (gap < -z * deviation).sum(1)
-            last[start : start + step] = M - (gap > z * deviation).sum(1)
-            gaps.append(np.median(deviation))
-        return np.stack([first, last], 1), self._scale * z * float(np.median(gaps))
+        M, z = len(order), float(ndtri(LEVEL))
+        mean = self.posterior.mean[order]
+        if M > ALL_PAIRS:  # one gap for all pairs: the median of sampled ones
+            some = order[np.linspace(0, M - 1, ALL_PAIRS // 4).astype(np.int64)]
+            limit = z * float(np.median(self._gap_deviations(some, some)))
+            first = 1 + np.searchsorted(-mean, -mean - limit, side="right")
+            last = np.searchsorted(-mean, -mean + limit, side="left")
+            places = np.stack([np.minimum(first, np.arange(M) + 1), np.maximum(last, 1)], 1)
+            return places.astype(np.int64), self._scale * limit
+        deviation = self._gap_deviations(order, order)
+        gap = mean[:, None] - mean[None]
+        first = 1 + (gap < -z * deviation).sum(1)
+        last = M - (gap > z * deviation).sum(1)
+        return np.stack([first, last], 1), self._scale * z * float(np.median(deviation))
 
     def _gap_deviations(
         self, rows: Int[np.ndarray, " a"], columns: Int[np.ndarray, " b"]

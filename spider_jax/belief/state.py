@@ -1,10 +1,10 @@
 """What a spider keeps of what it has learned for its beliefs, as arrays on disk."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float32, Float64
 
 from spider_jax.belief.belief import Belief
 from spider_jax.belief.evidence import EvidenceModel, MetricNoise, Spread
@@ -45,13 +45,28 @@ class BeliefState(NamedTuple):
         prior = Standings(mean, self.factors.loadings, self.factors.own, variance)
         return Belief(names, prior, self.evidence, explained, task)
 
-    def arrays(self) -> dict[str, Float[np.ndarray, "..."]]:
+    def arrays(self) -> dict[str, Float32[np.ndarray, "..."]]:
         """All numbers by name; the metrics' names stand with the training's teachers."""
         noise, (size, worth) = self.evidence.noise, self.evidence.results
         kept = () if noise is None else noise
         values = (*self.factors, *kept, np.array([size, worth, self.evidence.error]))
         names = ARRAYS if noise is not None else (*ARRAYS[:2], ARRAYS[-1])
-        return dict(zip(names, values, strict=True))
+        return {n: np.asarray(v, np.float32) for n, v in zip(names, values, strict=True)}
+
+    def stored(self) -> "BeliefState":
+        """The same with numbers that a file gives back to the bit."""
+        return BeliefState.of(self.arrays(), self.evidence.metrics)
+
+    def take(self, models: Sequence[int]) -> "BeliefState":
+        """Of some of the models."""
+        some = np.array(models, np.int64)
+        return self._replace(factors=Factors(self.factors.loadings[some], self.factors.own[some]))
+
+    def joined(self, more: Factors) -> "BeliefState":
+        """With more models behind its own."""
+        both = zip(self.factors, more, strict=True)
+        together = Factors(*(np.concatenate(pair) for pair in both))
+        return self._replace(factors=together).stored()
 
     @staticmethod
     def of(
@@ -63,9 +78,10 @@ class BeliefState(NamedTuple):
             arrays: by name.
             metrics: names of the metrics whose noise is known.
         """
-        noise = MetricNoise(*(arrays[n] for n in MetricNoise._fields)) if "gain" in arrays else None
-        size, worth, error = map(float, arrays["results"])
+        wide = {name: np.asarray(array, np.float64) for name, array in arrays.items()}
+        noise = MetricNoise(*(wide[n] for n in MetricNoise._fields)) if "gain" in wide else None
+        size, worth, error = map(float, wide["results"])
         evidence = EvidenceModel(
             metrics if noise is not None else (), noise, Spread(size, worth), error
         )
-        return BeliefState(Factors(arrays["loadings"], arrays["own"]), evidence)
+        return BeliefState(Factors(wide["loadings"], wide["own"]), evidence)

@@ -10,6 +10,9 @@ training tasks' standings, whatever the number of models; far from all of them i
 s - k_* (K + n I)^-1 k_* + g grows with the distance; g is what no description explains.
 """
 
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -17,6 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 from scipy.linalg import cho_factor, cho_solve
 
+from spider_jax.runtime.blas import one_blas_thread
 from spider_jax.tasks.description import Design
 
 
@@ -51,11 +55,17 @@ class TaskProcess:
         centre, scale, rows, weights = (
             np.asarray(a, np.float32) for a in (given.centre, given.scale, given.rows, constant)
         )
-        return TaskProcess(unit, centre, scale, rows, weights, hyper)
+        return TaskProcess(unit, centre, scale, rows, weights, as_stored(hyper))
 
-    def arrays(self) -> dict[str, Float[np.ndarray, "..."]]:
-        """By the names of the fields."""
-        return {one.name: getattr(self, one.name) for one in fields(self)}
+    def arrays(self) -> dict[str, Float32[np.ndarray, "..."]]:
+        """By the names of the fields, in the precision of a file."""
+        return {one.name: np.asarray(getattr(self, one.name), np.float32) for one in fields(self)}
+
+    @staticmethod
+    def from_arrays(arrays: Mapping[str, Float32[np.ndarray, "..."]]) -> "TaskProcess":
+        """The inverse of `arrays`."""
+        kept = {one.name: arrays[one.name] for one in fields(TaskProcess)}
+        return TaskProcess(**kept | {"hyper": kept["hyper"].astype(np.float64)})
 
     @cached_property
     def _factor(self) -> tuple[Float64[np.ndarray, "S S"], bool]:
@@ -82,6 +92,11 @@ class TaskProcess:
         weights = pull + (1 - pull.sum(1, keepdims=True)) * self.constant
         _, _, signal, _, rest = self.hyper
         return weights, signal - (pull * near).sum(1) + rest
+
+    @property
+    def far(self) -> float:
+        """The variance on a task of which nothing is known."""
+        return float(self.hyper[2] + self.hyper[4])
 
     def explained(self, described: Float64[np.ndarray, "T f"]) -> Float64[np.ndarray, " T"]:
         """Share of the process' variance that the training tasks explain: 0 far from all, to 1."""
@@ -155,12 +170,22 @@ def predict_apart(
     """
     known = kernel(rows, rows, hyper)
     out = np.zeros(targets.shape)
-    for group in range(len(allowed)):
+
+    def predict(group: int) -> None:
         asked, use = np.flatnonzero(groups == group), np.flatnonzero(allowed[group])
         if len(asked) == 0 or len(use) == 0:
-            continue
+            return
         constant = constants[group] @ targets
         gram = known[np.ix_(use, use)] + hyper[3] * np.eye(len(use))
         pull = cho_solve(cho_factor(gram, lower=True), known[np.ix_(use, asked)]).T
         out[asked] = constant + pull @ (targets[use] - constant)
+
+    with one_blas_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(predict, range(len(allowed))):
+            pass
     return out
+
+
+def as_stored(values: Float[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
+    """float64 numbers that a file of float32 gives back to the bit."""
+    return np.asarray(values, np.float32).astype(np.float64)

@@ -52,7 +52,7 @@ def build_index(spider: Spider, folder: Path, precision: str, show_progress: boo
     Raises:
         InputError: the folder holds another index, whole or begun.
     """
-    maps, shared = fold_shared(spider.weights)
+    maps, shared = fold_shared(spider.scoring_weights)
     about = _describe(spider, shared, precision)
     files.clear_strays(folder, None)
     if (folder / files.INDEX).exists():
@@ -109,7 +109,7 @@ def _shared_fingerprint(spider: Spider) -> str:
     trained, not their products, which another machine may round otherwise."""
     scaling, extractor = spider.scaling, spider.description.extractor
     digest = hashlib.sha256(repr((sorted(extractor.items()), scaling.spread)).encode())
-    shared = spider.weights._replace(theta=spider.weights.theta[:, :0])
+    shared = spider.scoring_weights._replace(theta=spider.weights.theta[:, :0])
     memory: tuple[Any, ...] = ()
     if spider.memory is not None:
         memory = tuple(spider.memory.weights.arrays().values())

@@ -26,7 +26,7 @@ from spider_jax.ranking.aggregate import z_scores
 from spider_jax.spider.own_maps import OwnMaps
 from spider_jax.spider.spider import Spider
 from spider_jax.spider.state import TeacherTable
-from spider_jax.spider.task_memory import memory_rows
+from spider_jax.spider.task_memory import memory_rows, process_rows
 from spider_jax.storage.files import checked_names
 from spider_jax.tasks.description import describe, design
 from spider_jax.tasks.scaling import apply_scaling
@@ -268,7 +268,8 @@ def fit_and_join(
     maps = None
     if tokens.project is not None and tokens.bias is not None:
         maps = OwnMaps.join(scalings, tokens.project, tokens.bias)
-    grown = with_models(spider, models, tokens.theta, config.memory * places, new, widths, maps)
+    remembered = places if spider.beliefs is not None else config.memory * places
+    grown = with_models(spider, models, tokens.theta, remembered, new, widths, maps)
     return with_provenance(grown, dict.fromkeys(models, FITTED))
 
 
@@ -287,7 +288,12 @@ def _fit_problem(
     inside = leave_datasets_out(tasks.meta, datasets, config).weight
     scaled = np.asarray(apply_scaling(spider.scaling, tasks.tokens, tasks.mask))
     prior, memory = np.zeros((len(inside), *targets.shape), np.float32), spider.memory
-    if memory is not None and memory.weights.ridge is not None:
+    if memory is not None and memory.weights.process is not None:
+        process, standings = memory.weights.process, memory.targets[:, known]
+        remembered = np.concatenate([standings, places], axis=1)
+        prior = process_rows(process, remembered, tasks.meta, inside > 0)
+        prior *= np.float32(config.memory)
+    elif memory is not None and memory.weights.ridge is not None:
         unit, weight = memory.weights.ridge.unit, config.memory
         rows = design(describe(tasks.tokens, tasks.mask, tasks.deviations, unit)).rows
         remembered = np.concatenate([memory.targets[:, known], weight * places], axis=1)

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from spider_jax.belief.factors import Factors
+from spider_jax.belief.state import BeliefState
 from spider_jax.errors import InputError
 from spider_jax.spider.own_maps import OwnMaps
 from spider_jax.spider.spider import Spider
@@ -56,7 +58,28 @@ def with_models(
         memory=memory,
         own=maps,
         teacher_table=table,
+        beliefs=None if spider.beliefs is None else _believed(spider, remembered),
     )
+
+
+def _believed(spider: Spider, remembered: Float[np.ndarray, "S n"] | None) -> BeliefState:
+    """With the new models' errors going the way of the known model that stands most like each.
+
+    L_new = r L_known, r the correlation of their standings on the training tasks; the rest of the
+    known model's variance is the new one's own.
+    """
+    state, memory = spider.beliefs, spider.memory
+    assert state is not None
+    assert memory is not None
+    assert remembered is not None
+    known, new = (a - a.mean(0) for a in (memory.targets.astype(np.float64), remembered))
+    sizes = np.linalg.norm(new, axis=0)[:, None] * np.linalg.norm(known, axis=0)[None]
+    alike = (new.T @ known) / np.maximum(sizes, 1e-12)
+    nearest = alike.argmax(1)
+    near = np.clip(alike[np.arange(len(nearest)), nearest], 0, 1)[:, None]
+    loadings = near * state.factors.loadings[nearest]
+    whole = (state.factors.loadings[nearest] ** 2).sum(1) + state.factors.own[nearest]
+    return state.joined(Factors(loadings, whole - (loadings**2).sum(1)))
 
 
 def _no_maps(maps: OwnMaps, models: int) -> OwnMaps:
@@ -113,6 +136,7 @@ def remove(spider: Spider, models: Sequence[str]) -> Spider:
         memory=None if memory is None else memory._replace(targets=memory.targets[:, kept]),
         own=None if own is None else own.take(kept),
         teacher_table=None if table is None else table.take(kept),
+        beliefs=None if spider.beliefs is None else spider.beliefs.take(kept),
     )
 
 

@@ -8,6 +8,7 @@ spider/
 
 import math
 from dataclasses import asdict
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from spider_jax.belief.state import BeliefState
+from spider_jax.belief.task_process import TaskProcess
 from spider_jax.errors import InputError
 from spider_jax.spider.own_maps import OwnMaps
 from spider_jax.spider.state import Description, SpiderState, TeacherTable
@@ -48,6 +51,7 @@ def save(spider: SpiderState, folder: Path) -> None:
     ridge = spider.memory is not None and spider.memory.weights.ridge is not None
     content = asdict(spider.description) | {"scaling": scaling, "memory": remembered}
     content["memory_ridge"] = ridge
+    content["belief"] = None if spider.beliefs is None else _belief_sizes(spider.beliefs)
     content["own"] = None if spider.own is None else _own_sizes(spider.own)
     content["yardstick"] = (
         None if spider.teacher_table is None else _yard_sizes(spider.teacher_table)
@@ -79,7 +83,10 @@ def load(folder: Path) -> SpiderState:
     memory = _memory(arrays["memory"]) if content["memory"] else None
     own = _own(description, content["own"], arrays["own"]) if content.get("own") else None
     yard = TeacherTable(**arrays["yardstick"]) if content.get("yardstick") else None
-    return SpiderState(description, scaling, Weights(**weights), memory, own, yard)
+    beliefs = None
+    if content.get("belief"):
+        beliefs = BeliefState.of(arrays["belief"], tuple(content["belief"]["metrics"]))
+    return SpiderState(description, scaling, Weights(**weights), memory, own, yard, beliefs)
 
 
 def refuse_foreign(folder: Path) -> None:
@@ -103,6 +110,8 @@ def _arrays(spider: SpiderState) -> dict[str, Any]:
         arrays["own"] = {n: a for n, a in spider.own._asdict().items() if n != "starts"}
     if spider.teacher_table is not None:
         arrays["yardstick"] = spider.teacher_table._asdict()
+    if spider.beliefs is not None:
+        arrays["belief"] = spider.beliefs.arrays()
     if spider.memory is not None:
         arrays["memory"] = {**spider.memory.weights.arrays(), "targets": spider.memory.targets}
     return arrays
@@ -122,6 +131,11 @@ def _own_sizes(own: OwnMaps) -> dict[str, int]:
 def _yard_sizes(yard: TeacherTable) -> dict[str, int]:
     S, K, _ = yard.metrics.shape
     return {"tasks": S, "metrics": K, "datasets": len(yard.accuracies)}
+
+
+def _belief_sizes(beliefs: BeliefState) -> dict[str, Any]:
+    rank = int(beliefs.factors.loadings.shape[1])
+    return {"rank": rank, "metrics": list(beliefs.evidence.metrics)}
 
 
 def _own(about: Description, sizes: dict[str, int], arrays: dict[str, Any]) -> OwnMaps:
@@ -160,6 +174,13 @@ def _shapes(content: dict[str, Any]) -> dict[str, Any]:
     if content.get("memory_ridge"):  # older files have none
         ridge = ((D,), (2 * D,), (2 * D, S), ())
         memory |= {f"ridge_{n}": s for n, s in zip(TaskRidge._fields, ridge, strict=True)}
+    if content.get("belief"):  # older files have none
+        r, K = content["belief"]["rank"], len(content["belief"]["metrics"])
+        noise = {"gain": (K,), "noise": (K, K), "size": (K,), "worth": (K,)} if K else {}
+        shapes["belief"] = {"loadings": (M, r), "own": (M,), **noise, "results": (3,)}
+        process = ((D,), (2 * D,), (2 * D,), (S, 2 * D), (S,), (5,))
+        names = (one.name for one in dataclass_fields(TaskProcess))
+        memory |= {f"process_{n}": s for n, s in zip(names, process, strict=True)}
     if S:
         shapes["memory"] = memory
     if content.get("own"):  # older files have none

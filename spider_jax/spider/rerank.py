@@ -9,7 +9,7 @@ not whether they should fall behind models that were not looked at, so these k s
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -163,8 +163,8 @@ def _attended(
             'k_max, or look by "evidence"'
         )
     theta = np.asarray(spider.weights.theta)[:, top]
-    seen = first_pass(spider.folded, theta, tokens, spider.token_scaling)
-    general = general_score(spider.folded, seen).mean(0)
+    seen = first_pass(spider.network, theta, tokens, spider.token_scaling)
+    general = general_score(spider.network, seen).mean(0)
     labels = zoo.training_labels(task)
     new, looked, problems = first.astype(np.float64), [], []
     for place, i in enumerate(top):
@@ -175,7 +175,7 @@ def _attended(
         except InputError as error:
             problems.append(Skipped(name, task, str(error)))
             continue
-        found = score_again(spider.folded, theta, seen, spider.own.of(int(i)), centres, place)
+        found = score_again(spider.network, theta, seen, spider.own.of(int(i)), centres, place)
         new[i] += float(found.mean() - general[place])
         looked.append(name)
     return Looked(new, tuple(looked), tuple(problems))
@@ -223,18 +223,45 @@ def _told(
     first: Ranking, spider: SpiderState, looked: Looked, zoo: FeatureStore, task: str, by: str
 ) -> tuple[str, ...]:
     """Notes on what was looked at, and the price of other numbers of models."""
-    rows, M, k = len(zoo.training_rows(task)), len(first.names), len(looked.models)
+    kept = f"; {len(looked.problems)} kept their first score" if looked.problems else ""
+    return cost_of_looks(spider, first.names, looked.models, zoo, task, by=by, more=kept)
+
+
+def cost_of_looks(
+    spider: SpiderState,
+    first: Sequence[str],
+    looked: Collection[str],
+    zoo: FeatureStore,
+    task: str,
+    *,
+    by: str = EVIDENCE,
+    more: str = "",
+) -> tuple[str, ...]:
+    """Notes on what looks cost: forward passes and megabytes.
+
+    Args:
+        spider: that ranks.
+        first: names of its models before the looks, best first.
+        looked: names of those that were looked at.
+        zoo: that holds their features.
+        task: its name.
+        by: how they were looked at.
+        more: what is said of others.
+
+    Returns:
+        What was looked at, and the price of other numbers of models.
+    """
+    rows, M = len(zoo.training_rows(task)), len(first)
     extractor = str(spider.description.extractor["name"])
 
-    def passes(models: Sequence[str]) -> int:
+    def passes(models: Iterable[str]) -> int:
         return len({extractor, *models})
 
-    read = sum(zoo.nbytes(model, task) for model in looked.models)
-    kept = f"; {len(looked.problems)} kept their first score" if looked.problems else ""
+    read = sum(zoo.nbytes(model, task) for model in looked)
     others = [n for n in ASKED if n < M] + [M]
-    price = [f"{'all ' * (n == M)}{n}: {passes(first.names[:n])}" for n in others]
+    price = [f"{'all ' * (n == M)}{n}: {passes(first[:n])}" for n in others]
     return (
-        f"looked at {k} of {M} models by {by}: {passes(looked.models)} forward passes with the "
-        f"extractor's, each over {rows} samples; {read / 1e6:.1f} MB of own features read{kept}",
+        f"looked at {len(looked)} of {M} models by {by}: {passes(looked)} forward passes with the "
+        f"extractor's, each over {rows} samples; {read / 1e6:.1f} MB of own features read{more}",
         f"forward passes for k = {', '.join(price)}",
     )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,14 +13,22 @@ import numpy as np
 from jaxtyping import Float32
 from numpy.typing import ArrayLike
 
+from spider_jax.belief.belief import Belief
 from spider_jax.errors import InputError
 from spider_jax.ranking.ranking import Ranking, note_of_guesses
 from spider_jax.spider.checkpoint import load, save
 from spider_jax.spider.folding import check_form, check_precision
 from spider_jax.spider.from_torch import read_state
-from spider_jax.spider.rerank import checked_k, rerank_scores, reranked
+from spider_jax.spider.rerank import (
+    EVIDENCE,
+    checked_k,
+    cost_of_looks,
+    rerank_scores,
+    reranked,
+)
 from spider_jax.spider.scoring import score_pairs
 from spider_jax.spider.state import Description, SpiderState
+from spider_jax.tasks.description import describe
 from spider_jax.tasks.padding import class_buckets, pad_tokens
 from spider_jax.tasks.scaling import Scaling
 from spider_jax.tasks.tokens import TaskTokens, checked_tokens, zoo_tokens
@@ -39,6 +48,8 @@ class Spider(SpiderState):
         memory: of its training tasks, added to the network; None where it has none.
         own: how the models' own class centres become tokens, where it has learned that.
         teacher_table: what models that are added are measured against.
+        beliefs: how sure it is and how evidence is read; None in older spiders and where the
+            network ranks alone.
     """
 
     def scores(self, tasks: Sequence[TaskTokens | ArrayLike]) -> Float32[np.ndarray, "T M"]:
@@ -64,6 +75,36 @@ class Spider(SpiderState):
             scores[where] = found.mean(0) if len(found) > 1 else found[0]
         return scores
 
+    def belief(self, tokens: TaskTokens | ArrayLike, *, task: str | None = None) -> Belief:
+        """What is known of every model on a task from its tokens alone: no model is run or read.
+
+        Args:
+            tokens: as for `rank`.
+            task: its name, for the report.
+
+        Returns:
+            A posterior over the models' performance, to be changed by `look` and `observe`. Its
+            mean is `scores`.
+
+        Raises:
+            InputError: tokens that do not fit, or a spider that has not learned to believe.
+        """
+        if self.beliefs is None or self.memory is None or self.memory.weights.process is None:
+            raise InputError(
+                "this spider has not learned how sure it is: train it anew with memory above 0"
+            )
+        given = checked_tokens(tokens, self.description.extractor)
+        process = self.memory.weights.process
+        mean = self.scores([given])[0].astype(np.float64)
+        if given.deviations is None:
+            return self.beliefs.begin(self.models, mean, process.far, None, task)
+        padded = pad_tokens([given])
+        assert padded.deviations is not None
+        asked = describe(padded.centres, padded.mask, padded.deviations, process.unit)
+        _, variance = process.predict(asked)
+        explained = float(process.explained(asked)[0])
+        return self.beliefs.begin(self.models, mean, float(variance[0]), explained, task)
+
     def rank(
         self,
         tokens: TaskTokens | ArrayLike,
@@ -75,23 +116,28 @@ class Spider(SpiderState):
     ) -> Ranking:
         """Rank all models for one task; with k = 0 no model of the zoo is run or read.
 
+        With by = "evidence" the ranking is that of `belief` after k looks, chosen one after the
+        other by what they are expected to gain; older spiders look at the k best.
+
         Args:
             tokens: `task_tokens` of the general extractor's raw features, or its class centres [C,
                 D] alone, for a worse order.
-            k: the best so many models are looked at with their own features and sorted again;
-                "auto": as many as paid on held-out source tasks.
+            k: so many models are looked at with their own features; "auto": until the first is
+                expected to lose little, or the next look to gain little.
             zoo: for k > 0, labels of the task and these models' features on it.
             task: its name, for the report and in the zoo.
             by: how they are looked at, see `spider.rerank`: "evidence", "attention" or a metric.
 
         Returns:
-            A Ranking, best first, with the score difference below which it cannot tell apart; with
-            k > 0, what the look cost and what more would, and the models it had to leave out.
+            A Ranking, best first, with the places among which a model cannot be told from others;
+            with k > 0, what the look cost and what more would, and the models it had to leave out.
 
         Raises:
             InputError: tokens of another extractor or width, or not finite; k > 0 without zoo and
                 task, or an unknown `by`.
         """
+        if self.beliefs is not None and by == EVIDENCE:
+            return self._rank_by_belief(tokens, k, zoo, task)
         k = checked_k(self, k, zoo, task, by)
         given = checked_tokens(tokens, self.description.extractor)
         scores = self.scores([given])[0]
@@ -100,6 +146,31 @@ class Spider(SpiderState):
             return ranking
         found = rerank_scores(self, scores, given, zoo, task, k=k, by=by)
         return reranked(ranking, self, found, zoo, task, by=by)
+
+    def _rank_by_belief(
+        self,
+        tokens: TaskTokens | ArrayLike,
+        k: int | Literal["auto"],
+        zoo: FeatureStore | None,
+        task: str | None,
+    ) -> Ranking:
+        belief = self.belief(tokens, task=task)
+        most = None if k == "auto" else checked_k(self, k, zoo, task, EVIDENCE)
+        first = belief
+        if most != 0:
+            if zoo is None or task is None:
+                raise InputError(f"k = {k!r} needs zoo and task: the models' own features on it")
+            looked = belief.look_until if most is None else partial(belief.look_at, n=most)
+            belief = looked(zoo, task)
+        ranking = belief.rank()
+        notes = [*ranking.notes]
+        if belief.explained is None:
+            notes.append(CENTRES_ONLY)
+        if self.guessed:
+            notes.append(note_of_guesses(self.guessed))
+        if most != 0 and zoo is not None and task is not None:
+            notes += cost_of_looks(self, first.rank().names, belief.looks, zoo, task)
+        return replace(ranking, notes=tuple(notes))
 
     def _first_ranking(
         self, scores: Float32[np.ndarray, " M"], whole: bool, task: str | None

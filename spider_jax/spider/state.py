@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, Float64
 
+from spider_jax.belief.state import BeliefState
 from spider_jax.spider.folding import Checkpoint, fold_checkpoint
 from spider_jax.spider.own_maps import OwnMaps
 from spider_jax.spider.task_memory import Memory
@@ -102,6 +103,8 @@ class SpiderState:
         memory: of its training tasks, added to the network; None where it has none.
         own: how the models' own class centres become tokens, where it has learned that.
         teacher_table: what models that are added are measured against.
+        beliefs: how sure it is and how evidence is read; None in older spiders and where the
+            network ranks alone.
     """
 
     description: Description
@@ -110,6 +113,21 @@ class SpiderState:
     memory: Memory | None = None
     own: OwnMaps | None = None
     teacher_table: TeacherTable | None = None
+    beliefs: BeliefState | None = None
+
+    @property
+    def network_weight(self) -> float:
+        """What the network's score counts beside the memory; 1 where it ranks alone."""
+        return float(self.description.training.get("network_weight", 1.0))
+
+    @property
+    def scoring_weights(self) -> Weights:
+        """The weights with the network's share in its read-out."""
+        if self.network_weight == 1:
+            return self.weights
+        share = np.float32(self.network_weight)
+        head, bias = self.weights.head * share, self.weights.head_bias * share
+        return self.weights._replace(head=head, head_bias=bias)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -125,12 +143,21 @@ class SpiderState:
     @cached_property
     def folded(self) -> Checkpoint:
         """The weights ready to score, in the precision of the description."""
-        about, weights = self.description, self.weights
+        about, weights = self.description, self.scoring_weights
         if self.token_scaling is None:
             factor = self.scaling.matrix[None, :, None]
             weights = weights._replace(project=weights.project * factor)
         return fold_checkpoint(
             weights, memory=self.memory, form=about.form, precision=about.precision
+        )
+
+    @cached_property
+    def network(self) -> Checkpoint:
+        """The network alone ready to score, whatever it counts beside the memory."""
+        if self.network_weight == 1:
+            return self.folded
+        return fold_checkpoint(
+            self.weights, form=self.description.form, precision=self.description.precision
         )
 
     @cached_property

@@ -1,8 +1,9 @@
 """The memory of a spider: training tasks, their models' order, and how much each says of a new one.
 
 A new task's score begins with a weighted sum of the remembered tasks' targets: attention over
-training tasks, with weights of the task ridge (`task_ridge`); or, where nothing but class centres
-is known of a task, of the task kernel (`kernel`). The network learns what this leaves.
+training tasks, with weights of the process over tasks (`belief.task_process`; in older spiders of
+the task ridge, `task_ridge`); or, where nothing but class centres is known of a task, of the task
+kernel (`kernel`). The network learns what this leaves.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64
 from numpy.typing import NDArray
 
+from spider_jax.belief.task_process import TaskProcess, constant_weights, predict_apart
 from spider_jax.spider.task_kernel import embed, kernel_weights
-from spider_jax.spider.task_ridge import TaskRidge, fit_task_ridge, predict_held_out
-from spider_jax.tasks.description import describe, design
+from spider_jax.spider.task_ridge import TaskRidge, predict_held_out
+from spider_jax.tasks.description import describe
 from spider_jax.tasks.sampling import MetaTask
 
 
@@ -23,16 +25,24 @@ class MemoryWeights(NamedTuple):
 
     Attributes:
         embeddings: [S, e] of scaled tokens, for the kernel where only class centres are known.
-        ridge: for tasks whose deviations are known; None in older files.
+        ridge: for tasks whose deviations are known, in older spiders.
+        process: the same in those of today.
     """
 
     embeddings: Float32[np.ndarray, "S e"]
     ridge: TaskRidge | None = None
+    process: TaskProcess | None = None
 
     def arrays(self) -> dict[str, Float32[np.ndarray, "..."]]:
         """By the names under which files hold them."""
         ridge = {} if self.ridge is None else self.ridge._asdict()
-        return {"embeddings": self.embeddings} | {f"ridge_{n}": a for n, a in ridge.items()}
+        process = {} if self.process is None else self.process.arrays()
+        named = {f"ridge_{n}": a for n, a in ridge.items()}
+        return (
+            {"embeddings": self.embeddings}
+            | named
+            | {f"process_{n}": a for n, a in process.items()}
+        )
 
     @staticmethod
     def of(arrays: Mapping[str, Float32[np.ndarray, "..."]]) -> "MemoryWeights | None":
@@ -42,7 +52,22 @@ class MemoryWeights(NamedTuple):
         names = [f"ridge_{name}" for name in TaskRidge._fields]
         whole = all(name in arrays for name in names)
         ridge = TaskRidge(*(arrays[name] for name in names)) if whole else None
-        return MemoryWeights(arrays["embeddings"], ridge)
+        own = {n.removeprefix("process_"): a for n, a in arrays.items() if n.startswith("process_")}
+        process = TaskProcess.from_arrays(own) if own else None
+        return MemoryWeights(arrays["embeddings"], ridge, process)
+
+    @property
+    def unit(self) -> Float32[np.ndarray, " D"] | None:
+        """[D] deviation of the sources' features, by which tasks are described; None without."""
+        kept = self.process or self.ridge
+        return None if kept is None else kept.unit
+
+    def of_described(self, asked: Float64[np.ndarray, "T f"]) -> Float32[np.ndarray, "T S"]:
+        """Weights for tasks of which more than the class centres is known."""
+        if self.process is not None:
+            return self.process.predict(asked)[0].astype(np.float32)
+        assert self.ridge is not None
+        return self.ridge.weights(asked)
 
 
 class Memory(NamedTuple):
@@ -50,7 +75,8 @@ class Memory(NamedTuple):
 
     Attributes:
         weights: how a new task weighs them.
-        targets: float32 [S, M], every row with mean 0 and deviation `weight` of the configuration.
+        targets: float32 [S, M], standings in standard units; in older spiders every row has the
+            deviation `memory` of the configuration.
     """
 
     weights: MemoryWeights
@@ -80,83 +106,47 @@ def memory_weights(
     weights = np.zeros((len(mask), len(kept.embeddings)), np.float32)
     if not real.any():
         return weights
-    if deviations is None or kept.ridge is None:
+    if deviations is None or kept.unit is None:
         weights[real] = kernel_weights(embed(scaled[real], mask[real]), kept.embeddings)
     else:
-        asked = describe(tokens[real], mask[real], deviations[real], kept.ridge.unit)
-        weights[real] = kept.ridge.weights(asked)
+        asked = describe(tokens[real], mask[real], deviations[real], kept.unit)
+        weights[real] = kept.of_described(asked)
     return weights
 
 
-class MemoryInputs(NamedTuple):
-    """Training tasks as the memory reads them.
-
-    Attributes:
-        scaled: [S, C, p] scaled class centres.
-        tokens: [S, C, D] raw class centres.
-        mask: [S, C] True where a class is real.
-        deviations: [S, 2, D], see `task_deviations`.
-        unit: [D] deviation of the sources' features.
-        targets: [S, M] what is remembered of each task.
-        weight: deviation of what is remembered.
-    """
-
-    scaled: Float32[np.ndarray, "S C p"]
-    tokens: Float32[np.ndarray, "S C D"]
-    mask: Bool[np.ndarray, "S C"]
-    deviations: Float32[np.ndarray, "S 2 D"]
-    unit: Float32[np.ndarray, " D"]
-    targets: Float32[np.ndarray, "S M"]
-    weight: float
-
-    def rows(self) -> Float64[np.ndarray, "S f"]:
-        """[S, 2 D], centred and scaled descriptions."""
-        return design(describe(self.tokens, self.mask, self.deviations, self.unit)).rows
-
-    def remembered(self) -> Float32[np.ndarray, "S M"]:
-        """[S, M] targets with mean 0 and the weight as deviation."""
-        centred = self.targets - self.targets.mean(1, keepdims=True)
-        deviation = np.maximum(self.targets.std(1, keepdims=True), 1e-12)
-        return (centred * (self.weight / deviation)).astype(np.float32)
-
-
-def build_memory(inputs: MemoryInputs, meta: Sequence[MetaTask]) -> Memory:
-    """The memory of training tasks.
-
-    The ridge's gain is set so that what the memory says of tasks it has not seen has the weight as
-    its standard deviation: every task is predicted from those that share no dataset with it.
-
-    Args:
-        inputs: the S training tasks.
-        meta: the same tasks, with their datasets.
-
-    Returns:
-        The memory.
-    """
-    given = design(describe(inputs.tokens, inputs.mask, inputs.deviations, inputs.unit))
-    targets = inputs.remembered()
-    new = predict_held_out(given.rows @ given.rows.T, targets, *_groups(meta))
-    ridge = fit_task_ridge(given, inputs.unit, _gain(new, inputs.weight))
-    embeddings = embed(inputs.scaled, inputs.mask).astype(np.float32)
-    return Memory(MemoryWeights(embeddings, ridge), targets)
-
-
-def held_out_prior(
-    inputs: MemoryInputs, meta: Sequence[MetaTask], inside: Bool[np.ndarray, "E S"]
+def process_rows(
+    process: TaskProcess,
+    targets: Float[np.ndarray, "S M"],
+    meta: Sequence[MetaTask],
+    inside: Bool[np.ndarray, "E S"],
 ) -> Float32[np.ndarray, "E S M"]:
-    """What the memory says of each training task, from tasks that share no dataset with it.
+    """What a memory says of each training task, from tasks that share no dataset with it.
 
     So a training task meets the memory as a new task will.
 
     Args:
-        inputs: of S tasks.
-        meta: of S tasks.
+        process: over the S training tasks.
+        targets: standings of the models on them.
+        meta: the tasks, with their datasets.
         inside: [E, S] True for tasks that a member may remember.
 
     Returns:
         float32 [E, S, M]; 0 where nothing may be remembered.
     """
-    return memory_rows(inputs.rows(), inputs.remembered(), meta, inside, inputs.weight)
+    groups, apart = _groups(meta)
+    alone = tasks_alone(meta)
+    out = np.zeros((len(inside), *targets.shape), np.float32)
+    for e, own in enumerate(inside):
+        allowed = apart & own
+        constants = np.stack([constant_weights(alone & mine) for mine in allowed])
+        out[e] = predict_apart(process.rows, targets, process.hyper, groups, allowed, constants)
+    return out
+
+
+def tasks_alone(meta: Sequence[MetaTask]) -> Bool[np.ndarray, "G S"]:
+    """For every dataset, in the order of names, True for tasks of its rows alone."""
+    names = sorted({name for task in meta for name in task.datasets})
+    return np.array([[task.datasets == (name,) for task in meta] for name in names])
 
 
 def memory_rows(
@@ -167,7 +157,7 @@ def memory_rows(
     weight: float,
     models: int | None = None,
 ) -> Float32[np.ndarray, "E S M"]:
-    """`held_out_prior` of tasks that are described already.
+    """`process_rows` of an older spider: by the task ridge.
 
     Args:
         rows: [S, 2 D] of their design.

@@ -78,7 +78,7 @@ def learn_belief(
         USUAL_ERROR * spread.size,
     )
     standings = tasks.standings.astype(np.float32)
-    return Learned(process, standings, BeliefState(factors, evidence))
+    return Learned(process, standings, BeliefState(factors, evidence).stored())
 
 
 class _Tasks(NamedTuple):

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jaxtyping import Float32
 
 from spider_jax.runtime.processes import gather, share
 from spider_jax.spider.folding import CHUNK
 from spider_jax.spider.own_maps import OwnMaps
 from spider_jax.spider.spider import Spider
 from spider_jax.spider.state import Description, TeacherTable
-from spider_jax.spider.task_memory import Memory, MemoryInputs, build_memory, held_out_prior
+from spider_jax.spider.task_kernel import embed
+from spider_jax.spider.task_memory import Memory, MemoryWeights, process_rows
 from spider_jax.spider.weights import OwnTokens, Weights
 from spider_jax.storage.run_folder import RunFolder
 from spider_jax.tasks.description import source_unit
@@ -30,7 +30,9 @@ from spider_jax.training.arrays import TrainingArrays
 from spider_jax.training.choose_k import choose_rerank_k
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.holdout import Split, leave_datasets_out
+from spider_jax.training.learn_belief import Learned, learn_belief
 from spider_jax.training.loop import optimize
+from spider_jax.training.network_share import held_prior, network_share
 from spider_jax.training.own_features import OwnFeatures, own_features
 from spider_jax.training.resolution import measured_resolution
 from spider_jax.training.training_set import (
@@ -169,12 +171,19 @@ def fit(
     scaling = with_unit_tokens(scaling, given.tokens, given.mask)
     split = leave_datasets_out(given.meta, datasets, config)
     unit = source_unit(np.concatenate(list(features.values())))
-    arrays, memory = training_arrays(config, scaling, unit, given, split)
+    learned = None
+    if config.memory:
+        learned = learn_belief(given, config, unit, datasets, _domains(zoo, datasets))
+    arrays, memory = training_arrays(config, scaling, given, split, learned)
     if config.k_max:
         own = own or read_own(zoo, config, datasets, given, show_progress=show_progress)
         arrays = arrays._replace(own=OwnTokens(own.tokens, own.models))  # type: ignore[arg-type]
     with jax.numpy_dtype_promotion("standard"):  # optax mixes int counts with float rates
         result = optimize(config, arrays, run=run, show_progress=show_progress)
+    share = network_share(config, arrays, result, learned)
+    scores = result.held_scores
+    if learned is not None and arrays.prior is not None:
+        scores = share * (scores - held_prior(arrays)) + held_prior(arrays) / config.memory
     description = Description(
         models=given.models,
         widths={model: zoo.width(model) for model in given.models},
@@ -182,7 +191,7 @@ def fit(
         width=config.width,
         members=config.members,
         token_width=scaling.width,
-        resolution=measured_resolution(result.held_scores, given.targets, split),
+        resolution=measured_resolution(scores, given.targets, split),
         form="few" if len(given.models) <= CHUNK["few"] else "many",
         training={
             "config": _config_of(config),
@@ -194,11 +203,18 @@ def fit(
             "left_out": [str(problem) for problem in given.problems],
             "history": result.history,
             "looks": choose_rerank_k(arrays, result, given.metrics),
+            "network_weight": share,
         },
     )
     general, maps = split_own_maps(result.weights, own)
     teacher_table = TeacherTable.of(given.metrics, given.accuracies, datasets)
-    return Spider(description, scaling, general, memory, maps, teacher_table)
+    beliefs = None if learned is None else learned.state
+    return Spider(description, scaling, general, memory, maps, teacher_table, beliefs)
+
+
+def _domains(zoo: FeatureStore, datasets: Sequence[str]) -> dict[str, str]:
+    """The domain of each dataset; itself where the manifest names none."""
+    return {name: str(zoo.task_info(name).get("domain", name)) for name in datasets}
 
 
 def _facts(zoo: FeatureStore) -> dict[str, object]:
@@ -264,9 +280,9 @@ def split_own_maps(weights: Weights, own: OwnFeatures | None) -> tuple[Weights, 
 def training_arrays(
     config: TrainConfig,
     scaling: Scaling,
-    unit: Float32[np.ndarray, " D"],
     given: TrainingSet,
     split: Split,
+    learned: Learned | None,
 ) -> tuple[TrainingArrays, Memory | None]:
     """Make the arrays that the members learn from, and the memory that the spider will have.
 
@@ -276,21 +292,21 @@ def training_arrays(
     Args:
         config: its `memory` is read here.
         scaling: of the extractor's features.
-        unit: deviation of the source datasets' features.
         given: the training set.
         split: the tasks that each member trains on and is judged on.
+        learned: for beliefs; None where `config.memory` is 0 and the network ranks alone.
 
     Returns:
-        The arrays, without models' own features; and the memory, None where `config.memory` is 0.
+        The arrays, without models' own features; and the memory, None without `learned`.
     """
     tokens, inside = np.asarray(apply_scaling(scaling, given.tokens, given.mask)), split.weight > 0
     memory, prior = None, None
-    if config.memory:
-        inputs = MemoryInputs(
-            tokens, given.tokens, given.mask, given.deviations, unit, given.targets, config.memory
-        )
-        memory = build_memory(inputs, given.meta)
-        prior = held_out_prior(inputs, given.meta, inside)
+    if learned is not None:
+        embeddings = embed(tokens, given.mask).astype(np.float32)
+        weights = MemoryWeights(embeddings, process=learned.process)
+        memory = Memory(weights, learned.standings)
+        said = process_rows(learned.process, learned.standings, given.meta, inside)
+        prior = np.float32(config.memory) * said
     arrays = TrainingArrays(
         tokens=tokens,
         mask=given.mask,
