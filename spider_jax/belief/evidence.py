@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 
 from spider_jax.belief.gaussian import Observation, Posterior
 
@@ -109,10 +109,10 @@ def learn_metric_noise(
         The noise.
     """
     standard, sizes = _standard(np.asarray(metrics, np.float64))
-    known = np.isfinite(truth)[:, None] & np.isfinite(standard).all(1, keepdims=True)
+    known = np.isfinite(truth) & np.isfinite(standard).all(1)
     spreads = [Spread.of(column) for column in sizes.T]
-    if np.isfinite(truth).any(1).sum() >= FEWEST_TRUE:
-        gain, noise = _beside_truth(standard, np.asarray(truth, np.float64), known[:, 0])
+    if known.any(1).sum() >= FEWEST_TRUE:
+        gain, noise = _beside_truth(standard, np.asarray(truth, np.float64), known)
     else:
         gain, noise = _among_themselves(standard)
     size, worth = (np.array(part) for part in zip(*spreads, strict=True))
@@ -123,17 +123,19 @@ def learn_metric_noise(
 def _standard(
     metrics: Float64[np.ndarray, "G K M"],
 ) -> tuple[Float64[np.ndarray, "G K M"], Float64[np.ndarray, "G K"]]:
-    """Standard scores over the models, and the deviations."""
-    finite = np.where(np.isfinite(metrics), metrics, np.nan)
-    with np.errstate(invalid="ignore"):
-        mean, size = np.nanmean(finite, -1), np.nanstd(finite, -1)
-    return (finite - mean[..., None]) / np.maximum(size, 1e-12)[..., None], size
+    """Standard scores over the models, and the deviations, 0 where no model has a value."""
+    there = np.isfinite(metrics)
+    count = np.maximum(there.sum(-1), 1)
+    mean = np.where(there, metrics, 0).sum(-1) / count
+    gap = np.where(there, metrics, np.nan) - mean[..., None]
+    size = np.sqrt(np.nansum(gap**2, -1) / count)
+    return gap / np.maximum(size, 1e-12)[..., None], size
 
 
 def _beside_truth(
     standard: Float64[np.ndarray, "G K M"],
     truth: Float64[np.ndarray, "G M"],
-    known: Float64[np.ndarray, "G M"],
+    known: Bool[np.ndarray, "G M"],
 ) -> tuple[Float64[np.ndarray, " K"], Float64[np.ndarray, "K K"]]:
     z, y = np.moveaxis(standard, 1, 0)[:, known], truth[known]
     gain = z @ y / (y @ y)
@@ -145,8 +147,10 @@ def _among_themselves(
     standard: Float64[np.ndarray, "G K M"],
 ) -> tuple[Float64[np.ndarray, " K"], Float64[np.ndarray, "K K"]]:
     K = standard.shape[1]
-    z = np.nan_to_num(np.moveaxis(standard, 1, 0).reshape(K, -1))
-    c = np.clip(z @ z.T / max(z.shape[1], 1), 0.05, 1)
+    z = np.moveaxis(standard, 1, 0).reshape(K, -1)
+    there = np.isfinite(z).astype(np.float64)
+    z = np.nan_to_num(z)
+    c = np.clip(z @ z.T / np.maximum(there @ there.T, 1), 0.05, 1)
     gain = np.full(K, UNKNOWN_GAIN)
     for k in range(K) if K > 2 else ():
         i, j = [other for other in range(K) if other != k][:2]
@@ -175,6 +179,8 @@ def metric_observation(
     expected_values = _expected_variance(now, models)
     for k, (gain, noise) in enumerate(zip(learned.gain, np.diagonal(learned.noise), strict=True)):
         there = np.isfinite(metrics[:, k])
+        if not there.any():
+            continue
         spread = Spread(float(learned.size[k]), float(learned.worth[k]))
         size = spread.seen(metrics[there, k], gain**2 * expected_values + noise)
         scaled[there, k] = metrics[there, k] / max(size, 1e-12)
