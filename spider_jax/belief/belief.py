@@ -5,7 +5,7 @@ standard units over the models. It begins with what the task's tokens say and is
 seen: metrics of models that are looked at, results that were measured. It never changes in place.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -17,7 +17,6 @@ from spider_jax.belief import decision
 from spider_jax.belief.evidence import (
     EvidenceModel,
     metric_observation,
-    positions,
     result_observation,
 )
 from spider_jax.belief.gaussian import Posterior, Standings
@@ -67,7 +66,7 @@ class Belief:
         """In standard units, after the looks."""
         found = Posterior(self.prior)
         if self.looks and self.evidence.noise is not None:
-            models = positions(self.names, list(self.looks))
+            models = self._places(self.looks)
             values = np.array(list(self.looks.values()), np.float64)
             found = found.with_observation(
                 metric_observation(found, self.evidence.noise, models, values)
@@ -79,7 +78,7 @@ class Belief:
         """In standard units, after looks and results; and how much of the measure a unit is."""
         found, unit = self._looked, self.evidence.results.size
         if self.results:
-            models = positions(self.names, list(self.results))
+            models = self._places(self.results)
             values, errors = np.array(list(self.results.values()), np.float64).T
             seen, unit = result_observation(found, self.evidence.results, models, values, errors)
             found = found.with_observation(seen)
@@ -109,7 +108,12 @@ class Belief:
         """Of the measure, where results show it."""
         if not self.in_measure:
             return 0.0
-        return self.posterior.level(len(self.posterior.seen) - 1) * self._scale
+        return self.posterior.level(self._results) * self._scale
+
+    @property
+    def _results(self) -> int:
+        """Which observation the results are, where there are any: the last."""
+        return len(self.posterior.seen) - 1
 
     @cached_property
     def mean(self) -> Float64[np.ndarray, " M"]:
@@ -119,11 +123,18 @@ class Belief:
     @cached_property
     def sd(self) -> Float64[np.ndarray, " M"]:
         """Standard deviation of every model's performance, in `unit`."""
-        return self._scale * np.sqrt(np.maximum(self.posterior.variances, 0))
+        seen = self.posterior
+        found = seen.shown_variances(self._results) if self.in_measure else seen.variances
+        return self._scale * np.sqrt(np.maximum(found, 0))
 
     def covariance(self, models: Sequence[str]) -> Float64[np.ndarray, "c c"]:
-        """Covariance of some models, in squared `unit`."""
-        return self._scale**2 * self.posterior.covariance(self._places(models))
+        """Covariance of some models' performance, in squared `unit`."""
+        places = self._places(models)
+        if not self.in_measure:
+            return self.posterior.covariance(places)
+        joint = self.posterior.covariance_with_level(places, self._results)
+        show = np.concatenate([np.eye(len(places)), np.ones((len(places), 1))], axis=1)
+        return self._scale**2 * (show @ joint @ show.T)
 
     # ---- what is seen --------------------------------------------------------------------------
 
@@ -147,9 +158,9 @@ class Belief:
             InputError: an unknown model, a result outside its measure's range or not finite, an
                 error that is not positive, or a second, different result of a model.
         """
+        self._places(results)
         taken = dict(self.results)
         for model, value in results.items():
-            self._places([model])
             low, high = self.evidence.bounds
             if not (np.isfinite(value) and low <= value <= high):
                 raise InputError(
@@ -202,7 +213,8 @@ class Belief:
         said = {problem.model: problem for problem in table.problems}
         none = "no features in the zoo"
         lost = tuple(said.get(m) or Skipped(m, task, none) for m in asked if m not in seen)
-        return replace(self, looks={**self.looks, **seen}, problems=(*self.problems, *lost))
+        before = (problem for problem in self.problems if problem.model not in asked)
+        return replace(self, looks={**self.looks, **seen}, problems=(*before, *lost))
 
     # ---- what follows --------------------------------------------------------------------------
 
@@ -282,6 +294,8 @@ class Belief:
                 tried = {*now.looks, *(problem.model for problem in now.problems)}
                 order = np.argsort(-now.posterior.mean, kind="stable")
                 asked = [now.names[i] for i in order if now.names[i] not in tried][:left]
+            if not asked:
+                break
             now, left = now.look(zoo, task, asked), left - len(asked)
         return now
 
@@ -343,18 +357,20 @@ class Belief:
         """First and last place of every model at LEVEL; the median gap that separates a pair."""
         M, z = len(order), float(ndtri(LEVEL))
         mean = self.posterior.mean[order]
+        own = np.arange(1, M + 1)
         if M > ALL_PAIRS:  # one gap for all pairs: the median of sampled ones
             some = order[np.linspace(0, M - 1, ALL_PAIRS // 4).astype(np.int64)]
             limit = z * float(np.median(self._gap_deviations(some, some)))
             first = 1 + np.searchsorted(-mean, -mean - limit, side="right")
             last = np.searchsorted(-mean, -mean + limit, side="left")
-            places = np.stack([np.minimum(first, np.arange(M) + 1), np.maximum(last, 1)], 1)
+            places = np.stack([np.minimum(first, own), np.maximum(last, own)], 1)
             return places.astype(np.int64), self._scale * limit
         deviation = self._gap_deviations(order, order)
         gap = mean[:, None] - mean[None]
         first = 1 + (gap < -z * deviation).sum(1)
         last = M - (gap > z * deviation).sum(1)
-        return np.stack([first, last], 1), self._scale * z * float(np.median(deviation))
+        apart = deviation[~np.eye(M, dtype=bool)] if M > 1 else deviation
+        return np.stack([first, last], 1), self._scale * z * float(np.median(apart))
 
     def _gap_deviations(
         self, rows: Int[np.ndarray, " a"], columns: Int[np.ndarray, " b"]
@@ -373,9 +389,13 @@ class Belief:
         )
         return (loss, *([] if self.explained is None else [distance_in_words(self.explained)]))
 
-    def _places(self, models: Sequence[str]) -> Int[np.ndarray, " p"]:
-        known = set(self.names)
-        for model in models:
-            if model not in known:
-                raise InputError(f"the belief knows no model {model!r}: it ranks {len(known)}")
-        return positions(self.names, models)
+    @cached_property
+    def _where(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.names)}
+
+    def _places(self, models: Iterable[str]) -> Int[np.ndarray, " p"]:
+        try:
+            return np.array([self._where[model] for model in models], np.int64)
+        except KeyError as error:
+            known = len(self.names)
+            raise InputError(f"the belief knows no model {error}: it ranks {known}") from None

@@ -9,7 +9,6 @@ together, which C holds. One model's metrics are worth the one value that weighs
 spread that only a few looked-at models show is drawn towards what it was on the source datasets.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -232,11 +231,7 @@ def result_observation(
     Returns:
         The observation in standard units, and how much of the measure a standard unit is.
     """
-    size = max(spread.seen(results, _expected_variance(now, models)), 1e-12)
+    size = spread.seen(results, _expected_variance(now, models))
+    # results that are equal within their errors do not show that models do not differ
+    size = max(size, min(spread.size, float(errors.min())))
     return Observation(models, results / size, (errors / size) ** 2 + 1e-9), size
-
-
-def positions(names: Sequence[str], asked: Sequence[str]) -> Int[np.ndarray, " p"]:
-    """Where names stand among all."""
-    where = {name: i for i, name in enumerate(names)}
-    return np.array([where[name] for name in asked], np.int64)

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float64, Int, Shaped
 from scipy.linalg import cho_factor, cho_solve
 
+BLOCK = 1 << 16  # models at a time
 OFFSET_VARIANCE = 1e4  # in standard units: so far from any level that it says nothing
 
 
@@ -41,7 +42,7 @@ class Standings(NamedTuple):
         """Covariance of all models with some of them."""
         found = self.loadings @ self.loadings[models].T
         found[models, np.arange(len(models))] += self.own[models]
-        return self.scale * found
+        return np.asarray(self.scale * found)
 
     def block(
         self, rows: Int[np.ndarray, " a"], columns: Int[np.ndarray, " b"]
@@ -87,17 +88,33 @@ class Posterior:
         """E[y | t] = mean + K H^T (H K H^T + R + c O O^T)^-1 (t - H mean)."""
         if len(self._models) == 0:
             return self.prior.mean
-        gap = self._values - self.prior.mean[self._models]
-        return self.prior.mean + self.prior.columns(self._models) @ cho_solve(self._factor, gap)
+        prior, models = self.prior, self._models
+        pull = prior.scale * cho_solve(self._factor, self._values - prior.mean[models])
+        found = prior.mean + prior.loadings @ (prior.loadings[models].T @ pull)
+        np.add.at(found, models, prior.own[models] * pull)
+        return np.asarray(found)
 
     @cached_property
     def variances(self) -> Float64[np.ndarray, " M"]:
-        """Var[y | t] of every model."""
-        found = self.prior.variances()
-        if len(self._models) == 0:
-            return found
-        columns = self.prior.columns(self._models)
-        return found - (columns * cho_solve(self._factor, columns.T).T).sum(1)
+        """Var[y | t] of every model.
+
+        scale d + L (scale I - scale^2 L_P^T C^-1 L_P) L^T, C the covariance of what was observed,
+        and exactly for the observed models P, whose own parts are seen as well.
+        """
+        prior, models = self.prior, self._models
+        if len(models) == 0:
+            return prior.variances()
+        near, s = prior.loadings[models], prior.scale
+        inner = s * np.eye(near.shape[1]) - s**2 * near.T @ cho_solve(self._factor, near)
+        found = s * prior.own
+        for start in range(0, len(found), BLOCK):
+            some = prior.loadings[start : start + BLOCK]
+            found[start : start + BLOCK] += np.einsum("ij,ij->i", some @ inner, some)
+        seen = np.unique(models)
+        cross = prior.block(seen, models)
+        before = s * ((prior.loadings[seen] ** 2).sum(1) + prior.own[seen])
+        found[seen] = before - (cross * cho_solve(self._factor, cross.T).T).sum(1)
+        return np.asarray(found)
 
     def covariance(self, models: Int[np.ndarray, " c"]) -> Float64[np.ndarray, "c c"]:
         """Cov[y | t] of some models."""
@@ -118,6 +135,12 @@ class Posterior:
         gap = self._values - self.prior.mean[self._models]
         solved = cho_solve(self._factor, gap)
         return float(OFFSET_VARIANCE * solved[self._kinds == kind].sum())
+
+    def shown_variances(self, kind: int) -> Float64[np.ndarray, " M"]:
+        """Var[y + a | t] of every model, a the level of one observation."""
+        columns = self.prior.columns(self._models) + OFFSET_VARIANCE * (self._kinds == kind)
+        found = self.prior.variances() + OFFSET_VARIANCE
+        return found - (columns * cho_solve(self._factor, columns.T).T).sum(1)
 
     def covariance_with_level(
         self, models: Int[np.ndarray, " c"], kind: int | None

@@ -171,6 +171,17 @@ def test_levels():
         assert abs(posterior.level(kind) - dense.mean[M + kind]) < 1e-7  # of 1e4 times a small sum
 
 
+def test_variances_of_what_an_observation_shows():
+    rng = np.random.default_rng(13)
+    prior = some_standings(rng)
+    seen = [seen_of(rng, [0, 1, 2]), seen_of(rng, [3, 3])]
+    posterior, dense = posterior_of(prior, seen), reference_of(prior, seen).covariance
+    for kind in range(2):
+        show = np.eye(M, M + 2) + np.eye(M + 2)[M + kind]
+        expected = np.diagonal(show @ dense @ show.T)
+        np.testing.assert_allclose(posterior.shown_variances(kind), expected, rtol=0, atol=1e-7)
+
+
 def test_covariance_with_the_level_of_an_observation():
     rng = np.random.default_rng(10)
     prior = some_standings(rng)
