@@ -38,11 +38,8 @@ class MemoryWeights(NamedTuple):
         ridge = {} if self.ridge is None else self.ridge._asdict()
         process = {} if self.process is None else self.process.arrays()
         named = {f"ridge_{n}": a for n, a in ridge.items()}
-        return (
-            {"embeddings": self.embeddings}
-            | named
-            | {f"process_{n}": a for n, a in process.items()}
-        )
+        named |= {f"process_{n}": a for n, a in process.items()}
+        return {"embeddings": self.embeddings} | named
 
     @staticmethod
     def of(arrays: Mapping[str, Float32[np.ndarray, "..."]]) -> "MemoryWeights | None":

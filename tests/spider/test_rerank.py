@@ -49,7 +49,8 @@ def zoo(tmp_path: Path) -> FeatureStore:
 
 @pytest.fixture
 def known(tmp_path: Path, trained_spiders: Kept) -> Spider:
-    return trained(trained_spiders, tmp_path, looking=True)
+    """As spiders were before they had beliefs: they look at the k best, all at once."""
+    return replace(trained(trained_spiders, tmp_path, looking=True), beliefs=None)
 
 
 def scores_of(ranking: Ranking) -> dict[str, float]:

@@ -2,25 +2,27 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
+from spider_jax.belief.task_process import TaskProcess, constant_weights
 from spider_jax.index.zoo_index import ZooIndex
 from spider_jax.spider.spider import Spider
+from spider_jax.spider.task_kernel import embed
 from spider_jax.spider.task_memory import (
     Memory,
-    MemoryInputs,
     MemoryWeights,
-    build_memory,
-    held_out_prior,
+    memory_rows,
     memory_weights,
+    process_rows,
+    tasks_alone,
 )
-from spider_jax.spider.task_ridge import TaskRidge
-from spider_jax.tasks.description import describe
+from spider_jax.spider.task_ridge import TaskRidge, fit_task_ridge
+from spider_jax.tasks.description import describe, design
 from spider_jax.tasks.sampling import MetaTask
 from spider_jax.tasks.scaling import apply_scaling
 from spider_jax.tasks.tokens import TaskTokens
@@ -45,13 +47,44 @@ def expected_weights(embeddings, tokens):
     return weights / weights.sum()
 
 
-def notes(seed=0, weight=1.0):
+class Given(NamedTuple):
     """Training tasks whose raw tokens are twice the scaled ones."""
+
+    scaled: NDArray[np.float32]
+    tokens: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    deviations: NDArray[np.float32]
+    unit: NDArray[np.float32]
+    targets: NDArray[np.float32]
+
+
+def notes(seed=0):
     tokens, mask, targets = remembered_tasks(seed)
     rng = np.random.default_rng(seed + 100)
     deviations = rng.uniform(0.2, 2, (S, 2, WIDTH)).astype(np.float32)
     unit = np.array([0.5, 1.0, 3.0], np.float32)
-    return MemoryInputs(tokens, 2 * tokens, mask, deviations, unit, targets, weight)
+    return Given(tokens, 2 * tokens, mask, deviations, unit, targets)
+
+
+HYPER = np.array([0.4, 0.2, 0.8, 0.3, 0.1], np.float32).astype(float)
+
+
+def design_of(given):
+    return design(describe(given.tokens, given.mask, given.deviations, given.unit))
+
+
+def process_of(given):
+    constant = constant_weights(tasks_alone(META))
+    return TaskProcess.of(design_of(given), given.unit, constant, HYPER)
+
+
+def memory_of(given, kind="process"):
+    """Of a spider of today, or of an older one ("ridge")."""
+    embeddings = embed(given.scaled, given.mask).astype(np.float32)
+    if kind == "ridge":
+        ridge = fit_task_ridge(design_of(given), given.unit, 1.5)
+        return Memory(MemoryWeights(embeddings, ridge), given.targets)
+    return Memory(MemoryWeights(embeddings, process=process_of(given)), given.targets)
 
 
 def meta_of(*sources):
@@ -63,7 +96,7 @@ META = meta_of(("a",), ("a", "b"), ("b",), ("c",), ("c", "d"), ("e",))
 
 
 def test_with_centres_alone_a_task_recalls_by_distance_to_mean_and_deviation_of_its_tokens():
-    memory, new = build_memory(notes(), META), notes(1)
+    memory, new = memory_of(notes()), notes(1)
     found = memory_weights(memory.weights, new.scaled, new.mask, new.tokens)
     for t in range(S):
         real = new.scaled[t][new.mask[t]].astype(np.float64)
@@ -71,19 +104,14 @@ def test_with_centres_alone_a_task_recalls_by_distance_to_mean_and_deviation_of_
         np.testing.assert_allclose(found[t], expected, atol=1e-6)
 
 
-def test_a_task_of_padding_recalls_nothing():
-    memory, new = build_memory(notes(), META), notes(1)
+@pytest.mark.parametrize("kind", ["process", "ridge"])
+def test_a_task_of_padding_recalls_nothing(kind):
+    memory, new = memory_of(notes(), kind), notes(1)
     new.mask[2] = False
     found = memory_weights(memory.weights, new.scaled, new.mask, new.tokens)
     np.testing.assert_allclose(found.sum(1), [1, 1, 0, 1, 1, 1], atol=1e-6)
     found = memory_weights(memory.weights, new.scaled, new.mask, new.tokens, new.deviations)
     assert [bool(row.any()) for row in found] == [True, True, False, True, True, True]
-
-
-def test_targets_are_kept_with_mean_0_and_the_weight_as_deviation():
-    targets = build_memory(notes(weight=2.5), META).targets
-    np.testing.assert_allclose(targets.mean(1), 0, atol=1e-6)
-    np.testing.assert_allclose(targets.std(1), 2.5, rtol=1e-5)
 
 
 def described(given):
@@ -112,48 +140,94 @@ def halves(X, given):
     return X / np.repeat(sizes, WIDTH)
 
 
-def test_with_deviations_a_task_recalls_by_ridge_regression():
-    given, new = notes(weight=2.0), notes(1)
-    memory, X = build_memory(given, META), described(given)
+def test_with_deviations_an_older_memory_recalls_by_ridge_regression():
+    given, new = notes(), notes(1)
+    memory, X = memory_of(given, "ridge"), described(given)
     found = memory_weights(memory.weights, new.scaled, new.mask, new.tokens, new.deviations)
     expected = ridge_of(halves(X, X), memory.targets.astype(float), halves(described(new), X))
-    assert memory.weights.ridge is not None
-    gain = float(memory.weights.ridge.gain)
-    np.testing.assert_allclose(found @ memory.targets, gain * expected, atol=2e-5)
+    np.testing.assert_allclose(found @ memory.targets, 1.5 * expected, atol=2e-5)
 
 
-def own_predictions(given, inside, targets):
-    """What ridge on the allowed tasks says of each training task."""
-    X, out = halves(described(given), described(given)), np.zeros((S, M))
+def squared(X, Y, half):
+    part = slice(0, WIDTH) if half == 0 else slice(WIDTH, None)
+    return ((X[:, None, part] - Y[None, :, part]) ** 2).sum(-1)
+
+
+def process_by_hand(X, Y, alone, asked):
+    """Mean of a Gaussian process about the mean over datasets of the means on their own tasks."""
+    a, b, signal, noise, _ = HYPER
+    own = [Y[rows].mean(0) for rows in alone if rows.any()]
+    constant = np.mean(own, 0) if own else Y.mean(0)
+
+    def covariance(P, Q):
+        return signal * np.exp(-a * squared(P, Q, 0) - b * squared(P, Q, 1))
+
+    known = covariance(X, X) + noise * np.eye(len(X))
+    return constant + covariance(asked, X) @ np.linalg.inv(known) @ (Y - constant)
+
+
+def centred_halves(given, about):
+    X = described(about)
+    return halves(described(given) - X.mean(0), X)
+
+
+def test_with_deviations_a_task_recalls_by_the_process():
+    given, new = notes(), notes(1)
+    memory = memory_of(given)
+    found = memory_weights(memory.weights, new.scaled, new.mask, new.tokens, new.deviations)
+    X, asked = centred_halves(given, given), centred_halves(new, given)
+    expected = process_by_hand(X, given.targets.astype(float), tasks_alone(META), asked)
+    np.testing.assert_allclose(found @ memory.targets, expected, atol=2e-5)
+
+
+INSIDE = np.array([[True, True, True, True, True, False], [True] * S])
+
+
+def own_predictions(given, inside, predict):
+    """What is said of each training task from the allowed ones that share no dataset with it."""
+    out = np.zeros((S, M))
     for t, task in enumerate(META):
         names = set(task.datasets)
         allowed = [s for s in range(S) if inside[s] and not names & set(META[s].datasets)]
-        out[t] = ridge_of(X[allowed], targets[allowed], X[t : t + 1])[0]
+        out[t] = predict(allowed, t)
     return out
 
 
 def test_a_training_task_recalls_none_that_shares_a_dataset():
-    given = notes(weight=2.0)
-    inside = np.array([[True, True, True, True, True, False], [True] * S])
-    targets = build_memory(given, META).targets.astype(float)
-    found = held_out_prior(given, META, inside)
+    given = notes()
+    X, Y = centred_halves(given, given), given.targets.astype(float)
+
+    def predict(allowed, t):
+        alone = tasks_alone(META)[:, allowed]
+        return process_by_hand(X[allowed], Y[allowed], alone, X[t : t + 1])[0]
+
+    found = process_rows(process_of(given), given.targets, META, INSIDE)
     for e in range(2):
-        expected = own_predictions(given, inside[e], targets)
-        gain = 2.0 / expected[inside[e]].std(1).mean()
+        np.testing.assert_allclose(found[e], own_predictions(given, INSIDE[e], predict), atol=2e-5)
+
+
+def test_nor_does_one_of_an_older_spider():
+    """Predictions are multiplied so that those of new tasks have the weight as their deviation."""
+    given = notes()
+    X, Y = halves(described(given), described(given)), given.targets.astype(float)
+
+    def predict(allowed, t):
+        return ridge_of(X[allowed], Y[allowed], X[t : t + 1])[0]
+
+    found = memory_rows(design_of(given).rows, given.targets, META, INSIDE, 2.0)
+    for e in range(2):
+        expected = own_predictions(given, INSIDE[e], predict)
+        gain = 2.0 / expected[INSIDE[e]].std(1).mean()
         np.testing.assert_allclose(found[e], gain * expected, atol=2e-5)
 
 
-def test_the_gain_is_that_of_new_tasks():
-    given = notes(weight=2.0)
-    memory = build_memory(given, META)
-    expected = own_predictions(given, np.ones(S, bool), memory.targets.astype(float))
-    assert memory.weights.ridge is not None
-    assert float(memory.weights.ridge.gain) == pytest.approx(2.0 / expected.std(1).mean(), rel=1e-5)
-
-
 def test_nothing_to_recall_says_nothing():
-    found = held_out_prior(notes(), meta_of(*[("a",)] * S), np.ones((1, S), bool))
-    np.testing.assert_array_equal(found, np.zeros((1, S, M), np.float32))
+    given, alike = notes(), meta_of(*[("a",)] * S)
+    for found in (
+        process_rows(process_of(given), given.targets, alike, np.ones((1, S), bool)),
+        memory_rows(design_of(given).rows, given.targets, alike, np.ones((1, S), bool), 2.0),
+    ):
+        np.testing.assert_array_equal(found, np.zeros((1, S, M), np.float32))
 
 
 # ---- a spider that remembers ------------------------------------------------------------------
