@@ -62,6 +62,40 @@ def test_the_likelihood_is_gaussian(seed, models, factors):
     )
 
 
+def fitted(residuals, weights, rank, shrink):
+    """(1 - h) V_r diag(l_r) V_r^T + diag(d), from the whole second moment [M, M]."""
+    second = (residuals * weights[:, None]).T @ residuals / weights.sum()
+    values, vectors = np.linalg.eigh(second)
+    first = np.argsort(-values)[:rank]
+    shared = (1 - shrink) * (vectors[:, first] * values[first]) @ vectors[:, first].T
+    whole = shrunk_diagonal(residuals, weights)
+    most = (1 - LEAST_OWN) * whole  # where factors explain more, they are cut
+    cut = np.sqrt(np.minimum(1, most / np.maximum(np.diagonal(shared), 1e-12)))
+    shared = shared * np.outer(cut, cut)
+    return shared + np.diag(whole - np.diagonal(shared))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_covariance_that_left_out_groups_find_most_likely(seed):
+    rng = np.random.default_rng(seed)
+    tasks, models = (16, 24, 40, 60)[seed], 8
+    residuals = rng.normal(size=(tasks, models)) + 0.5 * rng.normal(size=(tasks, 1))
+    weights, groups = rng.uniform(0.2, 1, size=tasks), in_groups(tasks, 4)
+    best, most = None, -np.inf
+    for rank, shrink in [(0, 0.0), *((r, h) for r in (1, 2, 4) for h in (0.0, 0.3, 0.6))]:
+        likelihood = 0.0
+        for mine in groups:
+            found = fitted(residuals[~mine], weights[~mine], rank, shrink)
+            each = multivariate_normal(np.zeros(models), found).logpdf(residuals[mine])
+            likelihood += (weights[mine] * each).sum()
+        if likelihood > most:
+            best, most = (rank, shrink), likelihood
+    expected = fitted(residuals, weights, *best)
+    np.testing.assert_allclose(
+        dense(fit_factors(residuals, weights, groups)), expected, rtol=0, atol=1e-8
+    )
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_independent_errors_have_no_factor(seed):
     residuals = np.random.default_rng(seed).normal(size=(200, 30))
