@@ -1,10 +1,10 @@
-"""The demo: the embedded zoo of real models, from features on disk to ranked, compared tables."""
+"""The demo: both parts of the embedded zoo, from features on disk to ranked, compared tables."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -29,9 +29,8 @@ from spider_jax.training.train_spider import fit
 from spider_jax.training.training_set import source_datasets, training_set
 from spider_jax.zoo.embedded import embedded_zoo
 
-# The embedded features are standardised and rotated already.
-CONFIG = TrainConfig(tasks=TaskConfig(count=300), scaling="raw", spread=False, epochs=10)
 Found = TypeVar("Found")
+Name = Literal["vision", "text"]
 METRICS = ("logme", "knn", "h_score_shrunk", "ridge")
 NOTES = (
     "truth: linear probe on the models' full frozen features, not fine-tuning",
@@ -40,39 +39,121 @@ NOTES = (
 )
 
 
-@dataclass(frozen=True)
-class Demo(Result):
-    """What the demo found; its table is that of the comparison.
+class Plan(NamedTuple):
+    """What is done with a part of the zoo.
 
     Attributes:
-        spider: the one that was trained.
-        rankings: by held-out task.
-        comparison: the spider beside the other methods.
+        config: of the training.
+        shown: held-out tasks whose rankings are shown; None for all. All are compared.
+    """
+
+    config: TrainConfig
+    shown: tuple[str, ...] | None
+
+
+def _config(count: int) -> TrainConfig:
+    """The embedded features are standardised and rotated already."""
+    return TrainConfig(tasks=TaskConfig(count=count), scaling="raw", spread=False, epochs=10)
+
+
+PLANS: Mapping[Name, Plan] = {
+    "vision": Plan(_config(300), None),
+    "text": Plan(_config(100), ("code_language",)),
+}
+
+
+class Clock:
+    """Runs work and keeps its seconds by phase.
+
+    Attributes:
+        seconds: by phase.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, phase: str, work: Callable[[], Found]) -> Found:
+        """What the work returns.
+
+        Args:
+            phase: its name.
+            work: is called once.
+        """
+        start = perf_counter()
+        result = work()
+        self.seconds[phase] = perf_counter() - start
+        return result
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the demo found on one part of the zoo.
+
+    Attributes:
+        spider: trained on the part's source tasks.
+        rankings: by held-out task that is shown.
+        comparison: the spider beside the other methods, on all held-out tasks.
+    """
+
+    spider: Spider
+    rankings: Mapping[str, Ranking]
+    comparison: Comparison
+
+    def headline(self, name: str) -> Section:
+        """What the part is.
+
+        Args:
+            name: of the part.
+        """
+        models, tasks = len(self.comparison.models), len(self.comparison.tasks)
+        return Section((f"zoo: {name}, {models} models, {tasks} tasks held out from training",))
+
+    def save(self, folder: Path) -> None:
+        """Write spider/ and rankings/<task>.csv and .json.
+
+        Args:
+            folder: made where it does not exist; what it holds under these names is replaced.
+        """
+        self.spider.save(folder / "spider")
+        with atomic_folder(folder / "rankings") as rankings:
+            for task, ranking in self.rankings.items():
+                name = name_to_component(task)
+                ranking.to_csv(rankings / f"{name}.csv")
+                ranking.to_json(rankings / f"{name}.json")
+
+
+@dataclass(frozen=True)
+class Demo(Result):
+    """What the demo found; its table is that of the comparisons.
+
+    Attributes:
+        parts: what was found, by part of the zoo.
         seconds: by phase.
         kind: the format in the header of the JSON.
     """
 
     kind: ClassVar[str] = "demo"
-    spider: Spider
-    rankings: dict[str, Ranking]
-    comparison: Comparison
-    seconds: dict[str, float]
+    parts: Mapping[str, Part]
+    seconds: Mapping[str, float]
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Headings of the comparison."""
-        return self.comparison.columns
+        """The part, and headings of its comparison."""
+        return ("zoo", *Comparison.columns)
 
     def to_rows(self) -> list[tuple[object, ...]]:
-        """One row per method of the comparison."""
-        return self.comparison.to_rows()
+        """One row per part and method of its comparison."""
+        return [
+            (name, *row) for name, part in self.parts.items() for row in part.comparison.to_rows()
+        ]
 
     def statements(self) -> tuple[str, ...]:
-        """The notes of the comparison."""
-        return self.comparison.notes
+        """The notes of the comparisons, each once."""
+        notes = [note for part in self.parts.values() for note in part.comparison.notes]
+        return tuple(dict.fromkeys(notes))
 
     def page(self, top: int | None = 5) -> tuple[Section, ...]:
-        """The rankings, the comparison and the seconds.
+        """The rankings of every part and its comparison, then the seconds.
 
         Args:
             top: only so many of the best models of a ranking.
@@ -80,13 +161,20 @@ class Demo(Result):
         Returns:
             Their sections.
         """
-        rankings = [s for ranking in self.rankings.values() for s in ranking.page(top)]
-        return (*rankings, *self.comparison.page(), self._times())
+        sections: list[Section] = []
+        for name, part in self.parts.items():
+            sections.append(part.headline(name))
+            sections += [s for ranking in part.rankings.values() for s in ranking.page(top)]
+            sections += part.comparison.page()
+        return (*sections, self._times())
 
     def data(self) -> dict[str, Any]:
-        """What every result has, the rankings and the seconds."""
-        rankings = {task: ranking.data() for task, ranking in self.rankings.items()}
-        return super().data() | {"rankings": rankings, "seconds": self.seconds}
+        """What every result has, the rankings by part and task, and the seconds."""
+        rankings = {
+            name: {task: ranking.data() for task, ranking in part.rankings.items()}
+            for name, part in self.parts.items()
+        }
+        return super().data() | {"rankings": rankings, "seconds": dict(self.seconds)}
 
     def to_text(self, top: int = 5) -> str:
         """For a terminal.
@@ -100,37 +188,37 @@ class Demo(Result):
         return page_text(self.page(top))
 
     def to_markdown(self) -> str:
-        """A summary page: the comparison first, then the whole rankings under their headings."""
-        (compared,) = self.comparison.page()
+        """A summary page: the comparisons first, then the whole rankings under their headings."""
+        compared = [
+            section._replace(heading=f"Comparison: {name}")
+            for name, part in self.parts.items()
+            for section in part.comparison.page()
+        ]
         rankings = [
-            section._replace(heading=task)
-            for task, ranking in self.rankings.items()
+            section._replace(heading=f"{name}: {task}")
+            for name, part in self.parts.items()
+            for task, ranking in part.rankings.items()
             for section in ranking.page()
         ]
-        page = (compared._replace(heading="Comparison"), *rankings, self._times())
         title = "# spider_jax demo: held-out tasks of the embedded zoo"
-        return f"{title}\n\n{page_markdown(page)}\n"
+        return f"{title}\n\n{page_markdown((*compared, *rankings, self._times()))}\n"
 
     def _times(self) -> Section:
         return Section((Table(("phase", "seconds"), list(self.seconds.items())),), heading="Time")
 
     def save(self, folder: Path) -> None:
-        """Write spider/, rankings/<task>.csv and .json, and summary.md into a folder.
+        """Write what every part writes into a folder of its name, and summary.md.
 
         Args:
             folder: made where it does not exist; what it holds under these names is replaced.
         """
-        self.spider.save(folder / "spider")
-        with atomic_folder(folder / "rankings") as rankings:
-            for task, ranking in self.rankings.items():
-                name = name_to_component(task)
-                ranking.to_csv(rankings / f"{name}.csv")
-                ranking.to_json(rankings / f"{name}.json")
+        for name, part in self.parts.items():
+            part.save(folder / name_to_component(name))
         write_text(folder / "summary.md", self.to_markdown())
 
 
 def run_demo(*, show_progress: bool = False) -> Demo:
-    """Train on the embedded zoo's source tasks and rank its models for each held-out task.
+    """Train on the source tasks of both parts of the embedded zoo, and rank held-out tasks.
 
     Args:
         show_progress: a bar per phase on stderr.
@@ -138,27 +226,43 @@ def run_demo(*, show_progress: bool = False) -> Demo:
     Returns:
         A Demo.
     """
-    seconds: dict[str, float] = {}
+    clock = Clock()
+    parts = {
+        name: run_part(name, plan, clock, show_progress=show_progress)
+        for name, plan in PLANS.items()
+    }
+    return Demo(parts, clock.seconds)
 
-    def timed(phase: str, work: Callable[[], Found]) -> Found:
-        start = perf_counter()
-        result = work()
-        seconds[phase] = perf_counter() - start
-        return result
 
-    zoo = timed("open the zoo", embedded_zoo)
+def run_part(name: Name, plan: Plan, clock: Clock, *, show_progress: bool = False) -> Part:
+    """Train on the source tasks of a part of the embedded zoo, and rank its held-out tasks.
+
+    Args:
+        name: of the part.
+        plan: what is done with it.
+        clock: keeps the seconds.
+        show_progress: a bar per phase on stderr.
+
+    Returns:
+        What was found.
+    """
+    config = plan.config
+    zoo = clock(f"{name}: open the zoo", lambda: embedded_zoo(name))
     sources = source_datasets(zoo)
     tasks = tuple(task for task in zoo.tasks if task not in sources)
-    given = timed(
-        f"teachers: {len(CONFIG.teachers)} metrics of every model on {CONFIG.tasks.count} tasks",
-        lambda: training_set(zoo, CONFIG, sources, show_progress=show_progress),
+    teachers, count = len(config.teachers), config.tasks.count
+    given = clock(
+        f"{name}: teachers: {teachers} metrics of every model on {count} tasks",
+        lambda: training_set(zoo, config, sources, show_progress=show_progress),
     )
-    spider = timed(
-        "training", lambda: fit(zoo, CONFIG, sources, given, show_progress=show_progress)
+    spider = clock(
+        f"{name}: training",
+        lambda: fit(zoo, config, sources, given, show_progress=show_progress),
     )
-    rankings = timed(
-        f"ranking {len(tasks)} tasks",
-        lambda: {task: spider.rank_task(zoo, task) for task in tasks},
+    shown = tasks if plan.shown is None else plan.shown
+    rankings = clock(
+        f"{name}: ranking {len(shown)} task" + "s" * (len(shown) > 1),
+        lambda: {task: spider.rank_task(zoo, task) for task in shown},
     )
     asked = [zoo_tokens(zoo, task) for task in tasks]
     methods = {
@@ -167,15 +271,10 @@ def run_demo(*, show_progress: bool = False) -> Demo:
         "task kernel": Method(kernel_method(zoo, sources, tasks, given)[None], "extractor"),
         **baseline_methods(zoo, tasks, spider.models),
     }
-    methods |= timed(
-        "comparison: metrics that run every model",
+    methods |= clock(
+        f"{name}: comparison: metrics that run every model",
         lambda: metric_methods(zoo, tasks, spider.models, METRICS, show_progress=show_progress),
     )
-    comparison = Comparison(
-        tasks,
-        spider.models,
-        truth_of(zoo, tasks, spider.models),
-        methods,
-        (f"{len(tasks)} held-out tasks only: wide intervals", *NOTES),
-    )
-    return Demo(spider, rankings, comparison, seconds)
+    notes = (f"{len(tasks)} held-out tasks only: wide intervals", *NOTES)
+    truth = truth_of(zoo, tasks, spider.models)
+    return Part(spider, rankings, Comparison(tasks, spider.models, truth, methods, notes))

@@ -61,7 +61,7 @@ SIGNATURES = {
     "FeatureStore.write_manifest": "(folder, **content)",
     "Ranking": (
         "(names, scores, resolution, task=None, accuracies=<factory>, notes=(), skipped=(), "
-        "looked_at=())"
+        "looked_at=(), certainty=None)"
     ),
     "Ranking.data": "(self)",
     "Ranking.from_json": "(path)",
@@ -75,7 +75,10 @@ SIGNATURES = {
     "Ranking.to_markdown": "(self, top=None)",
     "Ranking.to_rows": "(self, top=None)",
     "Ranking.to_text": "(self, top=None)",
-    "Spider": "(description, scaling, weights, memory=None, own=None, teacher_table=None)",
+    "Spider": (
+        "(description, scaling, weights, memory=None, own=None, teacher_table=None, beliefs=None)"
+    ),
+    "Spider.belief": "(self, tokens, *, task=None)",
     "Spider.from_torch": (
         "(state, *, models, extractor='general extractor', form='many', precision='float32')"
     ),
@@ -132,7 +135,15 @@ SIGNATURES = {
 PROPERTIES = {
     "FeatureStore": {"accuracies", "extractor", "models", "standardized", "tasks"},
     "Ranking": {"columns"},
-    "Spider": {"folded", "guessed", "models", "token_scaling"},
+    "Spider": {
+        "folded",
+        "guessed",
+        "models",
+        "network",
+        "network_weight",
+        "scoring_weights",
+        "token_scaling",
+    },
     "TargetTask": set(),
     "TaskConfig": {"max_rows"},
     "TaskTokens": set(),

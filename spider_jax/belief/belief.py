@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float64, Int
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 
 from spider_jax.belief import decision
 from spider_jax.belief.evidence import (
@@ -21,6 +21,7 @@ from spider_jax.belief.evidence import (
 )
 from spider_jax.belief.gaussian import Posterior, Standings
 from spider_jax.belief.looks import Next, next_looks
+from spider_jax.belief.separation import separated
 from spider_jax.belief.words import distance_in_words
 from spider_jax.errors import InputError
 from spider_jax.ranking.certainty import Certainty
@@ -29,10 +30,8 @@ from spider_jax.zoo.scores import score_zoo
 from spider_jax.zoo.store import FeatureStore, Skipped
 
 LEVEL = 0.8  # at which two models count as separated
-INTERVAL = 0.9  # of the intervals of single models
 STANDARD = "standard units"
 LOSS, GAIN = 0.05, 0.02  # at which looks stop, in standard units
-ALL_PAIRS = 4096  # models of which every pair is compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -334,7 +333,7 @@ class Belief:
         order = np.argsort(-self.mean.astype(np.float32), kind="stable")
         best = self.probability_best()
         names = tuple(self.names[i] for i in order)
-        places, resolution = self._separated(order)
+        places, gap = separated(self.posterior, order, LEVEL)
         certainty = Certainty(
             LEVEL,
             places,
@@ -345,40 +344,13 @@ class Belief:
         return Ranking(
             names,
             self.mean[order].astype(np.float32),
-            resolution,
+            self._scale * gap,
             self.task,
             notes=self.notes(),
             skipped=tuple(map(str, self.problems)),
             looked_at=tuple(name for name in names if name in self.looks),
             certainty=certainty,
         )
-
-    def _separated(self, order: Int[np.ndarray, " M"]) -> tuple[Int[np.ndarray, "M 2"], float]:
-        """First and last place of every model at LEVEL; the median gap that separates a pair."""
-        M, z = len(order), float(ndtri(LEVEL))
-        mean = self.posterior.mean[order]
-        own = np.arange(1, M + 1)
-        if M > ALL_PAIRS:  # one gap for all pairs: the median of sampled ones
-            some = order[np.linspace(0, M - 1, ALL_PAIRS // 4).astype(np.int64)]
-            limit = z * float(np.median(self._gap_deviations(some, some)))
-            first = 1 + np.searchsorted(-mean, -mean - limit, side="right")
-            last = np.searchsorted(-mean, -mean + limit, side="left")
-            places = np.stack([np.minimum(first, own), np.maximum(last, own)], 1)
-            return places.astype(np.int64), self._scale * limit
-        deviation = self._gap_deviations(order, order)
-        gap = mean[:, None] - mean[None]
-        first = 1 + (gap < -z * deviation).sum(1)
-        last = M - (gap > z * deviation).sum(1)
-        apart = deviation[~np.eye(M, dtype=bool)] if M > 1 else deviation
-        return np.stack([first, last], 1), self._scale * z * float(np.median(apart))
-
-    def _gap_deviations(
-        self, rows: Int[np.ndarray, " a"], columns: Int[np.ndarray, " b"]
-    ) -> Float64[np.ndarray, "a b"]:
-        variances = np.maximum(self.posterior.variances, 0)
-        cross = self.posterior.cross(rows, columns)
-        found = variances[rows][:, None] + variances[columns][None] - 2 * cross
-        return np.asarray(np.sqrt(np.maximum(found, 0)))
 
     def notes(self) -> tuple[str, ...]:
         """How far the task is from the known ones, and what the first choice may lose."""

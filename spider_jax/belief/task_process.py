@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from functools import cached_property
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int64
 from scipy.linalg import cho_factor, cho_solve
@@ -24,6 +25,7 @@ from spider_jax.runtime.blas import one_blas_thread
 from spider_jax.tasks.description import Design
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class TaskProcess:
     """A process over S training tasks.

@@ -32,6 +32,7 @@ from spider_jax.tasks.description import describe, design
 from spider_jax.tasks.scaling import apply_scaling
 from spider_jax.training.config import TrainConfig, read_config
 from spider_jax.training.holdout import leave_datasets_out
+from spider_jax.training.learn_belief import wholly_calibrated
 from spider_jax.training.own_features import OwnFeatures, own_features
 from spider_jax.training.targets import target_orders
 from spider_jax.training.teachers import teach
@@ -249,9 +250,13 @@ def fit_and_join(
     training = spider.description.training
     config, datasets = read_config(training["config"]), training["datasets"]
     places = place_among_known(config, spider.teacher_table, new, tasks.meta, datasets)
+    remembered = np.float32(config.memory) * places
+    if spider.beliefs is not None:  # its memory goes all the way to known accuracies
+        whole = wholly_calibrated(config)
+        remembered = place_among_known(whole, spider.teacher_table, new, tasks.meta, datasets)
 
     known = spider.teacher_table.measured()
-    problem = _fit_problem(spider, config, tasks, known, places)
+    problem = _fit_problem(spider, config, tasks, known, places, remembered)
     if spider.own is not None:
         width = spider.own.matrix.shape[1]
 
@@ -268,7 +273,6 @@ def fit_and_join(
     maps = None
     if tokens.project is not None and tokens.bias is not None:
         maps = OwnMaps.join(scalings, tokens.project, tokens.bias)
-    remembered = places if spider.beliefs is not None else config.memory * places
     grown = with_models(spider, models, tokens.theta, remembered, new, widths, maps)
     return with_provenance(grown, dict.fromkeys(models, FITTED))
 
@@ -279,6 +283,7 @@ def _fit_problem(
     tasks: TrainingTasks,
     known: Sequence[int],
     places: NDArray[np.float32],
+    remembered: NDArray[np.float32],
 ) -> FitProblem:
     """Orders in which new models must find their place among the known ones: not guessed ones."""
     assert spider.teacher_table is not None  # redraw_training_tasks has seen to it
@@ -289,15 +294,14 @@ def _fit_problem(
     scaled = np.asarray(apply_scaling(spider.scaling, tasks.tokens, tasks.mask))
     prior, memory = np.zeros((len(inside), *targets.shape), np.float32), spider.memory
     if memory is not None and memory.weights.process is not None:
-        process, standings = memory.weights.process, memory.targets[:, known]
-        remembered = np.concatenate([standings, places], axis=1)
-        prior = process_rows(process, remembered, tasks.meta, inside > 0)
+        together = np.concatenate([memory.targets[:, known], remembered], axis=1)
+        prior = process_rows(memory.weights.process, together, tasks.meta, inside > 0)
         prior *= np.float32(config.memory)
     elif memory is not None and memory.weights.ridge is not None:
         unit, weight = memory.weights.ridge.unit, config.memory
         rows = design(describe(tasks.tokens, tasks.mask, tasks.deviations, unit)).rows
-        remembered = np.concatenate([memory.targets[:, known], weight * places], axis=1)
-        prior = memory_rows(rows, remembered, tasks.meta, inside > 0, weight, models=len(known))
+        together = np.concatenate([memory.targets[:, known], remembered], axis=1)
+        prior = memory_rows(rows, together, tasks.meta, inside > 0, weight, models=len(known))
     return FitProblem(scaled, tasks.mask, targets, prior, inside, None)
 
 

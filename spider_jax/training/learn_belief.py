@@ -115,9 +115,10 @@ class _Tasks(NamedTuple):
         found = design(describe(given.tokens, given.mask, given.deviations, unit))
         whole = describe(given.whole.tokens, given.whole.mask, given.whole.deviations, unit)
         touch = np.array([[name in task.datasets for task in given.meta] for name in datasets])
-        truth = _standings_by_truth(given.accuracies, datasets, len(given.models))
+        known = given.accuracies if config.calibration or config.targets == "accuracies" else {}
+        truth = _standings_by_truth(known, datasets, len(given.models))
         said = z_scores(np.asarray(_told(config, given.whole.metrics), np.float64))
-        known = np.array([domains.get(name, name) for name in datasets])
+        domain = np.array([domains.get(name, name) for name in datasets])
         return _Tasks(
             found,
             corrected_standings(given, config),
@@ -126,7 +127,7 @@ class _Tasks(NamedTuple):
             (whole - found.centre) / found.scale,
             truth,
             np.where(np.isfinite(truth), truth, said),
-            [known == domain for domain in dict.fromkeys(known)],
+            [domain == one for one in dict.fromkeys(domain)],
         )
 
 
@@ -134,11 +135,27 @@ def corrected_standings(given: TrainingSet, config: TrainConfig) -> Float64[np.n
     """Standard scores of the models on the training tasks, all the way to known accuracies.
 
     The error that teachers make on all tasks of one dataset is known where its accuracies are: it
-    is taken off whole (`target_orders` with calibration 1).
+    is taken off whole (`target_orders` with calibration 1); not at all where the configuration's
+    calibration is 0, which says that accuracies mean something else.
+
+    Args:
+        given: the training set.
+        config: its `targets`, `aggregate` and `calibration` are read here.
+
+    Returns:
+        Standings in standard units.
     """
-    whole = replace(config, calibration=1.0)
-    orders = target_orders(whole, given.metrics, given.meta, given.accuracies)
+    orders = target_orders(wholly_calibrated(config), given.metrics, given.meta, given.accuracies)
     return z_scores(orders.astype(np.float64))
+
+
+def wholly_calibrated(config: TrainConfig) -> TrainConfig:
+    """The configuration with calibration 1, or 0 where it is 0.
+
+    Args:
+        config: of a training.
+    """
+    return replace(config, calibration=float(config.calibration > 0))
 
 
 def _told(config: TrainConfig, metrics: NDArray[np.float32]) -> NDArray[np.float64]:

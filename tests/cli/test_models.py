@@ -46,9 +46,10 @@ def test_rerank_as_json_and_text(saved: Path, small_zoo: Path, command: Command)
         assert content["notes"] == list(expected.notes)
         assert content["skipped"] == []
     found = command(*rank, "--rerank", "auto")
-    chosen = spider.description.training["looks"]["evidence"]["k"]
+    expected = spider.rank_task(zoo, "birds", k="auto")
     assert found.code == DONE
-    assert (f"looked at {min(chosen, 4)} of 4 models by evidence" in found.out) == (chosen > 0)
+    assert expected.to_text() in found.out
+    assert f"looked at {len(expected.looked_at)} of 4 models by evidence" in found.out
 
 
 def test_rerank_goes_on_without_a_model(saved: Path, small_zoo: Path, command: Command) -> None:

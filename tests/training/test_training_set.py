@@ -197,7 +197,7 @@ def test_variants_share_the_target_of_their_first(
     monkeypatch.setattr(training_set_module, "teach", counting)
     config = replace(CONFIG, tasks=replace(CONFIG.tasks, resamples=3))
     found = training_set(zoo, config, ["cars"])
-    assert taught == [CONFIG.tasks.count]
+    assert taught == [CONFIG.tasks.count, 1]  # and the dataset whole
     assert len(found.meta) == len(found.tokens) == len(found.mask) == 3 * CONFIG.tasks.count
     np.testing.assert_array_equal(found.targets, np.repeat(plain.targets, 3, axis=0))
     np.testing.assert_array_equal(found.tokens[::3], plain.tokens)
