@@ -138,9 +138,12 @@ class Posterior:
 
     def shown_variances(self, kind: int) -> Float64[np.ndarray, " M"]:
         """Var[y + a | t] of every model, a the level of one observation."""
-        columns = self.prior.columns(self._models) + OFFSET_VARIANCE * (self._kinds == kind)
-        found = self.prior.variances() + OFFSET_VARIANCE
-        return found - (columns * cho_solve(self._factor, columns.T).T).sum(1)
+        prior, models, shown = self.prior, self._models, self._kinds == kind
+        pull = OFFSET_VARIANCE * cho_solve(self._factor, shown.astype(np.float64))
+        cross = prior.loadings @ (prior.loadings[models].T @ pull)  # -Cov[y, a | t]/scale
+        np.add.at(cross, models, prior.own[models] * pull)
+        level = OFFSET_VARIANCE * (1 - pull[shown].sum())
+        return np.asarray(self.variances - 2 * prior.scale * cross + level)
 
     def covariance_with_level(
         self, models: Int[np.ndarray, " c"], kind: int | None
