@@ -22,7 +22,9 @@ from jaxtyping import Bool, Float, Float32, Float64, Int64
 from scipy.linalg import cho_factor, cho_solve
 
 from spider_jax.runtime.blas import one_blas_thread
-from spider_jax.tasks.description import Design
+from spider_jax.tasks.description import Design, describe
+from spider_jax.tasks.padding import pad_tokens
+from spider_jax.tasks.tokens import TaskTokens
 
 
 @jax.tree_util.register_dataclass
@@ -99,6 +101,23 @@ class TaskProcess:
     def far(self) -> float:
         """The variance on a task of which nothing is known."""
         return float(self.hyper[2] + self.hyper[4])
+
+    def known(self, tokens: TaskTokens) -> tuple[float, float | None]:
+        """How much the training tasks say of one task.
+
+        Args:
+            tokens: of the task, in the unit that it was trained in.
+
+        Returns:
+            The variance that they leave, and the share that they explain; None where nothing but
+            class centres is known of it.
+        """
+        if tokens.deviations is None:
+            return self.far, None
+        padded = pad_tokens([tokens])
+        assert padded.deviations is not None
+        asked = describe(padded.centres, padded.mask, padded.deviations, self.unit)
+        return float(self.predict(asked)[1][0]), float(self.explained(asked)[0])
 
     def explained(self, described: Float64[np.ndarray, "T f"]) -> Float64[np.ndarray, " T"]:
         """Share of the process' variance that the training tasks explain: 0 far from all, to 1."""

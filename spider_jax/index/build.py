@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from spider_jax.belief.state import BeliefState
 from spider_jax.errors import InputError
 from spider_jax.index import files
 from spider_jax.index.files import Block, IndexDescription
@@ -65,6 +66,8 @@ def build_index(spider: Spider, folder: Path, precision: str, show_progress: boo
     arrays["value"] = shared.value.swapaxes(1, 2)  # on disk it acts from the right
     if spider.memory is not None:
         arrays |= spider.memory.weights.arrays()
+    if spider.beliefs is not None:
+        arrays |= {f"belief_{name}": a for name, a in _evidence(spider.beliefs).items()}
     files.write_shared(folder, arrays)
     blocks = _write_blocks(spider, spider.models, maps, about, folder, 0, show_progress)
     files.write_index(folder, about, blocks)
@@ -90,6 +93,9 @@ def _describe(spider: Spider, shared: Shared, precision: str) -> IndexDescriptio
     source.update(np.ascontiguousarray(spider.weights.theta).data)
     if spider.memory is not None:
         source.update(np.ascontiguousarray(spider.memory.targets).data)
+    beliefs = spider.beliefs
+    if beliefs is not None:
+        source.update(_errors(beliefs).tobytes())
     return IndexDescription(
         extractor=dict(description.extractor),
         width=description.width,
@@ -101,7 +107,19 @@ def _describe(spider: Spider, shared: Shared, precision: str) -> IndexDescriptio
         memory=0 if spider.memory is None else len(spider.memory.targets),
         shared=fingerprint,
         source=source.hexdigest(),
+        rank=None if beliefs is None else int(beliefs.factors.loadings.shape[1]),
+        metrics=() if beliefs is None else beliefs.evidence.metrics,
     )
+
+
+def _errors(beliefs: BeliefState) -> NDArray[np.float32]:
+    """[M, r + 1] loadings and own variance of every model's error."""
+    return np.column_stack(beliefs.factors).astype(np.float32)
+
+
+def _evidence(beliefs: BeliefState) -> dict[str, NDArray[np.float32]]:
+    """What all models share of a belief."""
+    return {n: a for n, a in beliefs.arrays().items() if n not in ("loadings", "own")}
 
 
 def _shared_fingerprint(spider: Spider) -> str:
@@ -113,6 +131,8 @@ def _shared_fingerprint(spider: Spider) -> str:
     memory: tuple[Any, ...] = ()
     if spider.memory is not None:
         memory = tuple(spider.memory.weights.arrays().values())
+    if spider.beliefs is not None:
+        memory += tuple(_evidence(spider.beliefs).values())
     for array in (scaling.mean, scaling.matrix, *shared.arrays().values(), *memory):
         digest.update(repr(np.shape(array)).encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
@@ -188,7 +208,8 @@ def _write_blocks(
                 theta, memory = np.asarray(spider.weights.theta)[:, which], spider.memory
                 targets = None if memory is None else memory.targets.T[None, which]
                 rows = _fold(maps, theta, targets, about.precision)
-                block = files.write_block(folder, name, rows, names)
+                errors = None if spider.beliefs is None else _errors(spider.beliefs.take(which))
+                block = files.write_block(folder, name, rows, names, errors)
             unseen = tuple(row for row, model in enumerate(names) if model in guessed)
             blocks.append(replace(block, guessed=unseen))
             bar.update(len(names))

@@ -4,7 +4,8 @@ index/
   index.json        what it is: the spider but its models, blocks in order, rows that were removed
   building.json     instead of it while `build` has not ended
   shared/           what all models share, and the scaling of tokens
-  blocks/<number>/  key, self_logit, self_value, base [E, rows, ...], names.txt, block.json
+  blocks/<number>/  key, self_logit, self_value, base [E, rows, ...], names.txt, block.json;
+                    memory [1, rows, S] and errors [rows, r + 1] of spiders that have them
 
 A block is written aside and renamed, and counts only once index.json lists it: whatever a killed
 run leaves behind is not read, and is cleared by the next run that writes.
@@ -38,6 +39,7 @@ from spider_jax.storage.npy import read_header, write_array
 
 INDEX, BUILDING, SHARED, BLOCKS, LOCK = "index.json", "building.json", "shared", "blocks", ".lock"
 NAMES, BLOCK = "names.txt", "block.json"
+ERRORS = "errors"  # loadings and own variance of every model's error
 # A block is what is mapped, read ahead and checked at once.
 BLOCK_BYTES = 1 << 26
 
@@ -57,6 +59,8 @@ class IndexDescription:
         memory: S, remembered tasks.
         shared: SHA-256 of everything that models share, scaling included;
         source: of the whole spider that it was built from.
+        rank: r, factors of the models' errors; None where it knows of none.
+        metrics: names of those that a belief reads.
     """
 
     extractor: Mapping[str, Any]
@@ -69,6 +73,8 @@ class IndexDescription:
     memory: int
     shared: str
     source: str
+    rank: int | None = None
+    metrics: tuple[str, ...] = ()
 
     @property
     def block_rows(self) -> int:
@@ -133,7 +139,13 @@ def block_folder(folder: Path, name: str) -> Path:
     return folder / BLOCKS / name
 
 
-def write_block(folder: Path, name: str, rows: ModelRows, names: Sequence[str]) -> Block:
+def write_block(
+    folder: Path,
+    name: str,
+    rows: ModelRows,
+    names: Sequence[str],
+    errors: Float32[np.ndarray, "rows r1"] | None = None,
+) -> Block:
     """Write a block with its checksums, all or nothing."""
     for model in names:
         name_to_component(model)  # raises where it could not stand on a line of its own
@@ -141,6 +153,8 @@ def write_block(folder: Path, name: str, rows: ModelRows, names: Sequence[str]) 
         for array, values in rows._asdict().items():
             if values is not None:
                 write_array(temporary, array, _on_disk(values))
+        if errors is not None:
+            write_array(temporary, ERRORS, errors)
         write_text(temporary / NAMES, "\n".join(names) + "\n")
         write_json(temporary / BLOCK, "index-block", {"files": digests(temporary)})
     return listed_block(folder, name, len(names))
@@ -167,6 +181,12 @@ def open_block(folder: Path, name: str) -> ModelRows:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
         arrays[array] = mapped.view(jnp.bfloat16) if mapped.dtype == np.uint16 else mapped
     return ModelRows(**arrays)
+
+
+def read_errors(folder: Path, block: Block) -> Float32[np.ndarray, "rows r1"]:
+    """A memmap of the loadings and, last, the own variance of a block's models."""
+    path = block_folder(folder, block.name) / f"{ERRORS}.npy"
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def read_names(folder: Path, block: Block) -> list[str]:
@@ -199,9 +219,12 @@ def check_block(folder: Path, block: Block, about: IndexDescription) -> None:
     E, n = about.members, block.rows
     wide = (E, n, about.width)
     shapes = ((E, n, about.key_width), (E, n), wide, wide, (1, n, about.memory))
-    for array, shape in zip(ModelRows._fields, shapes, strict=True):
-        if array == "memory" and not about.memory:
-            continue
+    expected = dict(zip(ModelRows._fields, shapes, strict=True))
+    if not about.memory:
+        del expected["memory"]
+    if about.rank is not None:
+        expected[ERRORS] = (n, about.rank + 1)
+    for array, shape in expected.items():
         path = block_folder(folder, block.name) / f"{array}.npy"
         if not path.is_file():
             raise InputError(f"{path} is missing: copy the index again")
@@ -264,8 +287,10 @@ def read_index(folder: Path) -> tuple[IndexDescription, tuple[Block, ...]]:
         raise InputError(f"{folder} is not built to the end: run the same `index build` again")
     content = read_json(folder / INDEX, "index")
     try:
+        late = {"rank": None, "metrics": ()} | content  # older indices do not have them
+        late["metrics"] = tuple(late["metrics"])
         about = IndexDescription(
-            **{name: content[name] for name in IndexDescription.__dataclass_fields__}
+            **{name: late[name] for name in IndexDescription.__dataclass_fields__}
         )
         check_precision(about.precision)
         width = about.extractor["width"] + len(about.extractor["name"])

@@ -129,6 +129,47 @@ def stream_top_k(
     return [_merge([f[i] for f in found], k, everywhere) for i in range(len(tasks))]
 
 
+def stream_scores(
+    folder: Path, blocks: Sequence[Block], shared: Shared, task: TaskBlock, bar: Bar
+) -> Float32[np.ndarray, " rows"]:
+    """Scores of all rows for one task, removed ones too, on the default device.
+
+    Args:
+        folder: of the index.
+        blocks: of the index.
+        shared: of all its models.
+        task: one.
+        bar: of rows.
+
+    Returns:
+        One score a row.
+    """
+    (device,) = _devices(None)[0]
+    worker = _Worker(device, shared, [task], 1)
+    (side,) = worker.sides[0]
+    scores = np.empty(sum(block.rows for block in blocks), np.float32)
+    waiting: deque[tuple[Span, Array]] = deque()
+
+    def keep() -> None:
+        span, found = waiting.popleft()
+        count = span.stop - span.start
+        scores[span.first : span.first + count] = np.asarray(found)[:count]
+
+    for _, loaded in _read_ahead(folder, [(worker, span) for span in _spans(blocks)]):
+        waiting.append((loaded.span, _all_scores(loaded.rows, worker.shared, side)))
+        if len(waiting) > IN_FLIGHT:
+            keep()
+        bar.update(loaded.span.stop - loaded.span.start)
+    while waiting:
+        keep()
+    return scores
+
+
+@jax.jit
+def _all_scores(rows: ModelRows, shared: Shared, side: TaskSide) -> Float[Array, " m"]:
+    return score_chunk(rows, shared, side).mean(0)[0]
+
+
 def _devices(mesh: Mesh | None) -> tuple[list[jax.Device], bool]:
     """The devices along the axis "model", and whether they belong to several processes.
 

@@ -10,11 +10,15 @@ import numpy as np
 from jax.sharding import Mesh
 from numpy.typing import ArrayLike, NDArray
 
+from spider_jax.belief.belief import Belief
+from spider_jax.belief.evidence import EvidenceModel
+from spider_jax.belief.factors import Factors
+from spider_jax.belief.state import BeliefState
 from spider_jax.errors import InputError
 from spider_jax.index import files
 from spider_jax.index.build import append_blocks, build_index, make_folder, models_to_append
 from spider_jax.index.files import Block, IndexDescription
-from spider_jax.index.search import TaskBlock, stream_top_k
+from spider_jax.index.search import TaskBlock, stream_scores, stream_top_k
 from spider_jax.ranking.ranking import Ranking, note_of_guesses
 from spider_jax.runtime.progress import row_bar
 from spider_jax.spider.folding import Shared, check_precision
@@ -38,6 +42,7 @@ class ZooIndex:
         scaling: of all models.
         shared: of all models.
         memory_weights: how its spider's memory weighs training tasks, None without a memory.
+        evidence: how its spider reads evidence, without its factors; None where it knows of none.
     """
 
     folder: Path
@@ -46,6 +51,7 @@ class ZooIndex:
     scaling: Scaling
     shared: Shared
     memory_weights: MemoryWeights | None
+    evidence: EvidenceModel | None = None
 
     def __len__(self) -> int:
         return sum(block.rows - len(block.removed) for block in self.blocks)
@@ -96,7 +102,12 @@ class ZooIndex:
             shared = Shared(**{name: arrays[name] for name in Shared._fields})  # type: ignore[arg-type]
         except KeyError as error:
             raise InputError(f"{folder / files.SHARED} lacks {error}: copy it again") from None
-        return ZooIndex(folder, about, blocks, scaling, shared, MemoryWeights.of(arrays))
+        evidence = None
+        if about.rank is not None:
+            none = {"loadings": np.zeros((0, about.rank)), "own": np.zeros(0)}
+            own = {n.removeprefix("belief_"): a for n, a in arrays.items() if "belief_" in n}
+            evidence = BeliefState.of(none | own, about.metrics).evidence
+        return ZooIndex(folder, about, blocks, scaling, shared, MemoryWeights.of(arrays), evidence)
 
     def append(
         self, spider: Spider, models: Sequence[str] | None = None, *, show_progress: bool = False
@@ -223,6 +234,48 @@ class ZooIndex:
             )
             for best, values, task in zip(rows, scores, called, strict=True)
         ]
+
+    def belief(
+        self,
+        tokens: TaskTokens | ArrayLike,
+        *,
+        task: str | None = None,
+        show_progress: bool = False,
+    ) -> Belief:
+        """What is known of every model on a task: `Spider.belief`, streamed from the disk.
+
+        Args:
+            tokens: as for `top_k`.
+            task: its name, for the report.
+            show_progress: a bar on stderr.
+
+        Returns:
+            A posterior over all models that were not removed, in model order. In memory are the
+            names, the scores and r + 1 numbers a model.
+
+        Raises:
+            InputError: tokens that do not fit, an empty index, or one of a spider that has not
+                learned how sure it is.
+        """
+        process = None if self.memory_weights is None else self.memory_weights.process
+        if self.evidence is None or process is None:
+            raise InputError(
+                f"{self.folder} does not know how sure it is: build it anew of a spider of today"
+            )
+        if len(self) == 0:
+            raise InputError(f"{self.folder} holds no model")
+        given = checked_tokens(tokens, self.about.extractor)
+        with row_bar(sum(b.rows for b in self.blocks), "scoring", show_progress) as bar:
+            block = self._task_block([given])
+            scores = stream_scores(self.folder, self.blocks, self.shared, block, bar)
+        alive = np.concatenate([one.alive() for one in self.blocks])
+        errors = np.concatenate([files.read_errors(self.folder, one) for one in self.blocks])[alive]
+        state = BeliefState(
+            Factors(errors[:, :-1].astype(np.float64), errors[:, -1].astype(np.float64)),
+            self.evidence,
+        )
+        known = process.known(given)
+        return state.begin(tuple(self.names()), scores[alive].astype(np.float64), *known, task)
 
     def _ranking(
         self,

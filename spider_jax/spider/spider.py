@@ -28,7 +28,6 @@ from spider_jax.spider.rerank import (
 )
 from spider_jax.spider.scoring import score_pairs
 from spider_jax.spider.state import Description, SpiderState
-from spider_jax.tasks.description import describe
 from spider_jax.tasks.padding import class_buckets, pad_tokens
 from spider_jax.tasks.scaling import Scaling
 from spider_jax.tasks.tokens import TaskTokens, checked_tokens, zoo_tokens
@@ -96,14 +95,7 @@ class Spider(SpiderState):
         given = checked_tokens(tokens, self.description.extractor)
         process = self.memory.weights.process
         mean = self.scores([given])[0].astype(np.float64)
-        if given.deviations is None:
-            return self.beliefs.begin(self.models, mean, process.far, None, task)
-        padded = pad_tokens([given])
-        assert padded.deviations is not None
-        asked = describe(padded.centres, padded.mask, padded.deviations, process.unit)
-        _, variance = process.predict(asked)
-        explained = float(process.explained(asked)[0])
-        return self.beliefs.begin(self.models, mean, float(variance[0]), explained, task)
+        return self.beliefs.begin(self.models, mean, *process.known(given), task)
 
     def rank(
         self,

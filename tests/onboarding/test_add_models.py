@@ -154,13 +154,14 @@ def test_an_older_index_takes_the_new_models(
 def test_a_place_is_that_of_a_training_with_the_model(
     known: Spider, zoo: FeatureStore, tmp_path: Path, model: str
 ) -> None:
-    """The training set of M + 1 models, where the M known ones are brought to mean 0, sd 1."""
+    """The training set of M + 1 models, where the M known ones are brought to mean 0, sd 1; what is
+    remembered goes all the way to known accuracies."""
     more = write_zoo(tmp_path / "more", sorted((*KNOWN, model)))
-    given = training_set(more, GENERAL, more.tasks)
+    given = training_set(more, replace(GENERAL, calibration=1.0), more.tasks)
     orders = np.float64(given.targets)
     new = given.models.index(model)
     others = np.delete(orders, new, axis=1)
-    expected = GENERAL.memory * (orders[:, new] - others.mean(1)) / others.std(1)
+    expected = (orders[:, new] - others.mean(1)) / others.std(1)
     found = place(add(known, zoo, [model]).spider, model)
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
 
