@@ -80,9 +80,12 @@ def train(
     training = spider.description.training
     taus = [h["held_out_tau"] for h in training["history"] if h["held_out_tau"] is not None]
     tau = f"{max(taus):.3f} against the teachers" if taus else "not known (no task to judge by)"
+    share = ""
+    if spider.beliefs is not None:  # by held-out datasets
+        share = f"the network's share {spider.network_weight * settings.memory:.2f}, "
     print(
         f"{len(spider.models)} models, {len(datasets)} source datasets, "
-        f"held-out weighted tau {tau}, written to {out}"
+        f"held-out weighted tau {tau}, {share}written to {out}"
     )
     return report_skipped(training["left_out"])
 
