@@ -106,7 +106,7 @@ class Part:
             name: of the part.
         """
         models, tasks = len(self.comparison.models), len(self.comparison.tasks)
-        return Section((f"zoo: {name}, {models} models, {tasks} tasks held out from training",))
+        return Section((f"{name}: {models} models, {tasks} tasks held out from training",))
 
     def save(self, folder: Path) -> None:
         """Write spider/ and rankings/<task>.csv and .json.
@@ -153,7 +153,7 @@ class Demo(Result):
         return tuple(dict.fromkeys(notes))
 
     def page(self, top: int | None = 5) -> tuple[Section, ...]:
-        """The rankings of every part and its comparison, then the seconds.
+        """The rankings of every part, the comparisons as one table, and the seconds.
 
         Args:
             top: only so many of the best models of a ranking.
@@ -165,8 +165,7 @@ class Demo(Result):
         for name, part in self.parts.items():
             sections.append(part.headline(name))
             sections += [s for ranking in part.rankings.values() for s in ranking.page(top)]
-            sections += part.comparison.page()
-        return (*sections, self._times())
+        return (*sections, *super().page(), self._times())
 
     def data(self) -> dict[str, Any]:
         """What every result has, the rankings by part and task, and the seconds."""
@@ -189,19 +188,16 @@ class Demo(Result):
 
     def to_markdown(self) -> str:
         """A summary page: the comparisons first, then the whole rankings under their headings."""
-        compared = [
-            section._replace(heading=f"Comparison: {name}")
-            for name, part in self.parts.items()
-            for section in part.comparison.page()
-        ]
+        (compared,) = super().page()
         rankings = [
             section._replace(heading=f"{name}: {task}")
             for name, part in self.parts.items()
             for task, ranking in part.rankings.items()
             for section in ranking.page()
         ]
+        page = (compared._replace(heading="Comparison"), *rankings, self._times())
         title = "# spider_jax demo: held-out tasks of the embedded zoo"
-        return f"{title}\n\n{page_markdown((*compared, *rankings, self._times()))}\n"
+        return f"{title}\n\n{page_markdown(page)}\n"
 
     def _times(self) -> Section:
         return Section((Table(("phase", "seconds"), list(self.seconds.items())),), heading="Time")
@@ -227,7 +223,7 @@ def run_demo(*, show_progress: bool = False) -> Demo:
         A Demo.
     """
     clock = Clock()
-    parts = {
+    parts: dict[str, Part] = {
         name: run_part(name, plan, clock, show_progress=show_progress)
         for name, plan in PLANS.items()
     }
@@ -261,7 +257,7 @@ def run_part(name: Name, plan: Plan, clock: Clock, *, show_progress: bool = Fals
     )
     shown = tasks if plan.shown is None else plan.shown
     rankings = clock(
-        f"{name}: ranking {len(shown)} task" + "s" * (len(shown) > 1),
+        f"{name}: ranking {len(shown)} of {len(tasks)} held-out tasks",
         lambda: {task: spider.rank_task(zoo, task) for task in shown},
     )
     asked = [zoo_tokens(zoo, task) for task in tasks]
@@ -275,6 +271,6 @@ def run_part(name: Name, plan: Plan, clock: Clock, *, show_progress: bool = Fals
         f"{name}: comparison: metrics that run every model",
         lambda: metric_methods(zoo, tasks, spider.models, METRICS, show_progress=show_progress),
     )
-    notes = (f"{len(tasks)} held-out tasks only: wide intervals", *NOTES)
+    notes = (f"{name}: {len(tasks)} held-out tasks only: wide intervals", *NOTES)
     truth = truth_of(zoo, tasks, spider.models)
     return Part(spider, rankings, Comparison(tasks, spider.models, truth, methods, notes))

@@ -1,5 +1,7 @@
 """Make the compact zoo inside the package, spider_jax/zoo/embedded_data, from the real zoo.
 
+Its text part, a zoo of its own in the folder text, is made by make_embedded_text.py and stays.
+
     python bench/zoos/make_embedded.py
 
 Reads $SPIDER_JAX_DATA/real_zoo. Half a minute to three on one core. Two runs with the same
@@ -8,7 +10,8 @@ how much of the signal is left after the reduction: a mean weighted tau of about
 zoo, 0.80 on fewer rows, 0.73 here.
 """
 
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +38,7 @@ from spider_jax.zoo.store import FeatureStore
 Rows = Mapping[str, Int64[np.ndarray, " n"]]  # positions by task
 
 FOLDER = Path(spider_jax.__file__).parent / "zoo" / "embedded_data"
+TEXT = "text"  # in FOLDER
 SAMPLES, WIDTH, EXTRACTOR_WIDTH = 200, 64, 128
 RANK_TOLERANCE = 1e-9  # a component below this share of the largest variance is rounding
 RIDGE = 0.1  # times the mean of the Gram matrix's diagonal
@@ -122,7 +126,7 @@ def fit_projection(features: Float[np.ndarray, "N D"], width: int) -> Projection
 
 
 def compact_features(
-    zoo: FeatureStore, model: str, rows: Rows
+    zoo: FeatureStore, model: str, rows: Rows, held_out: Collection[str]
 ) -> dict[str, Float16[np.ndarray, "n k"]]:
     """The reduced features of a model by task; held-out tasks take no part in the fit.
 
@@ -130,9 +134,10 @@ def compact_features(
         zoo: that is reduced.
         model: its name.
         rows: of every task.
+        held_out: names of tasks.
     """
     features = {task: np.asarray(zoo.features(model, task)[rows[task]]) for task in rows}
-    fitted_on = np.concatenate([features[task] for task in rows if task not in HELD_OUT])
+    fitted_on = np.concatenate([features[task] for task in rows if task not in held_out])
     width = EXTRACTOR_WIDTH if model == zoo.extractor else WIDTH
     projection = fit_projection(fitted_on, width)
     return {task: projection(x) for task, x in features.items()}
@@ -163,16 +168,19 @@ def loo_accuracy(features: Float[np.ndarray, "N D"], labels: Int[np.ndarray, " N
     return float((left_out.argmax(1) == labels).mean())
 
 
-def signal(zoo: FeatureStore, models: Sequence[str], rows: Rows | None = None) -> dict[str, float]:
+def signal(
+    zoo: FeatureStore, models: Sequence[str], tasks: Sequence[str], rows: Rows | None = None
+) -> dict[str, float]:
     """Weighted tau, by task, of the models' leave-one-out accuracies against the zoo's true ones.
 
     Args:
         zoo: where features, labels and accuracies are.
         models: the models to rank.
+        tasks: names of tasks.
         rows: the rows of every task to use; None for all.
     """
     tau = {}
-    for task in zoo.tasks:
+    for task in tasks:
         some = slice(None) if rows is None else rows[task]
         labels = zoo.labels(task)[some]
         guesses = [loo_accuracy(zoo.features(model, task)[some], labels) for model in models]
@@ -236,16 +244,45 @@ def task_entries(zoo: FeatureStore, rows: Rows) -> dict[str, dict[str, Any]]:
     return entries
 
 
-def write_accuracies(source: Path, target: Path, models: Sequence[str]) -> None:
-    """Copy the lines of the kept models as they stand.
+def write_arrays(
+    zoo: FeatureStore, folder: Path, models: Sequence[str], rows: Rows, held_out: Collection[str]
+) -> dict[str, int]:
+    """Write reduced features and labels.
+
+    Args:
+        zoo: that is reduced.
+        folder: of the new zoo.
+        models: that are kept.
+        rows: of every task that is kept.
+        held_out: names of tasks.
+
+    Returns:
+        Widths of the reduced features by model.
+    """
+    widths = {}
+    for model in models:
+        for task, features in compact_features(zoo, model, rows, held_out).items():
+            FeatureStore.write_features(folder, model, task, features)
+            widths[model] = features.shape[1]
+    for task, chosen in rows.items():
+        FeatureStore.write_labels(folder, task, zoo.labels(task)[chosen])
+    return widths
+
+
+def write_accuracies(
+    source: Path, target: Path, models: Collection[str], tasks: Collection[str]
+) -> None:
+    """Copy the lines of the kept models and tasks as they stand.
 
     Args:
         source: accuracies.csv of the whole zoo.
         target: the new file.
         models: that are kept.
+        tasks: that are kept.
     """
     lines = source.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines[1:] if line.partition(",")[0] in models]
+    named = [(line, *line.split(",")[:2]) for line in lines[1:]]
+    kept = [line for line, model, task in named if model in models and task in tasks]
     write_text(target, "\n".join([lines[0], *kept]) + "\n")
 
 
@@ -254,47 +291,48 @@ def build(zoo: FeatureStore, folder: Path) -> None:
 
     Args:
         zoo: that is reduced.
-        folder: it is replaced.
+        folder: it is replaced, but for the text part in it.
     """
     models = [model for model in zoo.models if model not in LEFT_OUT]
     rows = {task: choose_rows(zoo.labels(task)) for task in zoo.tasks}
     with atomic_folder(folder) as new:
-        widths = {}
-        for model in models:
-            for task, features in compact_features(zoo, model, rows).items():
-                FeatureStore.write_features(new, model, task, features)
-                widths[model] = features.shape[1]
-        for task, chosen in rows.items():
-            FeatureStore.write_labels(new, task, zoo.labels(task)[chosen])
+        widths = write_arrays(zoo, new, models, rows, HELD_OUT)
         facts = {"models": model_entries(zoo, widths), "tasks": task_entries(zoo, rows)}
         FeatureStore.write_manifest(
             new, extractor=zoo.extractor, standardized=True, note=NOTE, **facts
         )
-        write_accuracies(zoo.folder / "accuracies.csv", new / "accuracies.csv", models)
+        write_accuracies(zoo.folder / "accuracies.csv", new / "accuracies.csv", models, rows)
         write_text(new / "PROVENANCE.md", provenance(NOTE, **facts))
+        if (folder / TEXT).is_dir():
+            shutil.copytree(folder / TEXT, new / TEXT)
 
 
-def report(zoo: FeatureStore, compact: FeatureStore) -> None:
+def report(zoo: FeatureStore, compact: FeatureStore, held_out: Sequence[str]) -> None:
     """Print size, rows and classes, and the weighted tau on full, fewer and reduced features.
 
     Args:
         zoo: that was reduced.
         compact: what became of it.
+        held_out: names of tasks.
     """
-    models = compact.models
-    rows = {task: choose_rows(zoo.labels(task)) for task in zoo.tasks}
-    columns = (signal(zoo, models), signal(zoo, models, rows), signal(compact, models))
-    size = sum(path.stat().st_size for path in compact.folder.rglob("*") if path.is_file())
-    print(f"{compact.folder.name}: {size / 1e6:.2f} MB, {len(models)} models")
+    models, tasks = compact.models, compact.tasks
+    rows = {task: choose_rows(zoo.labels(task)) for task in tasks}
+    columns = (
+        signal(zoo, models, tasks),
+        signal(zoo, models, tasks, rows),
+        signal(compact, models, tasks),
+    )
+    size = sum(path.stat().st_size for path in (compact.folder / "features").glob("*/*.npy"))
+    print(f"{compact.folder.name}: {size / 1e6:.2f} MB of features, {len(models)} models")
     print("weighted tau of a leave-one-out ridge classifier against accuracies.csv:")
     header = ("task", "rows", "classes", "full zoo", "same rows", "compact")
     print("{:24}{:>6}{:>9}{:>11}{:>11}{:>11}".format(*header))
-    for task in compact.tasks:
-        labels, name = compact.labels(task), task + " *" * (task in HELD_OUT)
+    for task in tasks:
+        labels, name = compact.labels(task), task + " *" * (task in held_out)
         taus = "".join(f"{column[task]:11.3f}" for column in columns)
         print(f"{name:24}{len(labels):6}{labels.max() + 1:9}{taus}")
-    for name, tasks in (("mean", compact.tasks), ("mean of held out *", HELD_OUT)):
-        means = "".join(f"{np.mean([column[t] for t in tasks]):11.3f}" for column in columns)
+    for name, some in (("mean", tasks), ("mean of held out *", held_out)):
+        means = "".join(f"{np.mean([column[t] for t in some]):11.3f}" for column in columns)
         print(f"{name:39}{means}")
 
 
@@ -306,7 +344,7 @@ def main(out: Path = FOLDER) -> None:
     """
     zoo = real_zoo()
     build(zoo, out)
-    report(zoo, FeatureStore(out))
+    report(zoo, FeatureStore(out), HELD_OUT)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ FOLDERS = {"vision": "", "text": "text"}  # below embedded_data
 
 
 def embedded_zoo(name: Literal["vision", "text"] = "vision") -> FeatureStore:
-    """A zoo that ships with the package: 21 real vision models on 14 tasks, or 17 text encoders on 12.
+    """A zoo that ships with the package: real models on real tasks, 21 x 14 vision or 17 x 12 text.
 
     It holds at most 200 rows a task, and features as float16 that were reduced by PCA to at most 64
     columns (the extractor's: 128). Its accuracies are of linear probes on all rows and all columns.

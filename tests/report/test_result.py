@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from spider_jax.cli.output import DONE, SKIPPED, Output
-from spider_jax.demo import Demo
+from spider_jax.demo import Demo, Part
 from spider_jax.evaluation.baselines import CONSTANT, Method
 from spider_jax.evaluation.comparison import Comparison
 from spider_jax.ranking.ranking import Ranking, Rankings
@@ -104,7 +104,8 @@ def tuning() -> Tuning:
 
 def demo() -> Demo:
     spider = object.__new__(Spider)  # it is saved, not shown
-    return Demo(spider, {HOSTILE: ranking()}, comparison(), {"training": 0.5})
+    part = Part(spider, {HOSTILE: ranking()}, comparison())
+    return Demo({PLAIN: part}, {"training": 0.5})
 
 
 RESULTS: dict[str, Callable[[], Result]] = {
@@ -310,8 +311,21 @@ def test_rankings_of_different_columns_are_one_table() -> None:
 
 def test_a_demo_page_begins_with_the_comparison_under_headings() -> None:
     heads = [line for line in demo().to_markdown().splitlines() if line.startswith("#")]
-    assert heads[1:] == ["## Comparison", f"## {MARKDOWN}", "## Time"]
-    assert demo().to_text(top=1).splitlines()[3] == "1 more not shown"
+    assert heads[1:] == ["## Comparison", f"## {PLAIN}: {MARKDOWN}", "## Time"]
+    lines = demo().to_text(top=1).splitlines()
+    assert lines[0] == f"{PLAIN}: 5 models, 3 tasks held out from training"
+    assert lines[5] == "1 more not shown"
+
+
+def test_a_demo_of_two_parts_tells_them_apart() -> None:
+    (part,) = demo().parts.values()
+    both = Demo({"a": part, "b": part}, {})
+    assert [row[0] for row in both.to_rows()] == ["a", "a", "b", "b"]
+    assert {row[1:] for row in both.to_rows()} == set(comparison().to_rows())
+    assert both.statements() == (NOTE,)
+    assert list(both.data()["rankings"]) == ["a", "b"]
+    heads = [line for line in both.to_text().splitlines() if line.endswith("from training")]
+    assert [line[:3] for line in heads] == ["a: ", "b: "]
 
 
 # ---- the protocol itself ---------------------------------------------------------------------
