@@ -15,8 +15,8 @@ from scipy.stats import qmc
 
 from spider_jax.belief.gaussian import Posterior
 
-CANDIDATES = 256
-DRAWS = 4096
+CANDIDATES = 128
+DRAWS = 2048
 LOOK_DRAWS = 512  # of what a look may bring
 
 
