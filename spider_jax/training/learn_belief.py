@@ -188,7 +188,7 @@ def _held_out(tasks: _Tasks, rng: np.random.Generator) -> HeldOutTasks:
             truth += [tasks.shown[dataset], *tasks.standings[own]]
             whole += [True] + [False] * len(own)
             group += [g] * (1 + len(own))
-            weight += [1.0] + [1 / len(own)] * len(own)
+            weight += [1.0] + [1 / max(len(own), 1)] * len(own)
     constants = [constant_weights(tasks.alone[~out]) @ tasks.standings for out in tasks.out]
     return HeldOutTasks(
         tasks.design.rows[rows],
@@ -229,7 +229,7 @@ def _residuals(
             shown = np.concatenate([tasks.shown[[dataset]], tasks.standings[own]])
             gap = shown - pull @ tasks.standings[use]
             residuals.append(gap / np.sqrt(variance)[:, None])
-            weights += [1.0] + [1 / len(own)] * len(own)
+            weights += [1.0] + [1 / max(len(own), 1)] * len(own)
             group += [g] * len(rows)
     if not residuals:
         return np.ones((1, tasks.standings.shape[1])), np.ones(1), []
