@@ -34,10 +34,10 @@ def demo(
     out: Path | None = None,
     messages: Annotated[Messages, Flat] = Messages(),
 ) -> int:
-    """Train on the embedded zoo, rank its models for held-out tasks, compare with every baseline.
+    """Train on the embedded zoos, rank their models for held-out tasks, compare with baselines.
 
     Args:
-        out: folder for the spider, the rankings as CSV and JSON, and a Markdown summary.
+        out: folder for the spiders, the rankings as CSV and JSON, and a Markdown summary.
         messages: what goes to stderr.
     """
     show = messages.start()
