@@ -3,11 +3,11 @@
     python bench/quality/zoos.py
 
 Reads real_zoo (23 models, 14 tasks) and text_zoo (24 models, 18 tasks) in $SPIDER_JAX_DATA and the
-zoo that ships with the package (21 models, 14 tasks). Writes bench/results/quality/zoos.json, .md
+vision zoo of the package (21 models, 14 tasks). Writes bench/results/quality/zoos.json, .md
 and .png (for which matplotlib must be there). Whole datasets are held out; a belief is learned on
 the others, then looks at none, some or all of the models. Beside it stand the constant order
 without the same datasets, the task ridge and the metrics. Teachers take 4 to 7 minutes a zoo and
-seed on one core, --cache FOLDER keeps their work; the rest takes about a minute a row and seed.
+seed on one core, --cache FOLDER keeps their work; the rest takes one to two minutes a row and seed.
 """
 
 import time
