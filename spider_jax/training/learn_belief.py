@@ -12,8 +12,15 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 from numpy.typing import NDArray
 
-from spider_jax.belief.evidence import EvidenceModel, Spread, learn_metric_noise
-from spider_jax.belief.factors import fit_factors
+from spider_jax.belief.evidence import (
+    EvidenceModel,
+    MetricNoise,
+    Spread,
+    learn_metric_noise,
+    metric_observation,
+)
+from spider_jax.belief.factors import Factors, fit_factors
+from spider_jax.belief.gaussian import Posterior, Standings
 from spider_jax.belief.learn_process import MOST_TASKS, HeldOutTasks, learn_hyper
 from spider_jax.belief.state import BeliefState
 from spider_jax.belief.task_process import TaskProcess, constant_weights
@@ -25,6 +32,7 @@ from spider_jax.training.training_set import TrainingSet
 
 PER_DATASET = 8  # held-out meta-tasks of a dataset that the numbers are learned on
 RESIDUALS = 24  # of a dataset, for the covariance over models
+NOISE_FACTORS = (1.0, 1.25, 1.5, 2.0, 3.0)  # of the metrics, that are tried
 USUAL_ERROR = 0.1  # standard error of a result, in units of how far results spread
 
 
@@ -64,12 +72,13 @@ def learn_belief(
     tasks = _Tasks.of(given, config, unit, datasets, domains)
     rng = np.random.default_rng(config.seed)
     hyper = learn_hyper(_held_out(tasks, rng))
-    residuals, weights, groups = _residuals(tasks, hyper, unit, rng)
-    factors = fit_factors(residuals, weights, groups)
+    predicted = _predict_held_out(tasks, hyper, unit, rng)
+    factors = fit_factors(predicted.residuals, predicted.weights, predicted.groups)
     process = TaskProcess.of(tasks.design, unit, constant_weights(tasks.alone), hyper)
     learned = None
     if config.targets == "teachers":
         learned = learn_metric_noise(given.whole.metrics, tasks.truth)
+        learned = _honest(learned, factors, predicted, given.whole.metrics, tasks.truth)
     spread = Spread.of(np.array([np.nanstd(row) for row in given.accuracies.values()]))
     evidence = EvidenceModel(
         tuple(config.teachers) if learned is not None else (),
@@ -203,17 +212,30 @@ def _held_out(tasks: _Tasks, rng: np.random.Generator) -> HeldOutTasks:
     )
 
 
-Residuals = tuple[NDArray[np.float64], NDArray[np.float64], list[NDArray[np.bool_]]]
+class _Predicted(NamedTuple):
+    """Held-out tasks as the process on the others predicts them.
+
+    Attributes:
+        residuals: in units of the predicted deviation.
+        weights: of the tasks.
+        groups: for every group True for its tasks.
+        whole: mean and variance by whole dataset.
+    """
+
+    residuals: Float64[np.ndarray, "n M"]
+    weights: Float64[np.ndarray, " n"]
+    groups: list[Bool[np.ndarray, " n"]]
+    whole: dict[int, tuple[Float64[np.ndarray, " M"], float]]
 
 
-def _residuals(
+def _predict_held_out(
     tasks: _Tasks,
     hyper: Float64[np.ndarray, " 5"],
     unit: Float32[np.ndarray, " D"],
     rng: np.random.Generator,
-) -> Residuals:
-    """What is left of held-out tasks, in units of its predicted deviation; weights and groups."""
+) -> _Predicted:
     residuals, weights, group = [], [], []
+    whole: dict[int, tuple[NDArray[np.float64], float]] = {}
     for g, out in enumerate(tasks.out):
         use = ~tasks.touch[out].any(0)
         if not use.any() or out.all():
@@ -227,15 +249,60 @@ def _residuals(
                 hyper[3] - hyper[4]
             )  # a meta-task shows noise where a dataset has a rest
             shown = np.concatenate([tasks.shown[[dataset]], tasks.standings[own]])
-            gap = shown - pull @ tasks.standings[use]
+            mean = pull @ tasks.standings[use]
+            gap = shown - mean
+            whole[int(dataset)] = mean[0], float(variance[0])
             residuals.append(gap / np.sqrt(variance)[:, None])
             weights += [1.0] + [1 / max(len(own), 1)] * len(own)
             group += [g] * len(rows)
     if not residuals:
-        return np.ones((1, tasks.standings.shape[1])), np.ones(1), []
+        return _Predicted(np.ones((1, tasks.standings.shape[1])), np.ones(1), [], {})
     places = np.array(group)
     every = [places == g for g in dict.fromkeys(group)]
-    return np.concatenate(residuals), np.array(weights), every
+    return _Predicted(np.concatenate(residuals), np.array(weights), every, whole)
+
+
+def _honest(
+    noise: MetricNoise,
+    factors: Factors,
+    predicted: _Predicted,
+    metrics: Float32[np.ndarray, "G K M"],
+    truth: Float64[np.ndarray, "G M"],
+) -> MetricNoise:
+    """The noise times the factor under which truth is most likely after looks at all models.
+
+    Metrics err more on some tasks than on others; one noise for all is too sure of itself.
+    """
+    known = [d for d in predicted.whole if np.isfinite(truth[d]).any()]
+    if not known:
+        return noise
+    scores = []
+    for factor in NOISE_FACTORS:
+        wider = noise._replace(noise=factor * noise.noise)
+        scores.append(
+            sum(
+                _likelihood(wider, factors, predicted.whole[d], metrics[d], truth[d]) for d in known
+            )
+        )
+    return noise._replace(noise=NOISE_FACTORS[int(np.argmax(scores))] * noise.noise)
+
+
+def _likelihood(
+    noise: MetricNoise,
+    factors: Factors,
+    before: tuple[NDArray[np.float64], float],
+    metrics: Float32[np.ndarray, "K M"],
+    truth: Float64[np.ndarray, " M"],
+) -> float:
+    """Mean log likelihood of the true standings of single models after looks at all."""
+    now = Posterior(Standings(before[0], factors.loadings, factors.own, before[1]))
+    models = np.flatnonzero(np.isfinite(metrics).any(0))
+    values = metrics.T[models].astype(np.float64)
+    after = now.with_observation(metric_observation(now, noise, models, values))
+    there = np.isfinite(truth)
+    variance = after.variances[there]
+    gap = truth[there] - after.mean[there]
+    return float(-(np.log(variance) + gap**2 / variance).mean() / 2)
 
 
 def _part(
@@ -253,5 +320,10 @@ def _part(
 def domains_of(
     infos: Mapping[str, Mapping[str, object]], datasets: Sequence[str]
 ) -> dict[str, str]:
-    """The domain of each dataset, itself where the manifest names none."""
+    """The domain of each dataset, itself where the manifest names none.
+
+    Args:
+        infos: what the manifest says of tasks, by name.
+        datasets: names.
+    """
     return {name: str(infos.get(name, {}).get("domain", name)) for name in datasets}

@@ -30,7 +30,7 @@ from spider_jax.training.arrays import TrainingArrays
 from spider_jax.training.choose_k import choose_rerank_k
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.holdout import Split, leave_datasets_out
-from spider_jax.training.learn_belief import Learned, learn_belief
+from spider_jax.training.learn_belief import Learned, domains_of, learn_belief
 from spider_jax.training.loop import optimize
 from spider_jax.training.network_share import held_prior, network_share
 from spider_jax.training.own_features import OwnFeatures, own_features
@@ -173,7 +173,8 @@ def fit(
     unit = source_unit(np.concatenate(list(features.values())))
     learned = None
     if config.memory:
-        learned = learn_belief(given, config, unit, datasets, _domains(zoo, datasets))
+        domains = domains_of({name: zoo.task_info(name) for name in datasets}, datasets)
+        learned = learn_belief(given, config, unit, datasets, domains)
     arrays, memory = training_arrays(config, scaling, given, split, learned)
     if config.k_max:
         own = own or read_own(zoo, config, datasets, given, show_progress=show_progress)
@@ -210,11 +211,6 @@ def fit(
     teacher_table = TeacherTable.of(given.metrics, given.accuracies, datasets)
     beliefs = None if learned is None else learned.state
     return Spider(description, scaling, general, memory, maps, teacher_table, beliefs)
-
-
-def _domains(zoo: FeatureStore, datasets: Sequence[str]) -> dict[str, str]:
-    """The domain of each dataset; itself where the manifest names none."""
-    return {name: str(zoo.task_info(name).get("domain", name)) for name in datasets}
 
 
 def _facts(zoo: FeatureStore) -> dict[str, object]:

@@ -106,6 +106,8 @@ def test_an_unknown_task_is_refused(spider: Spider, small_zoo: Path, refused: Re
 
 
 def test_another_resolution(spider: Spider) -> None:
+    """Of a spider that does not know how sure it is: the others' places come from their beliefs."""
+    spider = replace(spider, beliefs=None)
     wider = with_resolution(spider, 99.0)
     assert wider.rank(tokens()).rank_intervals().tolist() == [[1, 4]] * 4
     assert wider.scores([tokens()]).tolist() == spider.scores([tokens()]).tolist()
