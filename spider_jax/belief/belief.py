@@ -8,10 +8,10 @@ seen: metrics of models that are looked at, results that were measured. It never
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float64, Int
-from scipy.special import ndtr
 
 from spider_jax.belief import decision
 from spider_jax.belief.evidence import (
@@ -235,7 +235,9 @@ class Belief:
         gap = float(np.diff(self.posterior.mean[places[::-1]])[0])
         c = self.posterior.covariance(places)
         deviation = np.sqrt(max(c[0, 0] + c[1, 1] - 2 * c[0, 1], 0))
-        return float(ndtr(gap / deviation)) if deviation > 0 else 0.5 * (1 + np.sign(gap))
+        return (
+            NormalDist().cdf(gap / float(deviation)) if deviation > 0 else 0.5 * (1 + np.sign(gap))
+        )
 
     def expected_loss(self, model: str | None = None) -> float:
         """How far a model is expected to lie below the best one, in `unit`; default: the first."""

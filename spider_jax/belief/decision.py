@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int
-from scipy.special import ndtri
-from scipy.stats import qmc
 
 from spider_jax.belief.gaussian import Posterior
 
@@ -94,6 +92,9 @@ def expected_gain(
 @lru_cache(maxsize=8)
 def normals(draws: int, dimensions: int) -> Float64[np.ndarray, "n d"]:
     """The same quasi-random normal numbers always, each with its mirror image: their mean is 0."""
+    from scipy.special import ndtri  # slow to import, as the next
+    from scipy.stats import qmc
+
     sobol = qmc.Sobol(dimensions, scramble=True, seed=0)
     half = ndtri(np.clip(sobol.random(draws // 2), 1e-12, 1 - 1e-12))
     found = np.concatenate([half, -half])

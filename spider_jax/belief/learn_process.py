@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float64, Int
-from scipy.optimize import minimize
 
 from spider_jax.belief.task_process import squared_distances
 
@@ -63,6 +62,8 @@ def learn_hyper(held: HeldOutTasks) -> Float64[np.ndarray, " 5"]:
     Returns:
         a, b, s, n and g.
     """
+    from scipy.optimize import minimize  # slow to import
+
     if len(held.asked) == 0:
         return np.array(PLAIN)
     every = np.concatenate([held.targets, held.constants, held.truth]).astype(np.float64)

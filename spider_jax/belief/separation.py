@@ -1,8 +1,9 @@
 """Which models of an order a posterior can tell apart."""
 
+from statistics import NormalDist
+
 import numpy as np
 from jaxtyping import Float64, Int
-from scipy.special import ndtri
 
 from spider_jax.belief.gaussian import Posterior
 
@@ -26,7 +27,7 @@ def separated(
         First and last place, from 1, in the order given; and the median gap that separates a pair,
         in standard units.
     """
-    M, z = len(order), float(ndtri(level))
+    M, z = len(order), NormalDist().inv_cdf(level)
     mean = posterior.mean[order]
     own = np.arange(1, M + 1)
     if M > ALL_PAIRS:
