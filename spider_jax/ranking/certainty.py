@@ -11,7 +11,7 @@ class Certainty(NamedTuple):
     """How sure a ranking is, by the posterior that it is a view of.
 
     Attributes:
-        level: probability at which an order of two models counts as told.
+        level: probability at which an order of two models counts as known.
         places: first and last place that each model may hold at that level.
         sd: standard deviation of each score.
         best: probability of each model to be the best.
@@ -32,7 +32,7 @@ class Certainty(NamedTuple):
         """What the columns mean."""
         return (
             f"Scores are expected performance in {self.unit}, +- their standard deviation; orders "
-            f"less sure than {100 * self.level:.0f} % count as not told; best with: the "
+            f"less sure than {100 * self.level:.0f} % count as unknown; best with: the "
             "probability to be the best."
         )
 

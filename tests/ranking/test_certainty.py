@@ -143,7 +143,7 @@ def test_tables_show_deviations_and_chances():
         heading = next(line for line in shown.splitlines() if "cannot tell from" in line)
         assert "+-" in heading.replace("\\", "")
         assert "best with" in heading
-        assert f"less sure than {100 * LEVEL:.0f} % count as not told" in shown.replace("\\", "")
+        assert f"less sure than {100 * LEVEL:.0f} % count as unknown" in shown.replace("\\", "")
     assert "expected performance in accuracy" in ranking.to_text()
     assert "expected performance in standard units" in a_belief().rank().to_text()
 
