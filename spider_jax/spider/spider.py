@@ -121,8 +121,8 @@ class Spider(SpiderState):
             by: how they are looked at, see `spider.rerank`: "evidence", "attention" or a metric.
 
         Returns:
-            A Ranking, best first, with the places among which a model cannot be separated from others;
-            with k > 0, what the look cost and what more would, and the models it had to leave out.
+            A Ranking, best first, with the places that each model may hold; with k > 0, what the
+            look cost and what more would, and the models it had to leave out.
 
         Raises:
             InputError: tokens of another extractor or width, or not finite; k > 0 without zoo and
