@@ -117,11 +117,14 @@ class TaskProcess:
         padded = pad_tokens([tokens])
         assert padded.deviations is not None
         asked = describe(padded.centres, padded.mask, padded.deviations, self.unit)
-        return float(self.predict(asked)[1][0]), float(self.explained(asked)[0])
+        _, variance = self.predict(asked)
+        return float(variance[0]), float(self._share(variance)[0])
 
     def explained(self, described: Float64[np.ndarray, "T f"]) -> Float64[np.ndarray, " T"]:
         """Share of the process' variance that the training tasks explain: 0 far from all, to 1."""
-        _, variance = self.predict(described)
+        return self._share(self.predict(described)[1])
+
+    def _share(self, variance: Float64[np.ndarray, " T"]) -> Float64[np.ndarray, " T"]:
         _, _, signal, _, rest = self.hyper
         return np.clip(1 - (variance - rest) / signal, 0.0, 1.0)
 

@@ -105,7 +105,9 @@ class ZooIndex:
         evidence = None
         if about.rank is not None:
             none = {"loadings": np.zeros((0, about.rank)), "own": np.zeros(0)}
-            own = {n.removeprefix("belief_"): a for n, a in arrays.items() if "belief_" in n}
+            own = {
+                n.removeprefix("belief_"): a for n, a in arrays.items() if n.startswith("belief_")
+            }
             evidence = BeliefState.of(none | own, about.metrics).evidence
         return ZooIndex(folder, about, blocks, scaling, shared, MemoryWeights.of(arrays), evidence)
 

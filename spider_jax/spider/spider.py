@@ -148,7 +148,7 @@ class Spider(SpiderState):
     ) -> Ranking:
         belief = self.belief(tokens, task=task)
         most = None if k == "auto" else checked_k(self, k, zoo, task, EVIDENCE)
-        first = belief
+        order = np.argsort(-belief.mean.astype(np.float32), kind="stable")
         if most != 0:
             if zoo is None or task is None:
                 raise InputError(f"k = {k!r} needs zoo and task: the models' own features on it")
@@ -161,7 +161,8 @@ class Spider(SpiderState):
         if self.guessed:
             notes.append(note_of_guesses(self.guessed))
         if most != 0 and zoo is not None and task is not None:
-            notes += cost_of_looks(self, first.rank().names, belief.looks, zoo, task)
+            first = [self.models[i] for i in order]
+            notes += cost_of_looks(self, first, belief.looks, zoo, task)
         return replace(ranking, notes=tuple(notes))
 
     def _first_ranking(
