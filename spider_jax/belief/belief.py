@@ -194,11 +194,14 @@ class Belief:
             The belief with what was seen; models without usable features are in `problems`.
 
         Raises:
-            InputError: an unknown model or task, or a belief that knows of no metric.
+            InputError: an unknown model or task, a belief on another task, or one that knows of no
+                metric.
         """
         self._places(models)
         if self.evidence.noise is None:
             raise InputError("this belief knows no metric to look by: train the spider anew")
+        if self.task is not None and task != self.task:
+            raise InputError(f"this belief is on task {self.task!r}, got a look on {task!r}")
         asked = [model for model in models if model not in self.looks]
         if not asked:
             return self
@@ -213,7 +216,7 @@ class Belief:
         none = "no features in the zoo"
         lost = tuple(said.get(m) or Skipped(m, task, none) for m in asked if m not in seen)
         before = (problem for problem in self.problems if problem.model not in asked)
-        return replace(self, looks={**self.looks, **seen}, problems=(*before, *lost))
+        return replace(self, task=task, looks={**self.looks, **seen}, problems=(*before, *lost))
 
     # ---- what follows --------------------------------------------------------------------------
 

@@ -1,5 +1,7 @@
 """Looks at models of a zoo, one of them broken."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from support.references.beliefs import conditioned, dense_prior
 from support.small_zoo import SMALL_MODELS, put
 
 TASK = "birds"
+OTHER = "cars"
 METRICS = ("logme", "gbc")
 NOISE = MetricNoise(
     np.array([0.9, 0.6]), np.array([[0.2, 0.1], [0.1, 0.6]]), np.array([0.3, 50.0]), np.full(2, 1e9)
@@ -175,3 +178,12 @@ def test_the_model_whose_features_are_the_classes_ends_first(zoo):
     )
     assert after.rank().names[0] == "wide"
     assert after.probability_best()["wide"] > start.probability_best()["wide"]
+
+
+def test_a_look_on_another_task_is_refused(zoo, refused):
+    """Its metrics say nothing of this one; the first look says which task it is."""
+    for start in (belief_of(), replace(belief_of(), task=None)):
+        looked = start.look(zoo, TASK, ["wide"])
+        with refused(f"this belief is on task {TASK!r}", repr(OTHER)):
+            looked.look(zoo, OTHER, ["middle"])
+        assert set(looked.look(zoo, TASK, ["middle"]).looks) == {"wide", "middle"}
