@@ -27,11 +27,28 @@ settings.register_profile("deterministic", derandomize=True, database=None, dead
 settings.load_profile("deterministic")
 
 collect_ignore = ["support/toyset"]  # a dataset of TFDS, registered where it is imported
+# Much to compile and little to run. `pytest -o quick=false` compiles these too as users do.
+QUICK = ("tests/metrics", "tests/ranking", "tests/evaluation", "tests/tuning", "README.md")
 pytest.register_assert_rewrite("support.command_line")
 # Programs that tests start import the same `support`.
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Whether the tests that compile most compile quickly."""
+    parser.addini("quick", "compile the tests of QUICK quickly", type="bool", default=True)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Tests of QUICK compile quickly; no program goes from one kind of test to the other."""
+    from support.quick_compilation import compile_quickly
+
+    place = item.path.relative_to(item.config.rootpath).as_posix()
+    compile_quickly(bool(item.config.getini("quick")) and place.startswith(QUICK))
+    return (yield)
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 import errno
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from spider_jax.storage.run_folder import (
 )
 from spider_jax.training.config import TrainConfig
 from spider_jax.training.loop import TrainingResult
+from support.quick_compilation import quick_environment
 
 pytestmark = pytest.mark.slow
 
@@ -89,7 +91,9 @@ def whole() -> NDArray[np.float64]:
 
 def test_ten_deaths_leave_no_trace(tmp_path: Path) -> None:
     program = [sys.executable, killed_training.__file__, str(tmp_path)]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=400, check=False)
+    done = subprocess.run(
+        program, capture_output=True, text=True, check=False, env=os.environ | quick_environment()
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "died.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
     lives = json.loads((tmp_path / "deaths.json").read_text())

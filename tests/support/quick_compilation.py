@@ -7,7 +7,7 @@ slower and nothing else.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from typing import Any
 
@@ -22,6 +22,7 @@ OPTIMIZE = "jax_disable_most_optimizations"
 @contextmanager
 def quick_compilation() -> Iterator[None]:
     """What is compiled inside is compiled quickly."""
+    before = jax.config.read(OPTIMIZE)
     jax.config.update(OPTIMIZE, True)
     try:
         if not _can_be_set_here():
@@ -30,7 +31,24 @@ def quick_compilation() -> Iterator[None]:
         with _without_emitters():
             yield
     finally:
-        jax.config.update(OPTIMIZE, False)
+        jax.config.update(OPTIMIZE, before)
+
+
+_quick: ExitStack | None = None
+
+
+def compile_quickly(quick: bool) -> None:
+    """From here on; what was compiled the other way is compiled anew."""
+    global _quick
+    if quick == (_quick is not None):
+        return
+    jax.clear_caches()
+    if _quick is not None:
+        _quick.close()
+        _quick = None
+    if quick:
+        _quick = ExitStack()
+        _quick.enter_context(quick_compilation())
 
 
 @cache
