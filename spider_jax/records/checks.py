@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64
 
 from spider_jax.errors import InputError
-from spider_jax.records.files.faults import KEPT, Faults
+from spider_jax.records.files.faults import Faults
 from spider_jax.records.measures import (
     CORRELATION,
     MEASURE_COLUMNS,
@@ -15,6 +15,7 @@ from spider_jax.records.measures import (
     Measure,
     direction_word,
     find_measure,
+    measure_key,
 )
 
 SURELY_PERCENT = 2.0  # a share above 1 up to here is a mistake rather than a few percent
@@ -187,8 +188,8 @@ class Results:
             what: the rule and what to do; {value}, {model} and {task} are filled in.
             other: another row of the file that it speaks of.
         """
-        faults.count += max(0, len(at) - KEPT)
-        for i in at[:KEPT].tolist():
+        faults.count += max(0, len(at) - faults.limit)
+        for i in at[: faults.limit].tolist():
             filled = what.format(
                 value=f"{self.value[i]:g}",
                 model=repr(self.models[self.model[i]]),
@@ -298,7 +299,7 @@ def refuse_other_measure(
     """
     for i, j in pairs:
         words = (measure_name(i, mine), measure_name(j, theirs))
-        if all(words) and words[0].casefold() != words[1].casefold():
+        if all(words) and measure_key(words[0]) != measure_key(words[1]):
             raise InputError(
                 f"task {tasks[i]!r} is in {words[0]!r} here and in {words[1]!r} there: rename one "
                 "of the two tasks, or leave it out"

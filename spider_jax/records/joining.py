@@ -35,18 +35,10 @@ def join(mine: C, other: Content) -> C:
     models, tasks = _union(mine.models, other.models), _union(mine.tasks, other.tasks)
     both = _both(mine.tasks, other.tasks)
     refuse_other_measure(mine.tasks, mine.task_facts, other.task_facts, both)
-    moved = replace(
-        other,
-        models=models,
-        tasks=tasks,
-        model=_places(other.models, models)[other.model],
-        task=_places(other.tasks, tasks)[other.task],
-        model_facts={},
-        task_facts={},
-    )
+    moved = _moved(other, models, tasks)
     known, differ = _known(mine, moved)
     new = moved.at(np.flatnonzero(~known))
-    note = f"{differ} results are given twice with another value: the first folder's count"
+    note = f"{differ} results are given twice with another value: those of the first count"
     joined = replace(
         mine,
         models=models,
@@ -62,6 +54,21 @@ def join(mine: C, other: Content) -> C:
     )
     _refuse_mixed(joined)
     return joined
+
+
+def overlap(mine: Content, other: Content) -> tuple[int, int]:
+    """How much two tables have in common.
+
+    Args:
+        mine: one table.
+        other: the other one.
+
+    Returns:
+        How many results of the other one this one has, and how many of these differ.
+    """
+    models, tasks = _union(mine.models, other.models), _union(mine.tasks, other.tasks)
+    known, differ = _known(mine, _moved(other, models, tasks))
+    return int(known.sum()), differ
 
 
 def refuse_conflict(mine: Content, new: Content) -> None:
@@ -112,6 +119,20 @@ def without_pairs(mine: C, new: Content) -> C:
     )
     known = np.isin(pair_keys(mine.model, mine.task, len(tasks)), theirs)
     return mine.at(np.flatnonzero(~known))
+
+
+def _moved(other: Content, models: tuple[str, ...], tasks: tuple[str, ...]) -> Content:
+    """The results of a table with the positions of another one's names, without facts."""
+    return replace(
+        other,
+        models=models,
+        tasks=tasks,
+        model=_places(other.models, models)[other.model],
+        task=_places(other.tasks, tasks)[other.task],
+        model_facts={},
+        task_facts={},
+        set_aside=(),
+    )
 
 
 def _union(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:

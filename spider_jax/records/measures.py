@@ -59,6 +59,9 @@ QUALIFYING = (
     "knn retrieval at k"
 )
 QUALIFIERS = frozenset(QUALIFYING.split())
+# Words that name the same measure in two tables.
+SYNONYMS = {"acc": "accuracy", "em": "exact_match", "matthews": "mcc", "spearmanr": "spearman"}
+SYNONYMS |= {"pearsonr": "pearson", "kendalltau": "kendall", "ppl": "perplexity", "auroc": "auc"}
 LARGER = frozenset(("larger", "higher", "max", "maximize", "maximise", "up", "larger is better"))
 SMALLER = frozenset(("smaller", "lower", "min", "minimize", "minimise", "down"))
 LARGER |= {"higher is better", "higher_is_better", "larger_is_better"}
@@ -98,6 +101,19 @@ def find_measure(text: str) -> Measure | None:
         else:
             return None
     return None
+
+
+def measure_key(text: str) -> str:
+    """What is compared where two tables name the measure of one task.
+
+    Args:
+        text: as a table has it.
+
+    Returns:
+        Its words in one form: nDCG@10 and ndcg_at_10 are one, ndcg_at_5 is another.
+    """
+    words = re.findall(r"[^\W_]+", text.casefold().replace("@", " at "))
+    return "_".join(SYNONYMS.get(word, word) for word in words)
 
 
 def direction_word(text: str) -> bool | None:

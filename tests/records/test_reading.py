@@ -130,7 +130,7 @@ def test_earlier_folders_win(tmp_path: Path) -> None:
     }
     assert records.task_facts == {"type": ("x", "z")}
     assert records.notes == (
-        "1 results are given twice with another value: the first folder's count",
+        "1 results are given twice with another value: those of the first count",
     )
 
 

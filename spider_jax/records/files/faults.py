@@ -38,11 +38,13 @@ class Faults:
         count: how many there are.
         rows: of those that are kept: the row of the data from 0, and what is wrong. "{0}" in the
             text stands for the place of `other`.
+        limit: how many are kept.
     """
 
     file: Path
     count: int = 0
     rows: list[tuple[int, str, int | None]] = field(default_factory=list)
+    limit: int = KEPT
 
     def add(self, row: int, what: str, other: int | None = None) -> None:
         """Note a fault.
@@ -53,7 +55,7 @@ class Faults:
             other: another row of the same file that it speaks of.
         """
         self.count += 1
-        if len(self.rows) < KEPT:
+        if len(self.rows) < self.limit:
             self.rows.append((row, what, other))
 
     def located(self, places: Callable[[set[int]], Mapping[int, str]]) -> list[Fault]:

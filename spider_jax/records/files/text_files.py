@@ -112,16 +112,17 @@ def read_header(rows: Iterator[list[str]], path: Path) -> list[str]:
     return names
 
 
-def numbered(text: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+def numbered(text: Iterable[str], separator: str = ",") -> Iterator[tuple[int, list[str]]]:
     """The rows of a CSV with the line that each begins at, empty lines left out.
 
     Args:
         text: the file at its beginning.
+        separator: what stands between cells.
 
     Yields:
         The line from 1, as an editor counts it, and the cells.
     """
-    reader = csv.reader(text, strict=True)
+    reader = csv.reader(text, delimiter=separator, strict=True)
     before = 0
     for row in reader:
         if row:
