@@ -12,11 +12,7 @@ from spider_jax.records.importers.gathered import ImportOptions
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
 Folders = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER...")]
 Sources = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE...")]
-Kind = Annotated[
-    Literal["wide", "mteb", "lm-eval", "model-card", "timm", "folder"],
-    tyro.conf.Positional,
-    tyro.conf.arg(metavar="KIND"),
-]
+Kind = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="KIND")]
 
 
 def check(
@@ -52,7 +48,7 @@ def import_(
     sources: Sources,
     out: Path,
     prefer: Literal["known", "imported"] = "known",
-    options: Annotated[ImportOptions, Flat] = ImportOptions(),
+    reading: Annotated[ImportOptions, Flat] = ImportOptions(),
     output: Annotated[Output, Flat] = Output(),
     messages: Annotated[Messages, Flat] = Messages(),
 ) -> int:
@@ -67,14 +63,14 @@ def import_(
         sources: files and folders.
         out: records folder, or a new one.
         prefer: which value counts of a result that both have.
-        options: what the files do not say.
+        reading: what the files do not say.
         output: how data is written.
         messages: what goes to stderr.
     """
     messages.start()
     from spider_jax.records.changes import import_records
 
-    return output.write(import_records(kind, sources, out, prefer=prefer, options=options))
+    return output.write(import_records(kind, sources, out, prefer=prefer, options=reading))
 
 
 def add(

@@ -32,6 +32,10 @@ are read in 21 s and 0.7 GB on one core of a server.
 >>> records.with_records([("vit", "birds", 0.5)]).matrix().tolist()
 [[0.5, 0.25], [0.75, 0.5]]
 
+`import_records` adds results of other programs to a folder (a spreadsheet, mteb, lm-evaluation-
+harness, model cards, timm: see `spider_jax.records.importers`), `add_result` a single one, and
+`check_records` lists every fault. On the command line: `spider-jax records import|add|check`.
+
 Past fine-tuning
 ----------------
 
@@ -63,7 +67,10 @@ of training do not belong in the same table.
 {'vgg': 0.375, 'vit': 0.5625}
 """
 
+from spider_jax.records.changes import Change, add_result, import_records
 from spider_jax.records.clusters import cluster_models, model_distances, representatives
+from spider_jax.records.importers.gathered import ImportOptions
+from spider_jax.records.inspection import RecordsCheck, check_records
 from spider_jax.records.noise import (
     ValidationNoise,
     accuracy_variance,
@@ -75,12 +82,18 @@ from spider_jax.records.table import Records
 from spider_jax.records.trends import mine_trends, predict_final, trend_predictions
 
 __all__ = [
+    "Change",
+    "ImportOptions",
     "PastResults",
     "Records",
+    "RecordsCheck",
     "ValidationNoise",
     "accuracy_variance",
+    "add_result",
     "best_so_far",
+    "check_records",
     "cluster_models",
+    "import_records",
     "masked_mean",
     "measure_spread",
     "mine_trends",

@@ -198,7 +198,9 @@ class Results:
             faults.add(i if self.row is None else int(self.row[i]), filled, other)
 
 
-def check_ranges(results: Results, rules: Sequence[TaskRule], faults: Faults) -> None:
+def check_ranges(
+    results: Results, rules: Sequence[TaskRule], faults: Faults
+) -> Bool[np.ndarray, " n"]:
     """Find values outside their measure's range, and percent beside fractions within a task.
 
     A share may be written in percent, if the whole task is. Where no measure is stated, only
@@ -208,6 +210,9 @@ def check_ranges(results: Results, rules: Sequence[TaskRule], faults: Faults) ->
         results: what is known.
         rules: one per task.
         faults: gets what is found.
+
+    Returns:
+        Whether each result is at fault.
     """
     T = len(rules)
     guessed = _could_be_shares(results, rules)
@@ -224,7 +229,8 @@ def check_ranges(results: Results, rules: Sequence[TaskRule], faults: Faults) ->
     mixed = asked & (many > 0) & (few > 0) & (share | _among(results, over, part, T))
     named = mixed[results.task] & np.where(percent[results.task], part, size > SURELY_PERCENT)
     _report_mixed(results, faults, named)
-    _report_outside(results, rules, faults, np.where(percent, 100.0, 1.0), named)
+    outside = _report_outside(results, rules, faults, np.where(percent, 100.0, 1.0), named)
+    return np.asarray(named | outside)
 
 
 def _could_be_shares(results: Results, rules: Sequence[TaskRule]) -> Bool[np.ndarray, " T"]:
@@ -264,7 +270,7 @@ def _report_outside(
     faults: Faults,
     scale: Float64[np.ndarray, " T"],
     named: Bool[np.ndarray, " n"],
-) -> None:
+) -> Bool[np.ndarray, " n"]:
     """Values outside their range, but for those that are `named` already."""
     low, high = np.full(len(rules), -np.inf), np.full(len(rules), np.inf)
     for t, rule in enumerate(rules):
@@ -273,14 +279,18 @@ def _report_outside(
     bad = (results.value < low[results.task]) | (results.value > high[results.task])
     bad &= ~named
     advice = "correct it, or the task's measure or unit"
-    for t in np.unique(results.task[bad]).tolist():
+    at = np.flatnonzero(bad)
+    faults.count += max(0, len(at) - faults.limit)
+    for i in at[: faults.limit]:
+        t = int(results.task[i])
         name = (rules[t].name or rules[t].unit).replace("{", "{{").replace("}", "}}")
         results.report(
             faults,
-            np.flatnonzero(bad & (results.task == t)),
+            np.array([i], np.int64),
             f"{{value}} of {{model}} on {{task}} is outside {low[t]:g} to {high[t]:g}, the range "
             f"of {name}: {advice}",
         )
+    return np.asarray(bad)
 
 
 def refuse_other_measure(

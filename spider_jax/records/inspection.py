@@ -135,7 +135,8 @@ def check_records(folders: Sequence[str | Path]) -> RecordsCheck:
 
 
 def _where(fault: Fault) -> str:
-    return f"{fault.file.name}, {fault.place}" if fault.place else fault.file.name
+    name = fault.file.name or str(fault.file)
+    return f"{name}, {fault.place}" if fault.place else name
 
 
 def _measures(content: Content) -> list[tuple[object, ...]]:

@@ -118,11 +118,13 @@ def _table(
         at = np.flatnonzero(keep)
         model, task, value, stderr = model[at], task[at], value[at], stderr[at]
         row = at if row is None else row[at]
-    check_ranges(
+    bad = check_ranges(
         Results(models, tasks, model, task, value, row),
         task_rules(len(tasks), facts[1]),
         values.faults,
     )
+    if bad.any():
+        model, task, value, stderr = model[~bad], task[~bad], value[~bad], stderr[~bad]
     return Content(
         tuple(models), tuple(tasks), model, task, value, stderr,
         facts_of(models, facts[0]), facts[1], notes=(*values.notes, *notes),

@@ -2,6 +2,9 @@
 
 import contextlib
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,3 +109,35 @@ def test_a_writer_that_is_killed_leaves_old_or_new(
     new.write(where)
     same(Records.read(where), new)
     assert not (where / ".changes").exists()
+
+
+WRITER = """
+import sys
+from spider_jax.records.table import Records
+where = sys.argv[1]
+big = Records.from_rows((f"m{i}", f"t{j}", i + j + 5.0) for i in range(60) for j in range(40))
+small = big.for_models(["m0", "m1"])
+print("ready", flush=True)
+while True:
+    big.write(where)
+    small.write(where)
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_leaves_one_whole_state(tmp_path: Path) -> None:
+    """A process that writes two tables in turn is killed: one of them is there, whole."""
+    where = tmp_path / "records"
+    for wait in (0.05, 0.31):
+        command = [sys.executable, "-c", WRITER, str(where)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == b"ready\n"
+            time.sleep(wait)
+            writer.kill()
+        if where.exists() and any(where.glob("values*")):
+            found = Records.read(where)
+            assert (len(found.models), len(found)) in ((60, 2400), (2, 80))
+            assert (found.value == found.model + found.task + 5.0).all()
+    Records.from_rows([("a", "t", 0.5), ("b", "t", 0.5)]).write(where)
+    assert len(Records.read(where)) == 2

@@ -131,7 +131,8 @@ def changing(folder: Path) -> Iterator[None]:
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file, records need a folder: choose another name")
-    if folder.is_dir() and one_of(folder, VALUES) is None and any(folder.iterdir()):
+    shown = any(not p.name.startswith(".") for p in folder.iterdir()) if folder.is_dir() else False
+    if shown and one_of(folder, VALUES) is None:
         raise InputError(f"{folder} is not empty and holds no records: choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -90,10 +90,8 @@ class Gathered:
         facts = _columns(tasks.names, _with_stated(self.task_facts, tasks.names, options))
         results = Results(models.names, tasks.names, model[at], task[at], numbers[at, 0])
         faults = Faults(Path(), limit=len(rows))
-        check_ranges(results, task_rules(len(tasks.names), facts), faults)
-        bad = {row for row, *_ in faults.rows}
+        kept = at[~check_ranges(results, task_rules(len(tasks.names), facts), faults)]
         self.problems += [what for _, what, _ in faults.rows]
-        kept = at[[i not in bad for i in range(len(at))]] if bad else at
         return Content(
             tuple(models.names), tuple(tasks.names), model[kept], task[kept],
             numbers[kept, 0], numbers[kept, 1],

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from spider_jax.errors import InputError
 from spider_jax.records.files.text_files import numbered, open_text, read_header
-from spider_jax.records.importers.cells import is_number, read_number
+from spider_jax.records.importers.cells import HOLES, is_number, read_number
 from spider_jax.records.importers.gathered import Gathered, ImportOptions
 
 SEPARATORS = (",", ";", "\t", "|")
+SHOWN = 12  # names in a note
 # Columns and rows that are made of the others and are no task and no model.
+TASK_WORDS = frozenset(("task", "tasks", "dataset", "datasets", "benchmark", "benchmarks"))
 SUMMARIES = frozenset(("average", "avg", "avg.", "mean", "overall", "rank", "#", "no.", "median"))
 
 
@@ -68,6 +70,11 @@ def _read(path: Path, options: ImportOptions) -> _Wide:
         if name and name not in header:
             raise InputError(f"{path} has no column {name!r}, it has {', '.join(header)[:200]}")
     at = header.index(options.names) if options.names else 0
+    if header[at].casefold() in TASK_WORDS and not options.transposed:
+        raise InputError(
+            f"{path}: the column of names is called {header[at]!r}: if rows are tasks give "
+            "--transposed, else rename the column"
+        )
     columns = {
         name: [row[i].strip() for _, row in rows]
         for i, name in enumerate(header)
@@ -100,17 +107,26 @@ def _take(table: _Wide, options: ImportOptions, found: Gathered) -> None:
         found.notes.append(f"{table.path}: rows that are averages of the others are left out")
     for i in kept:
         facts.setdefault(table.names[i], {})
+    taken = []
     for column, cells in table.columns.items():
         kind = _kind(column, [cells[i] for i in kept], table.decimal, options)
         if kind == "fact":
             for i in kept:
-                facts[table.names[i]].setdefault(column, cells[i])
+                text = "" if cells[i].casefold() in HOLES else cells[i]
+                facts[table.names[i]].setdefault(column, text)
         if kind == "results":
             (found.model_facts if options.transposed else found.task_facts).setdefault(column, {})
             _results(table, column, kept, options, found)
+            taken.append(column)
         elif column not in (*options.facts, *options.skip):
             what = "a fact, it has no numbers" if kind == "fact" else "left out"
             found.notes.append(f"{table.path}: column {column!r} is {what}")
+    what = "models" if options.transposed else "tasks"
+    more = f" and {len(taken) - SHOWN} more" if len(taken) > SHOWN else ""
+    found.notes.append(
+        f"{table.path}: these columns are {what}, name by --facts what is none: "
+        f"{', '.join(taken[:SHOWN])}{more}"
+    )
 
 
 def _kind(column: str, cells: Sequence[str], decimal: str, options: ImportOptions) -> str:
