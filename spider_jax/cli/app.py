@@ -56,6 +56,11 @@ def index() -> int:
     return _run(["index", "--help"])
 
 
+def records() -> int:
+    """Check, import and add to records of results that exist: `spider-jax records --help`."""
+    return _run(["records", "--help"])
+
+
 INTERRUPTED = 130
 
 COMMANDS: dict[str, Any] = {
@@ -68,6 +73,7 @@ COMMANDS: dict[str, Any] = {
     "remove": remove,
     "rename": rename,
     "index": index,
+    "records": records,
     "extract": cli_extract.extract,
     "select": cli_select.select,
     "tune": cli_tune.tune,
@@ -98,15 +104,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> Any:
-    """The exit code of a command, or of a command of `index`."""
+    """The exit code of a command, or of a command of `index` or `records`."""
     from spider_jax.cli import index as cli_index
+    from spider_jax.cli import records as cli_records
 
     if arguments == ["--version"]:
         print(f"spider-jax {version('spider_jax')}")
         return DONE
     commands, prog, about = COMMANDS, "spider-jax", __doc__
-    if arguments[:1] == ["index"] and len(arguments) > 1:
-        commands, prog, about = cli_index.COMMANDS, "spider-jax index", cli_index.__doc__
+    groups: dict[str, Any] = {"index": cli_index, "records": cli_records}
+    if len(arguments) > 1 and arguments[0] in groups:
+        group = groups[arguments[0]]
+        commands, prog, about = group.COMMANDS, f"spider-jax {arguments[0]}", group.__doc__
         arguments = arguments[1:]
     return tyro.extras.subcommand_cli_from_dict(
         commands, prog=prog, args=arguments, description=about
