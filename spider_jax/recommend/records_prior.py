@@ -1,0 +1,251 @@
+"""What records of past results say of a new task: `RecordsPrior`, learned once, asked many times."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float64, Int
+
+from spider_jax.belief.belief import Belief
+from spider_jax.belief.evidence import EvidenceModel, Spread
+from spider_jax.errors import InputError
+from spider_jax.recommend.covariance import Covariance, Residuals, learn_covariance
+from spider_jax.recommend.model_facts import fact_factors
+from spider_jax.recommend.scales import Scaled, scale
+from spider_jax.recommend.siblings import sibling_groups
+from spider_jax.recommend.task_kernel import (
+    MOST_MODELS,
+    MOST_TASKS,
+    TaskKernel,
+    learn_kernel,
+    part,
+    predict,
+    residuals,
+)
+from spider_jax.recommend.words import TaskWords
+from spider_jax.records.measures import find_measure
+from spider_jax.records.table import Records
+
+MOST_FACTORED = 2000  # tasks whose residuals the factors are learned from
+RIDGE = 5.0  # of the constant order over models' facts, in records
+
+
+@dataclass(frozen=True, eq=False)
+class RecordsPrior:
+    """A prior over M models' standings on any task that can be described.
+
+    Attributes:
+        models: names.
+        scaled: the records in standard units.
+        before: what facts alone say of each model.
+        words: of the T tasks.
+        kernel: how far similar tasks move the constant order.
+        covariance: of what they leave open.
+        measures: of each task, "" where not known.
+        signs: 1 where larger is better on a task, -1 where smaller is.
+    """
+
+    models: tuple[str, ...]
+    scaled: Scaled
+    before: Float64[np.ndarray, " M"]
+    words: TaskWords
+    kernel: TaskKernel
+    covariance: Covariance
+    measures: tuple[str, ...]
+    signs: Float64[np.ndarray, " T"]
+
+    @staticmethod
+    def fit(
+        records: Records, *, hold_out: Sequence[str] = (), groups: Sequence[str] | str | None = None
+    ) -> "RecordsPrior":
+        """Learn from records.
+
+        Args:
+            records: results of models on tasks.
+            hold_out: tasks whose results are not read; their words are.
+            groups: of each task, those held out together while numbers are learned; or the column
+                of facts that names them. Default: siblings, see `siblings`.
+
+        Returns:
+            The prior.
+
+        Raises:
+            InputError: fewer than two models or tasks with records, an unknown task or column.
+        """
+        unknown = [name for name in hold_out if name not in records.tasks]
+        if unknown:
+            raise InputError(f"hold_out names the task {unknown[0]!r}, which has no records")
+        group = _groups(records, groups)
+        records = _without_results(records, set(hold_out))
+        if len(np.unique(records.model)) < 2 or len(np.unique(records.task)) < 2:
+            raise InputError(
+                f"a prior needs results of two models on two tasks, got {len(records)} results of "
+                f"{len(np.unique(records.model))} models on {len(np.unique(records.task))} tasks"
+            )
+        signs = np.where(records.larger_is_better, 1.0, -1.0)
+        M, T = len(records.models), len(records.tasks)
+        value = records.value * signs[records.task]
+        scaled = scale(records.model, records.task, value, M, T)
+        facts = fact_factors(records.models, records.model_facts)
+        before = expected_by_facts(scaled, facts)
+        words = TaskWords.of(records.tasks, records.task_facts)
+        kernel = _learn_kernel(scaled, before, words, group)
+        found = _residuals(kernel, scaled, before, words, group)
+        covariance = learn_covariance(found, facts)
+        measures = tuple(_measures(records))
+        return RecordsPrior(
+            records.models, scaled, before, words, kernel, covariance, measures, signs
+        )
+
+    @cached_property
+    def constant(self) -> Float64[np.ndarray, " M"]:
+        """The calibrated constant order."""
+        return self.scaled.constant(self.before)
+
+    def belief(
+        self,
+        describe: str = "",
+        *,
+        facts: Mapping[str, str] | None = None,
+        like: Sequence[str] = (),
+        task: str | None = None,
+    ) -> Belief:
+        """What the records say of a task, before anything is run on it.
+
+        Args:
+            describe: what the task is, in words.
+            facts: column -> text, as tables of tasks have them.
+            like: known tasks that it is like.
+            task: its name.
+
+        Returns:
+            A belief over all models; nothing described: the constant order.
+
+        Raises:
+            InputError: an unknown task.
+        """
+        similarity = self._similarity(describe, facts, like)
+        found = predict(self.kernel, self.scaled, self.constant, similarity)
+        prior = self.covariance.standings(found.mean, found.variance)
+        far = self.kernel.variance(np.zeros_like(found.mean), self.scaled.counts)
+        explained = float(1 - found.variance.mean() / far.mean())
+        return Belief(self.models, prior, self._evidence(found.weights), explained, task)
+
+    def _similarity(
+        self, describe: str, facts: Mapping[str, str] | None, like: Sequence[str]
+    ) -> Float64[np.ndarray, "F T"]:
+        if not like:
+            return self.words.of_description(describe, facts)
+        places = [self._task(name) for name in like]
+        known = self.words.of_tasks(places).max(1)
+        if not (describe or facts):
+            return known
+        return (known + self.words.of_description(describe, facts)) / 2
+
+    def _task(self, name: str) -> int:
+        if name not in self.words.tasks:
+            raise InputError(
+                f"--like names the task {name!r}, of which the records know nothing: they hold "
+                f"{len(self.words.tasks)} tasks"
+            )
+        return self.words.tasks.index(name)
+
+    def _evidence(self, weights: Float64[np.ndarray, " T"]) -> EvidenceModel:
+        """Spread and measure of results, as on tasks that are alike."""
+        size, link = self.scaled.size, self.scaled.link
+        there = np.isfinite(size) & (size > 0)
+        if not there.any():
+            return EvidenceModel()
+        near = weights[there] / max(float(weights[there].max()), 1e-300) + 1e-3
+        usual = float(np.exp(np.average(np.log(size[there]), weights=near)))
+        worth = Spread.of(size[there]).worth
+        error = usual * float(np.sqrt(np.median(link[there])))
+        at = np.flatnonzero(there)[np.argmax(near)]
+        return EvidenceModel(
+            results=Spread(usual, worth),
+            error=max(error, 1e-6 * usual),
+            measure=self.measures[at] or "result",
+            bounds=(-np.inf, np.inf),
+        )
+
+
+def expected_by_facts(
+    scaled: Scaled, facts: Float64[np.ndarray, "M F"]
+) -> Float64[np.ndarray, " M"]:
+    """The constant order as models' facts alone foresee it, by a ridge weighted by records.
+
+    Args:
+        scaled: records in standard units.
+        facts: P.
+
+    Returns:
+        0 where no facts are known.
+    """
+    if facts.shape[1] == 0:
+        return np.zeros(scaled.models)
+    weight = scaled.counts / (scaled.counts + 1)
+    mean = scaled.sums / np.maximum(scaled.counts, 1)
+    rows = facts * weight[:, None]
+    found = np.linalg.solve(rows.T @ facts + RIDGE * np.eye(facts.shape[1]), rows.T @ mean)
+    return np.asarray(facts @ found)
+
+
+def _without_results(records: Records, tasks: set[str]) -> Records:
+    kept = np.array([name not in tasks for name in records.tasks], bool)
+    return records.at(np.flatnonzero(kept[records.task])) if tasks else records
+
+
+def _groups(records: Records, given: Sequence[str] | str | None) -> Int[np.ndarray, " T"]:
+    if given is None:
+        return sibling_groups(records.tasks, records.task_facts)
+    if isinstance(given, str):
+        if given not in records.task_facts:
+            raise InputError(
+                f"groups names the column {given!r}; tasks have {', '.join(records.task_facts)}"
+            )
+        given = records.task_facts[given]
+    if len(given) != len(records.tasks):
+        raise InputError(f"groups must have one entry for each of {len(records.tasks)} tasks")
+    return np.unique(list(given), return_inverse=True)[1].astype(np.int64)
+
+
+def _learn_kernel(
+    scaled: Scaled,
+    before: Float64[np.ndarray, " M"],
+    words: TaskWords,
+    group: Int[np.ndarray, " T"],
+) -> TaskKernel:
+    per_task = np.bincount(scaled.task, minlength=scaled.tasks)
+    rng = np.random.default_rng(0)
+    tasks = np.sort(rng.permutation(np.flatnonzero(per_task > 0))[:MOST_TASKS])
+    models = np.sort(np.argsort(-scaled.counts, kind="stable")[:MOST_MODELS])
+    similarity = words.of_tasks(tasks.tolist())[:, :, tasks]
+    return learn_kernel(part(scaled, tasks, models), before[models], similarity, group[tasks])
+
+
+def _residuals(
+    kernel: TaskKernel,
+    scaled: Scaled,
+    before: Float64[np.ndarray, " M"],
+    words: TaskWords,
+    group: Int[np.ndarray, " T"],
+) -> Residuals:
+    per_task = np.bincount(scaled.task, minlength=scaled.tasks)
+    rng = np.random.default_rng(0)
+    asked = np.sort(rng.permutation(np.flatnonzero(per_task > 1))[:MOST_FACTORED])
+    similarity = words.of_tasks(asked.tolist())
+    value, order, places = residuals(kernel, scaled, before, similarity, group, asked)
+    by_task = np.argsort(scaled.task[places], kind="stable")
+    places = places[by_task]
+    return Residuals(
+        scaled.model[places], scaled.task[places], group, value[by_task], order[by_task],
+        scaled.models,
+    )
+
+
+def _measures(records: Records) -> list[str]:
+    columns = [records.task_facts[c] for c in ("measure", "main_score", "metric")
+               if c in records.task_facts]
+    found = [next((c[i] for c in columns if c[i]), "") for i in range(len(records.tasks))]
+    return [name if find_measure(name) is not None else "" for name in found]
