@@ -16,6 +16,7 @@ from jaxtyping import Float64, Int
 from spider_jax.belief import decision
 from spider_jax.belief.evidence import (
     EvidenceModel,
+    ResultScale,
     metric_observation,
     result_observation,
 )
@@ -73,15 +74,15 @@ class Belief:
         return found
 
     @cached_property
-    def _all(self) -> tuple[Posterior, float]:
-        """In standard units, after looks and results; and how much of the measure a unit is."""
-        found, unit = self._looked, self.evidence.results.size
+    def _all(self) -> tuple[Posterior, ResultScale]:
+        """In standard units, after looks and results; and the line to the measure."""
+        found, line = self._looked, ResultScale(self.evidence.results.size, 0.0)
         if self.results:
             models = self._places(self.results)
             values, errors = np.array(list(self.results.values()), np.float64).T
-            seen, unit = result_observation(found, self.evidence.results, models, values, errors)
+            seen, line = result_observation(found, self.evidence, models, values, errors)
             found = found.with_observation(seen)
-        return found, unit
+        return found, line
 
     @property
     def posterior(self) -> Posterior:
@@ -99,15 +100,21 @@ class Belief:
         return self.evidence.measure if self.in_measure else STANDARD
 
     @property
+    def unit_size(self) -> float:
+        """How much of `unit` a standard unit is."""
+        return self._scale
+
+    @property
     def _scale(self) -> float:
-        return self._all[1] if self.in_measure else 1.0
+        return self._all[1].unit if self.in_measure else 1.0
 
     @cached_property
     def _level(self) -> float:
         """Of the measure, where results show it."""
         if not self.in_measure:
             return 0.0
-        return self.posterior.level(self._results) * self._scale
+        line = self._all[1]
+        return line.origin + line.unit * self.posterior.level(self._results)
 
     @property
     def _results(self) -> int:

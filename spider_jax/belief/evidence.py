@@ -82,6 +82,9 @@ class EvidenceModel(NamedTuple):
         error: standard error of a result that comes without one.
         measure: what results are.
         bounds: of the measure.
+        ranks: at so many results their order counts as much as their values; infinite: only values
+            count. Where results are heavy-tailed the order says more.
+        link: variance of what a result does not say of a standing, beside its standard error.
     """
 
     metrics: tuple[str, ...] = ()
@@ -90,6 +93,8 @@ class EvidenceModel(NamedTuple):
     error: float = 0.01
     measure: str = "accuracy"
     bounds: tuple[float, float] = (0.0, 1.0)
+    ranks: float = np.inf
+    link: float = 0.0
 
 
 def learn_metric_noise(
@@ -212,26 +217,63 @@ def _collapsed(
     return values, variances
 
 
+class ResultScale(NamedTuple):
+    """The line of results over the values that stand for them: result = origin + unit value."""
+
+    unit: float
+    origin: float
+
+
 def result_observation(
     now: Posterior,
-    spread: Spread,
+    evidence: EvidenceModel,
     models: Int[np.ndarray, " p"],
     results: Float64[np.ndarray, " p"],
     errors: Float64[np.ndarray, " p"],
-) -> tuple[Observation, float]:
-    """True results in the task's measure as observations, and the spread that they are divided by.
+) -> tuple[Observation, ResultScale]:
+    """True results in the task's measure as observations in standard units.
+
+    Values are results over their spread; where ranks count, p/(p + ranks) of them is the normal
+    score of the p results, as wide as such models should differ.
 
     Args:
         now: what is known without them.
-        spread: of results over the models of a task.
+        evidence: how results spread and are read.
         models: positions of the p models.
         results: in the measure, larger is better.
         errors: their standard errors.
 
     Returns:
-        The observation in standard units, and how much of the measure a standard unit is.
+        The observation, and the line back to the measure.
     """
-    size = spread.seen(results, _expected_variance(now, models))
+    expected = _expected_variance(now, models)
+    size = evidence.results.seen(results, expected)
     # results that are equal within their errors do not show that models do not differ
-    size = max(size, min(spread.size, float(errors.min())))
-    return Observation(models, results / size, (errors / size) ** 2 + 1e-9), size
+    size = max(size, min(evidence.results.size, float(errors.min())))
+    variances = (errors / size) ** 2 + evidence.link + 1e-9
+    p = len(results)
+    share = p / (p + evidence.ranks) if p > 2 else 0.0
+    if share == 0:
+        return Observation(models, results / size, variances), ResultScale(size, 0.0)
+    wide = np.sqrt(expected)
+    values = share * wide * normal_scores(results) + (1 - share) * wide * _standardized(results)
+    slope = float(np.cov(results, values)[0, 1] / max(np.var(values, ddof=1), 1e-12))
+    unit = slope if slope > 0 else size
+    line = ResultScale(unit, float(results.mean() - unit * values.mean()))
+    return Observation(models, values, variances), line
+
+
+def _standardized(values: Float64[np.ndarray, " p"]) -> Float64[np.ndarray, " p"]:
+    gap = values - values.mean()
+    deviation = float(gap.std(ddof=1))
+    return np.asarray(gap / deviation if deviation > 0 else gap)
+
+
+def normal_scores(values: Float64[np.ndarray, " p"]) -> Float64[np.ndarray, " p"]:
+    """Phi^-1((rank - 1/2)/p), ties sharing a rank, in units of the deviation without ties."""
+    from scipy.special import ndtri  # slow to import
+    from scipy.stats import rankdata
+
+    p = len(values)
+    whole = ndtri((np.arange(p) + 0.5) / p)
+    return np.asarray(ndtri((rankdata(values) - 0.5) / p) / whole.std(ddof=1))

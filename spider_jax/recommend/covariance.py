@@ -1,4 +1,4 @@
-"""How the models' surprises go together: factors of past residuals, models' facts, the order itself.
+"""How the models' surprises go together: past residuals, models' facts, the order itself.
 
 What known tasks do not foresee of a new one, in units of sqrt(v) (`task_kernel`), has covariance
 
@@ -99,6 +99,8 @@ def learn_covariance(given: Residuals, facts: Float64[np.ndarray, "M F"]) -> Cov
         given: residuals of the known tasks.
         facts: P.
     """
+    if len(np.unique(given.group[given.task])) < 2 * FOLDS:  # too few to hold out: task by task
+        given = given._replace(group=np.arange(len(given.group)))
     groups = np.unique(given.group[given.task])
     order = np.random.default_rng(0).permutation(groups)
     folds = [order[k::FOLDS] for k in range(FOLDS)]
@@ -110,7 +112,9 @@ def learn_covariance(given: Residuals, facts: Float64[np.ndarray, "M F"]) -> Cov
         if rank >= len(groups):
             continue
         found = [given.factors(rank, np.setdiff1d(groups, fold)) for fold in folds]
-        rows = [_padded(given, asked, fold, one, facts) for fold, one in zip(folds, found)]
+        rows = [
+            _padded(given, asked, fold, one, facts) for fold, one in zip(folds, found, strict=True)
+        ]
         loss, weights = _learn_weights(_Rows(*map(np.concatenate, zip(*rows, strict=True))))
         if best is None or loss < best[0]:
             best = loss, rank, weights
@@ -192,7 +196,11 @@ def _learn_weights(rows: _Rows) -> tuple[float, Float64[np.ndarray, " 4"]]:
             return float(found), np.asarray(slope, np.float64)
 
         best = minimize(
-            value, plain, jac=True, method="L-BFGS-B", bounds=[(-7.0, 2.0)] * 4,
+            value,
+            plain,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(-7.0, 2.0)] * 4,
             options={"maxiter": 40},
         )
     return float(best.fun), np.exp(best.x)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float64, Int
+from jaxtyping import Array, Float, Float64, Int, Shaped
 
 from spider_jax.belief.factors import Factors
 
@@ -72,9 +72,8 @@ def factor_analysis(
     if rank == 0 or len(value) == 0:
         return Factors(np.zeros((models, 0)), np.maximum(own, least))
     start = _start(model, task, value, models, tasks, rank)
-    table = _chunks(model, task, value)
     with jax.enable_x64(True):
-        given = _Table(*map(jnp.asarray, table))
+        given = _chunks(model, task, value)
         found = _fit(given, start, own, squares, counts, tasks, steady, least, steps)
         loadings, psi = (np.asarray(part) for part in found)
     return Factors(loadings, psi)
@@ -108,8 +107,8 @@ def _chunks(
     lacking = -len(value) % size
     shape = (-1, size)
 
-    def padded(values: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-        return np.concatenate([values, np.zeros(lacking, values.dtype)]).reshape(shape)
+    def padded(values: Shaped[np.ndarray, " n"]) -> Shaped[Array, "c k"]:
+        return jnp.asarray(np.pad(values, (0, lacking)).reshape(shape))
 
     return _Table(padded(model), padded(task), padded(value), padded(np.ones(len(value))))
 
@@ -150,9 +149,7 @@ def _fit(
     def spread(covariance: Float[Array, "T r r"]) -> Float[Array, "M r r"]:
         """Sum of the tasks' posterior covariances over each model's records."""
 
-        def add(
-            total: Float[Array, "M r r"], chunk: _Table
-        ) -> tuple[Float[Array, "M r r"], None]:
+        def add(total: Float[Array, "M r r"], chunk: _Table) -> tuple[Float[Array, "M r r"], None]:
             mine = covariance[chunk.task] * chunk.weight[:, None, None]
             return total.at[chunk.model].add(mine), None
 

@@ -1,4 +1,4 @@
-"""What records of past results say of a new task: `RecordsPrior`, learned once, asked many times."""
+"""What records of past results say of a new task: `RecordsPrior`, learned once, asked often."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +28,9 @@ from spider_jax.records.measures import find_measure
 from spider_jax.records.table import Records
 
 MOST_FACTORED = 2000  # tasks whose residuals the factors are learned from
+RANKS_COUNT = 3.0  # results at which their order counts as much as their values
+LINK_NOISE = 0.1
+LEAST_ERROR = 0.01  # of a result that comes without a standard error, in standard units
 RIDGE = 5.0  # of the constant order over models' facts, in records
 
 
@@ -153,20 +156,21 @@ class RecordsPrior:
 
     def _evidence(self, weights: Float64[np.ndarray, " T"]) -> EvidenceModel:
         """Spread and measure of results, as on tasks that are alike."""
-        size, link = self.scaled.size, self.scaled.link
+        size = self.scaled.size
         there = np.isfinite(size) & (size > 0)
         if not there.any():
             return EvidenceModel()
         near = weights[there] / max(float(weights[there].max()), 1e-300) + 1e-3
         usual = float(np.exp(np.average(np.log(size[there]), weights=near)))
         worth = Spread.of(size[there]).worth
-        error = usual * float(np.sqrt(np.median(link[there])))
         at = np.flatnonzero(there)[np.argmax(near)]
         return EvidenceModel(
             results=Spread(usual, worth),
-            error=max(error, 1e-6 * usual),
+            error=LEAST_ERROR * usual,
             measure=self.measures[at] or "result",
             bounds=(-np.inf, np.inf),
+            ranks=RANKS_COUNT,
+            link=LINK_NOISE,
         )
 
 
@@ -239,13 +243,20 @@ def _residuals(
     by_task = np.argsort(scaled.task[places], kind="stable")
     places = places[by_task]
     return Residuals(
-        scaled.model[places], scaled.task[places], group, value[by_task], order[by_task],
+        scaled.model[places],
+        scaled.task[places],
+        group,
+        value[by_task],
+        order[by_task],
         scaled.models,
     )
 
 
 def _measures(records: Records) -> list[str]:
-    columns = [records.task_facts[c] for c in ("measure", "main_score", "metric")
-               if c in records.task_facts]
+    columns = [
+        records.task_facts[c]
+        for c in ("measure", "main_score", "metric")
+        if c in records.task_facts
+    ]
     found = [next((c[i] for c in columns if c[i]), "") for i in range(len(records.tasks))]
     return [name if find_measure(name) is not None else "" for name in found]

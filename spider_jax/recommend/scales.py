@@ -65,7 +65,9 @@ class Scaled:
         ones = np.ones(len(self.z))
         return csr_array((ones, (self.task, self.model)), shape=(self.tasks, self.models))
 
-    def constant(self, before: Float64[np.ndarray, " M"] | None = None) -> Float64[np.ndarray, " M"]:
+    def constant(
+        self, before: Float64[np.ndarray, " M"] | None = None
+    ) -> Float64[np.ndarray, " M"]:
         """The calibrated constant order.
 
         Args:

@@ -108,7 +108,9 @@ class TaskWords:
 
 
 def _all_words(tasks: Sequence[str], facts: Mapping[str, Sequence[str]]) -> list[str]:
-    return [" ".join([name, *(texts[i] for texts in facts.values())]) for i, name in enumerate(tasks)]
+    return [
+        " ".join([name, *(texts[i] for texts in facts.values())]) for i, name in enumerate(tasks)
+    ]
 
 
 def _field(name: str, texts: Sequence[str]) -> Field | None:

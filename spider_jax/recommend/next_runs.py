@@ -1,0 +1,158 @@
+"""Whom to evaluate next: what a true result of each model is expected to bring for its cost.
+
+To find the best, the expected improvement of model i over the best of the models that were run,
+
+    EI_i = sd_i (u Phi(u) + phi(u)),   u = (mean_i - best)/sd_i,
+
+in standard units of the posterior, divided by the cost. It begins at the top of the prior and tries
+a model with a low mean only where the posterior is unsure of it. To order the rest, the variance
+that a result takes from all others: sum_j cov_ij^2/var_i.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from spider_jax.belief.belief import Belief
+
+Goal = Literal["best", "order"]
+ORDERED = 4096  # models that may be chosen, and judged, where the order is the goal
+
+
+class Run(NamedTuple):
+    """A model that is worth a run.
+
+    Attributes:
+        model: its name.
+        gain: expected gain over the best run so far; or the variance taken from all, for the order.
+        best: its probability to be the best.
+        expected: its expected result, in the belief's unit.
+        sd: standard deviation of it.
+        cost: of the run.
+    """
+
+    model: str
+    gain: float
+    best: float
+    expected: float
+    sd: float
+    cost: float
+
+
+def next_runs(
+    belief: Belief,
+    n: int = 1,
+    *,
+    goal: Goal = "best",
+    costs: Mapping[str, float] | None = None,
+    without: Collection[str] = (),
+    money: float = float("inf"),
+) -> list[Run]:
+    """Choose runs, the first choice first.
+
+    A batch is chosen one after the other as if each run would bring what is expected of it: so the
+    second differs from the first in what is open.
+
+    Args:
+        belief: what is known.
+        n: runs at most.
+        goal: "best": find the best model; "order": know the order of all.
+        costs: of a run of each model; default: 1.
+        without: models that cannot be run.
+        money: what may be spent; a model that costs more is not chosen.
+
+    Returns:
+        At most n runs.
+    """
+    names, shares = belief.names, belief.probability_best()
+    price = np.array([1.0 if costs is None else float(costs.get(m, np.nan)) for m in names])
+    price = np.where(np.isfinite(price), price, _usual(price))  # an unknown cost is the usual one
+    open_ = np.array([m not in belief.results and m not in without for m in names])
+    found: list[Run] = []
+    now = belief
+    while len(found) < n:
+        allowed = open_ & (price <= money)
+        if not allowed.any():
+            break
+        gain = improvements(now) if goal == "best" else reductions(now)
+        worth = np.where(allowed, gain / price, -np.inf)
+        at = int(np.lexsort((-now.posterior.mean, -worth))[0])
+        found.append(
+            Run(
+                names[at],
+                float(gain[at]),
+                shares[names[at]],
+                float(belief.mean[at]),
+                float(belief.sd[at]),
+                float(price[at]),
+            )
+        )
+        open_[at], money = False, money - price[at]
+        if len(found) < n:
+            now = now.observe({names[at]: _expected_result(now, at)})
+    return found
+
+
+def improvements(belief: Belief) -> Float64[np.ndarray, " M"]:
+    """Expected improvement of every model over the best that was run, in standard units.
+
+    Args:
+        belief: what is known; before any run the best is the largest mean.
+    """
+    from scipy.stats import norm  # slow to import
+
+    mean = belief.posterior.mean
+    sd = np.sqrt(np.maximum(belief.posterior.variances, 1e-18))
+    run = [i for i, name in enumerate(belief.names) if name in belief.results]
+    best = float(mean[run].max()) if run else float(mean.max())
+    u = (mean - best) / sd
+    return np.asarray(sd * (u * norm.cdf(u) + norm.pdf(u)))
+
+
+def reductions(belief: Belief) -> Float64[np.ndarray, " M"]:
+    """Variance that a result of every model takes from the others, 0 beyond ORDERED models.
+
+    Args:
+        belief: what is known.
+    """
+    variance = belief.posterior.variances
+    some = np.argsort(-variance, kind="stable")[:ORDERED]
+    covariance = belief.posterior.covariance(some)
+    own = np.diagonal(covariance) + belief.evidence.link
+    found = np.zeros(len(variance))
+    found[some] = (covariance**2).sum(1) / np.maximum(own, 1e-18)
+    return found
+
+
+def stop_loss(belief: Belief) -> float:
+    """What stopping now is expected to lose: the best model less the best that was run.
+
+    Args:
+        belief: what is known.
+
+    Returns:
+        In standard units, at least 0; of the first model where nothing was run.
+    """
+    if not belief.results:
+        return belief.expected_loss() / belief.unit_size
+    mean = belief.posterior.mean
+    best = max(belief.results, key=lambda m: belief.results[m][0])
+    return belief.expected_loss(best) / belief.unit_size if len(mean) else 0.0
+
+
+def _usual(price: Float64[np.ndarray, " M"]) -> float:
+    known = price[np.isfinite(price)]
+    return float(np.median(known)) if len(known) else 1.0
+
+
+def _expected_result(belief: Belief, at: int) -> float:
+    """The expected result of a model in the measure; any level where none is known yet."""
+    if belief.in_measure:
+        return float(belief.mean[at])
+    known = list(belief.results.values())
+    level = known[0][0] if known else 0.0
+    run = next(iter(belief.results), belief.names[at])
+    gap = belief.posterior.mean[at] - belief.posterior.mean[belief.names.index(run)]
+    return float(level + belief.unit_size * gap)

@@ -1,0 +1,139 @@
+"""A `RecordsPrior` on disk: prior.json (names, words, numbers) and plain .npy arrays."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped
+
+from spider_jax.belief.factors import Factors
+from spider_jax.errors import InputError
+from spider_jax.recommend.covariance import Covariance
+from spider_jax.recommend.records_prior import RecordsPrior
+from spider_jax.recommend.scales import Scaled
+from spider_jax.recommend.task_kernel import TaskKernel
+from spider_jax.recommend.words import TaskWords
+from spider_jax.storage.files import (
+    atomic_folder,
+    damaged_file,
+    digests,
+    read_json,
+    refuse_foreign_folder,
+    write_json,
+)
+from spider_jax.storage.npy import write_array
+
+PRIOR, ARRAYS = "prior.json", "arrays"
+KIND = "records_prior"
+
+
+def save_prior(prior: RecordsPrior, folder: Path) -> None:
+    """Write a prior, all or nothing.
+
+    Args:
+        prior: what was learned.
+        folder: a new one, or one of an older prior, which is replaced.
+
+    Raises:
+        InputError: a folder with something else in it.
+    """
+    refuse_foreign_prior(folder)
+    with atomic_folder(folder) as temporary:
+        (temporary / ARRAYS).mkdir()
+        for name, array in _arrays(prior).items():
+            write_array(temporary / ARRAYS, name, array)
+        content = {
+            "models": list(prior.models),
+            "tasks": list(prior.words.tasks),
+            "measures": list(prior.measures),
+            "task_facts": {column: list(texts) for column, texts in prior.words.facts.items()},
+            "files": digests(temporary / ARRAYS),
+        }
+        write_json(temporary / PRIOR, KIND, content)
+
+
+def load_prior(folder: Path) -> RecordsPrior:
+    """Read what `save_prior` wrote.
+
+    Args:
+        folder: of the prior.
+
+    Raises:
+        InputError: no prior, a newer format, or damaged arrays.
+    """
+    content = read_json(folder / PRIOR, KIND)
+    problem = damaged_file(folder / ARRAYS, content.get("files"))
+    if problem is not None:
+        raise InputError(f"{problem}: fit the prior again")
+    try:
+        arrays = {
+            path.stem: np.load(path, allow_pickle=False)
+            for path in sorted((folder / ARRAYS).glob("*.npy"))
+        }
+        return _prior(content, arrays)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{folder / PRIOR} is not a whole prior: {error!r}") from None
+
+
+def is_prior(folder: Path) -> bool:
+    """Whether a folder holds a prior from records.
+
+    Args:
+        folder: any path.
+    """
+    return (folder / PRIOR).is_file()
+
+
+def refuse_foreign_prior(folder: Path) -> None:
+    """Refuse to replace anything but a prior: ask before work whose result goes there.
+
+    Args:
+        folder: where a prior will be written.
+
+    Raises:
+        InputError: a file stands there, or a folder with something else in it.
+    """
+    ours = {PRIOR, ARRAYS}
+    refuse_foreign_folder(folder, "prior", lambda names: PRIOR in names and names <= ours)
+
+
+def _arrays(prior: RecordsPrior) -> dict[str, Shaped[np.ndarray, "..."]]:
+    s, c = prior.scaled, prior.covariance
+    return {
+        "model": s.model,
+        "task": s.task,
+        "z": s.z,
+        "size": s.size,
+        "link": s.link,
+        "before": prior.before,
+        "signs": prior.signs,
+        "kernel_fields": prior.kernel.fields,
+        "kernel_others": prior.kernel.others,
+        "loadings": c.factors.loadings,
+        "own": c.factors.own,
+        "facts": c.facts,
+        "weights": c.weights,
+    }
+
+
+def _prior(
+    content: dict[str, Any], arrays: Mapping[str, Shaped[np.ndarray, "..."]]
+) -> RecordsPrior:
+    models, tasks = tuple(map(str, content["models"])), tuple(map(str, content["tasks"]))
+    facts = {str(k): tuple(map(str, v)) for k, v in content["task_facts"].items()}
+    a = dict(arrays)
+    sizes = {"before": len(models), "own": len(models), "size": len(tasks), "signs": len(tasks)}
+    for name, size in sizes.items():
+        if len(a[name]) != size:
+            raise ValueError(f"{name} has {len(a[name])} entries, {size} are named")
+    scaled = Scaled(a["model"], a["task"], a["z"], len(models), len(tasks), a["size"], a["link"])
+    words = TaskWords.of(tasks, facts)
+    kernel = TaskKernel(a["kernel_fields"], a["kernel_others"])
+    if len(kernel.fields) != len(words.fields):
+        raise ValueError(f"{len(kernel.fields)} fields were learned, {len(words.fields)} are there")
+    covariance = Covariance(Factors(a["loadings"], a["own"]), a["facts"], a["weights"])
+    measures = tuple(map(str, content["measures"]))
+    return RecordsPrior(
+        models, scaled, a["before"], words, kernel, covariance, measures, a["signs"]
+    )

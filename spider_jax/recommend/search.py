@@ -1,0 +1,221 @@
+"""Find the best model with the fewest runs: `RunSearch` asks, you run, it is told, a file keeps it.
+
+The state is one JSON: what was described, every result and every failure. It holds no numbers of
+the prior, which is read again: so a better prior takes over a search that is on its way.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from spider_jax.belief.belief import Belief
+from spider_jax.errors import InputError
+from spider_jax.recommend.next_runs import Goal, Run, next_runs, stop_loss
+from spider_jax.recommend.records_prior import RecordsPrior
+from spider_jax.storage.files import read_json, write_json
+
+KIND = "run_search"
+ENOUGH = 0.1  # expected loss at which a search says to stop, in standard units
+
+
+@dataclass(frozen=True, eq=False)
+class RunSearch:
+    """A search on one task; it never changes in place.
+
+    Attributes:
+        prior: from records.
+        describe: the task, in words.
+        facts: of the task, by column.
+        like: known tasks that it is like.
+        smaller: whether smaller results are better.
+        goal: "best" or "order".
+        results: (value, standard error or NaN) by model, as they were told.
+        failed: why, by model.
+        costs: of a run of each model; empty: all cost 1.
+        budget: what may be spent in all.
+        enough: expected loss at which to stop, in standard units.
+
+    Raises:
+        InputError: a result that is not finite, or of an unknown model.
+    """
+
+    prior: RecordsPrior
+    describe: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    like: tuple[str, ...] = ()
+    smaller: bool = False
+    goal: Goal = "best"
+    results: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+    costs: Mapping[str, float] = field(default_factory=dict)
+    budget: float = math.inf
+    enough: float = ENOUGH
+
+    def __post_init__(self) -> None:
+        if self.goal not in ("best", "order"):
+            raise InputError(f"goal must be best or order, got {self.goal!r}")
+        for model, cost in self.costs.items():
+            if not (math.isfinite(cost) and cost > 0):
+                raise InputError(f"cost of {model!r} must be positive, got {cost}")
+        self.belief  # noqa: B018  refuses bad results
+
+    @cached_property
+    def belief(self) -> Belief:
+        """What is known by now; larger is better, whatever the measure's direction."""
+        found = self.prior.belief(self.describe, facts=self.facts, like=self.like)
+        sign = -1.0 if self.smaller else 1.0
+        known = {m: sign * value for m, (value, _) in self.results.items()}
+        errors = {m: e for m, (_, e) in self.results.items() if math.isfinite(e)}
+        return found.observe(known, standard_error=errors) if known else found
+
+    @property
+    def spent(self) -> float:
+        """Cost of all runs, failed ones too."""
+        usual = 1.0 if not self.costs else sorted(self.costs.values())[len(self.costs) // 2]
+        return sum(self.costs.get(model, usual) for model in {*self.results, *self.failed})
+
+    @property
+    def best(self) -> str | None:
+        """The model with the best result."""
+        sign = -1.0 if self.smaller else 1.0
+        if not self.results:
+            return None
+        return max(self.results, key=lambda m: (sign * self.results[m][0], m))
+
+    @property
+    def expected_loss(self) -> float:
+        """What stopping now is expected to lose, in standard units."""
+        return stop_loss(self.belief)
+
+    @property
+    def done(self) -> bool:
+        """Whether stopping now loses little, or nothing more can be run."""
+        return (bool(self.results) and self.expected_loss <= self.enough) or not self.ask()
+
+    def ask(self, n: int = 1) -> list[Run]:
+        """Whom to evaluate next.
+
+        Args:
+            n: runs at most.
+
+        Returns:
+            The runs, the first choice first; none where the budget is spent.
+        """
+        if n < 1:
+            raise InputError(f"a batch must have at least one run, got {n}")
+        return next_runs(
+            self.belief,
+            n,
+            goal=self.goal,
+            costs=self.costs or None,
+            without=self.failed,
+            money=self.budget - self.spent,
+        )
+
+    def tell(self, model: str, result: float, *, standard_error: float = math.nan) -> "RunSearch":
+        """The search with a result.
+
+        Args:
+            model: that was run.
+            result: in the task's measure.
+            standard_error: of it; default: what is usual.
+
+        Raises:
+            InputError: an unknown model, a result that is not finite or another one of this model,
+                an error that is not positive.
+        """
+        self._check(model)
+        if not math.isfinite(result):
+            raise InputError(f"result of {model!r} must be finite, got {result}: tell a failure")
+        if model in self.results and self.results[model][0] != result:
+            raise InputError(
+                f"{model!r} has the result {self.results[model][0]:g} already, got {result:g}: "
+                "keep one, or their mean"
+            )
+        failed = {m: why for m, why in self.failed.items() if m != model}
+        taken = {**self.results, model: (float(result), float(standard_error))}
+        return replace(self, results=taken, failed=failed)
+
+    def tell_failure(self, model: str, why: str) -> "RunSearch":
+        """The search with a run that failed: the model is not asked for again.
+
+        Args:
+            model: that was run.
+            why: a few words.
+
+        Raises:
+            InputError: an unknown model.
+        """
+        self._check(model)
+        return replace(self, failed={**self.failed, model: why})
+
+    def _check(self, model: str) -> None:
+        if model not in self.prior.models:
+            raise InputError(
+                f"the prior knows no model {model!r}: it knows {len(self.prior.models)}; add it to "
+                "the records with its facts and fit again"
+            )
+
+    # ---- on disk -------------------------------------------------------------------------------
+
+    def save(self, path: Path | str) -> None:
+        """Write the state, all or nothing.
+
+        Args:
+            path: of a JSON file.
+        """
+        write_json(Path(path), KIND, self.to_content())
+
+    def to_content(self) -> dict[str, Any]:
+        """The state as plain values."""
+        return {
+            "describe": self.describe,
+            "facts": dict(self.facts),
+            "like": list(self.like),
+            "smaller": self.smaller,
+            "goal": self.goal,
+            "results": {
+                m: [v, e if math.isfinite(e) else None] for m, (v, e) in self.results.items()
+            },
+            "failed": dict(self.failed),
+            "costs": dict(self.costs),
+            "budget": self.budget if math.isfinite(self.budget) else None,
+            "enough": self.enough,
+        }
+
+    @staticmethod
+    def load(path: Path | str, prior: RecordsPrior) -> "RunSearch":
+        """Read what `save` wrote.
+
+        Args:
+            path: of the JSON file.
+            prior: from records.
+
+        Raises:
+            InputError: no search, or not a whole one.
+        """
+        given = read_json(Path(path), KIND)
+        try:
+            return RunSearch(
+                prior,
+                describe=str(given["describe"]),
+                facts={str(k): str(v) for k, v in given["facts"].items()},
+                like=tuple(map(str, given["like"])),
+                smaller=bool(given["smaller"]),
+                goal=given["goal"],
+                results={str(m): _pair(v) for m, v in given["results"].items()},
+                failed={str(m): str(why) for m, why in given["failed"].items()},
+                costs={str(m): float(c) for m, c in given["costs"].items()},
+                budget=math.inf if given["budget"] is None else float(given["budget"]),
+                enough=float(given["enough"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{path} is not a whole search: {error!r}") from None
+
+
+def _pair(given: Sequence[float | None]) -> tuple[float, float]:
+    value, error = given
+    return float(value or 0.0), math.nan if error is None else float(error)
