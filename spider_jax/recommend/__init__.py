@@ -23,7 +23,7 @@ When not to trust it
 
 >>> from spider_jax.recommend import RecordsPrior, RunSearch
 >>> from spider_jax.records import Records
->>> rows = [(f"m{i}", f"task {t}", i + (t % 3) * (i % 2)) for i in range(6) for t in range(8)]
+>>> rows = [(f"m{i}", f"task {t}", float(i + (t % 3) * (i % 2))) for i in range(6) for t in range(8)]
 >>> prior = RecordsPrior.fit(Records.from_rows(rows))
 >>> search = RunSearch(prior, describe="task 9")
 >>> first = search.ask()[0].model
@@ -32,7 +32,7 @@ When not to trust it
 (True, 2)
 """
 
-from spider_jax.recommend.next_runs import Run, next_runs
+from spider_jax.recommend.acquisition import Run, next_runs
 from spider_jax.recommend.records_prior import RecordsPrior
 from spider_jax.recommend.saved_prior import load_prior, save_prior
 from spider_jax.recommend.search import RunSearch

@@ -216,7 +216,7 @@ def _loss(p: Float[Array, " 4"], plain: Float[Array, " 4"], rows: _Rows) -> Floa
     shared = jnp.concatenate(parts, axis=-1)
     own = jnp.where(rows.there > 0, a * rows.own + f * rows.rest + o, 1.0)
     scaled = shared / own[..., None]
-    inner = jnp.einsum("anr,ans->ars", shared, scaled) + jnp.eye(shared.shape[-1])
+    inner = jnp.einsum("anr,ans->ars", shared, scaled) + jnp.eye(shared.shape[-1])[None]
     projected = jnp.einsum("anr,an->ar", scaled, rows.value)
     factor = jnp.linalg.cholesky(inner)
     half = jax.scipy.linalg.solve_triangular(factor, projected[..., None], lower=True)[..., 0]

@@ -121,8 +121,8 @@ def _fit(
     squares: Float[Array, " M"],
     counts: Float[Array, " M"],
     tasks: int,
-    steady: float,
-    least: float,
+    steady: Float[Array, ""] | float,
+    least: Float[Array, ""] | float,
     steps: int,
 ) -> tuple[Float[Array, "M r"], Float[Array, " M"]]:
     rank = loadings.shape[1]
@@ -160,11 +160,11 @@ def _fit(
     ) -> tuple[tuple[Float[Array, "M r"], Float[Array, " M"]], None]:
         loadings, own = now
         precision, pull = sums(loadings, 1 / own, "model", "task", tasks)
-        covariance = jnp.linalg.inv(precision + jnp.eye(rank))
+        covariance = jnp.linalg.inv(precision + jnp.eye(rank)[None])
         mean = jnp.einsum("tij,tj->ti", covariance, pull)
         moment, cross = sums(mean, jnp.ones(tasks), "task", "model", len(counts))
         # a model without records and without `steady` keeps loadings of 0
-        whole = moment + spread(covariance) + jnp.maximum(steady, 1e-9) * jnp.eye(rank)
+        whole = moment + spread(covariance) + jnp.maximum(steady, 1e-9) * jnp.eye(rank)[None]
         new = jnp.linalg.solve(whole, cross[..., None])[..., 0]
         rest = squares - (new * cross).sum(1)
         shared = steady * rest.sum() / jnp.maximum(counts.sum(), 1)

@@ -13,7 +13,7 @@ from typing import Any
 
 from spider_jax.belief.belief import Belief
 from spider_jax.errors import InputError
-from spider_jax.recommend.next_runs import Goal, Run, next_runs, stop_loss
+from spider_jax.recommend.acquisition import Goal, Run, next_runs, stop_loss
 from spider_jax.recommend.records_prior import RecordsPrior
 from spider_jax.storage.files import read_json, write_json
 
@@ -75,7 +75,7 @@ class RunSearch:
     def spent(self) -> float:
         """Cost of all runs, failed ones too."""
         usual = 1.0 if not self.costs else sorted(self.costs.values())[len(self.costs) // 2]
-        return sum(self.costs.get(model, usual) for model in {*self.results, *self.failed})
+        return float(sum(self.costs.get(m, usual) for m in {*self.results, *self.failed}))
 
     @property
     def best(self) -> str | None:

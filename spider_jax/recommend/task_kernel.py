@@ -189,7 +189,7 @@ def learn_kernel(
 def _loss(
     p: Float[Array, " P"],
     plain: Float[Array, " P"],
-    worth: float,
+    worth: Float[Array, ""] | float,
     similarity: Float[Array, "F a T"],
     apart: Bool[Array, "a T"],
     z: Float[Array, "T M"],
@@ -200,7 +200,9 @@ def _loss(
     weight: Float[Array, " a"],
 ) -> Float[Array, ""]:
     kappa, sigma2, share, scarce = p[-OTHERS], p[-3], jax.nn.sigmoid(p[-2]), p[-1]
-    w = apart * jnp.exp(kappa + jnp.tensordot(jnp.exp(p[:-OTHERS]), similarity - 1, 1))
+    w = apart.astype(p.dtype) * jnp.exp(
+        kappa + jnp.tensordot(jnp.exp(p[:-OTHERS]), similarity - 1, 1)
+    )
     near = w @ known
     mu = (w @ z + constant) / (near + 1)
     v = jnp.exp(sigma2) * (share + (1 - share) / (near + 1)) + jnp.exp(scarce) / (counts + 1)
