@@ -108,6 +108,17 @@ class Belief:
     def _scale(self) -> float:
         return self._all[1].unit if self.in_measure else 1.0
 
+    @property
+    def result_sd(self) -> Float64[np.ndarray, " M"]:
+        """Standard deviation of a result that is not yet known, in `unit`.
+
+        Wider than `sd`: a result says not all of a performance, and a few results show the unit of
+        the measure only roughly.
+        """
+        doubt = self._all[1].doubt if self.in_measure else 1.0
+        link = self.evidence.link * self._scale**2
+        return np.asarray(doubt * np.sqrt(self.sd**2 + link))
+
     @cached_property
     def _level(self) -> float:
         """Of the measure, where results show it."""

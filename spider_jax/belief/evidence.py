@@ -18,6 +18,7 @@ from spider_jax.belief.gaussian import Observation, Posterior
 
 LEAST_NOISE = 0.01
 UNKNOWN_GAIN = 0.9  # of a metric that cannot be compared with truth or two other metrics
+LEAST_FREEDOM = 3.0  # degrees of freedom of a spread
 FEWEST_TRUE = 3  # datasets with known accuracies from which noise is learned
 
 
@@ -218,10 +219,18 @@ def _collapsed(
 
 
 class ResultScale(NamedTuple):
-    """The line of results over the values that stand for them: result = origin + unit value."""
+    """The line of results over the values that stand for them: result = origin + unit value.
+
+    Attributes:
+        unit: how much of the measure a standard unit is.
+        origin: the result of a value of 0.
+        doubt: factor of deviations in the measure, at least 1: the unit is known from a few results
+            only, so results are spread as Student's t.
+    """
 
     unit: float
     origin: float
+    doubt: float = 1.0
 
 
 def result_observation(
@@ -252,14 +261,16 @@ def result_observation(
     size = max(size, min(evidence.results.size, float(errors.min())))
     variances = (errors / size) ** 2 + evidence.link + 1e-9
     p = len(results)
+    freedom = max(evidence.results.worth + p - 1, LEAST_FREEDOM)
+    doubt = float(np.sqrt(freedom / (freedom - 2)))
     share = p / (p + evidence.ranks) if p > 2 else 0.0
     if share == 0:
-        return Observation(models, results / size, variances), ResultScale(size, 0.0)
+        return Observation(models, results / size, variances), ResultScale(size, 0.0, doubt)
     wide = np.sqrt(expected)
     values = share * wide * normal_scores(results) + (1 - share) * wide * _standardized(results)
     slope = float(np.cov(results, values)[0, 1] / max(np.var(values, ddof=1), 1e-12))
     unit = slope if slope > 0 else size
-    line = ResultScale(unit, float(results.mean() - unit * values.mean()))
+    line = ResultScale(unit, float(results.mean() - unit * values.mean()), doubt)
     return Observation(models, values, variances), line
 
 

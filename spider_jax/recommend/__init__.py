@@ -23,7 +23,8 @@ When not to trust it
 
 >>> from spider_jax.recommend import RecordsPrior, RunSearch
 >>> from spider_jax.records import Records
->>> rows = [(f"m{i}", f"task {t}", float(i + (t % 3) * (i % 2))) for i in range(6) for t in range(8)]
+>>> pairs = [(i, t) for i in range(6) for t in range(8)]
+>>> rows = [(f"m{i}", f"task {t}", float(i + (t % 3) * (i % 2))) for i, t in pairs]
 >>> prior = RecordsPrior.fit(Records.from_rows(rows))
 >>> search = RunSearch(prior, describe="task 9")
 >>> first = search.ask()[0].model

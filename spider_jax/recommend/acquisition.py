@@ -29,7 +29,7 @@ class Run(NamedTuple):
         gain: expected gain over the best run so far; or the variance taken from all, for the order.
         best: its probability to be the best.
         expected: its expected result, in the belief's unit.
-        sd: standard deviation of it.
+        sd: standard deviation of the result.
         cost: of the run.
     """
 
@@ -85,7 +85,7 @@ def next_runs(
                 float(gain[at]),
                 shares[names[at]],
                 float(belief.mean[at]),
-                float(belief.sd[at]),
+                float(belief.result_sd[at]),
                 float(price[at]),
             )
         )
