@@ -4,8 +4,9 @@ To find the best, the expected improvement of model i over the best of the model
 
     EI_i = sd_i (u Phi(u) + phi(u)),   u = (mean_i - best)/sd_i,
 
-in standard units of the posterior, divided by the cost. It begins at the top of the prior and tries
-a model with a low mean only where the posterior is unsure of it. To order the rest, the variance
+in standard units of the posterior, divided by the cost. Before any run `best` is the mean model, so
+it begins at the top of the prior; later it tries a model with a low mean where the posterior is
+unsure of it. To order the rest, the variance
 that a result takes from all others: sum_j cov_ij^2/var_i.
 """
 
@@ -99,14 +100,14 @@ def improvements(belief: Belief) -> Float64[np.ndarray, " M"]:
     """Expected improvement of every model over the best that was run, in standard units.
 
     Args:
-        belief: what is known; before any run the best is the largest mean.
+        belief: what is known; before any run, the improvement over the mean model.
     """
     from scipy.stats import norm  # slow to import
 
     mean = belief.posterior.mean
     sd = np.sqrt(np.maximum(belief.posterior.variances, 1e-18))
     run = [i for i, name in enumerate(belief.names) if name in belief.results]
-    best = float(mean[run].max()) if run else float(mean.max())
+    best = float(mean[run].max()) if run else float(mean.mean())
     u = (mean - best) / sd
     return np.asarray(sd * (u * norm.cdf(u) + norm.pdf(u)))
 
