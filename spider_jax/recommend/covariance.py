@@ -26,6 +26,7 @@ PLAIN = (0.7, 0.2, 0.1, 0.1)  # a, f, c, o
 STEADY = 2.0
 WORTH = 4.0  # as in `task_kernel`
 MOST_RECORDS, MOST_TASKS = 300, 240  # that the weights are learned on
+MOST_COMPARED = 500  # tasks that the factors are fitted to while the rank is chosen
 
 
 class Residuals(NamedTuple):
@@ -48,10 +49,12 @@ class Residuals(NamedTuple):
     models: int
 
     def factors(self, rank: int, groups: Int[np.ndarray, " g"] | None = None) -> Factors:
-        """Factor analysis of the tasks of some groups; default: of all."""
+        """Factor analysis of all tasks; or, to choose by, of some of those of some groups."""
         use = np.ones(len(self.task), bool)
         if groups is not None:
-            use = np.isin(self.group[self.task], groups)
+            mine = np.unique(self.task[np.isin(self.group[self.task], groups)])
+            some = np.random.default_rng(2).permutation(mine)[:MOST_COMPARED]
+            use = np.isin(self.task, some)
         tasks = len(self.group)
         given = self.model[use], self.task[use], self.value[use]
         return factor_analysis(*given, self.models, tasks, rank)
