@@ -66,7 +66,7 @@ class Belief:
         """In standard units, after the looks."""
         found = Posterior(self.prior)
         if self.looks and self.evidence.noise is not None:
-            models = self._places(self.looks)
+            models = self.positions(self.looks)
             values = np.array(list(self.looks.values()), np.float64)
             found = found.with_observation(
                 metric_observation(found, self.evidence.noise, models, values)
@@ -78,7 +78,7 @@ class Belief:
         """In standard units, after looks and results; and the line to the measure."""
         found, line = self._looked, ResultScale(self.evidence.results.size, 0.0)
         if self.results:
-            models = self._places(self.results)
+            models = self.positions(self.results)
             values, errors = np.array(list(self.results.values()), np.float64).T
             seen, line = result_observation(found, self.evidence, models, values, errors)
             found = found.with_observation(seen)
@@ -102,10 +102,6 @@ class Belief:
     @property
     def unit_size(self) -> float:
         """How much of `unit` a standard unit is."""
-        return self._scale
-
-    @property
-    def _scale(self) -> float:
         return self._all[1].unit if self.in_measure else 1.0
 
     @property
@@ -116,7 +112,7 @@ class Belief:
         the measure only roughly.
         """
         doubt = self._all[1].doubt if self.in_measure else 1.0
-        link = self.evidence.link * self._scale**2
+        link = self.evidence.link * self.unit_size**2
         return np.asarray(doubt * np.sqrt(self.sd**2 + link))
 
     @cached_property
@@ -135,23 +131,23 @@ class Belief:
     @cached_property
     def mean(self) -> Float64[np.ndarray, " M"]:
         """Expected performance of every model, in `unit`."""
-        return self._level + self._scale * self.posterior.mean
+        return self._level + self.unit_size * self.posterior.mean
 
     @cached_property
     def sd(self) -> Float64[np.ndarray, " M"]:
         """Standard deviation of every model's performance, in `unit`."""
         seen = self.posterior
         found = seen.shown_variances(self._results) if self.in_measure else seen.variances
-        return self._scale * np.sqrt(np.maximum(found, 0))
+        return self.unit_size * np.sqrt(np.maximum(found, 0))
 
     def covariance(self, models: Sequence[str]) -> Float64[np.ndarray, "c c"]:
         """Covariance of some models' performance, in squared `unit`."""
-        places = self._places(models)
+        places = self.positions(models)
         if not self.in_measure:
             return self.posterior.covariance(places)
         joint = self.posterior.covariance_with_level(places, self._results)
         show = np.concatenate([np.eye(len(places)), np.ones((len(places), 1))], axis=1)
-        return self._scale**2 * (show @ joint @ show.T)
+        return self.unit_size**2 * (show @ joint @ show.T)
 
     # ---- what is seen --------------------------------------------------------------------------
 
@@ -175,7 +171,7 @@ class Belief:
             InputError: an unknown model, a result outside its measure's range or not finite, an
                 error that is not positive, or a second, different result of a model.
         """
-        self._places(results)
+        self.positions(results)
         taken = dict(self.results)
         for model, value in results.items():
             low, high = self.evidence.bounds
@@ -193,7 +189,9 @@ class Belief:
             if not (np.isfinite(error) and error > 0):
                 raise InputError(f"standard_error of {model!r} must be positive, got {error}")
             taken[model] = float(value), error
-        return replace(self, results=taken)
+        found = replace(self, results=taken)
+        found.__dict__["_where"] = self._where  # a million names are numbered once
+        return found
 
     def _error(self, model: str, given: float | Mapping[str, float] | None) -> float:
         if isinstance(given, Mapping):
@@ -215,7 +213,7 @@ class Belief:
             InputError: an unknown model or task, a belief on another task, or one that knows of no
                 metric.
         """
-        self._places(models)
+        self.positions(models)
         if self.evidence.noise is None:
             raise InputError("this belief knows no metric to look by: train the spider anew")
         if self.task is not None and task != self.task:
@@ -244,15 +242,18 @@ class Belief:
 
     def probability_best(self) -> dict[str, float]:
         """Probability of every model to be the best; models beyond the candidates have 0."""
-        shares = decision.best_shares(self._candidates)
-        found = dict.fromkeys(self.names, 0.0)
-        return found | {
-            self.names[i]: float(p) for i, p in zip(self._candidates.models, shares, strict=True)
-        }
+        return dict(zip(self.names, self.best_shares.tolist(), strict=True))
+
+    @cached_property
+    def best_shares(self) -> Float64[np.ndarray, " M"]:
+        """`probability_best` in the order of the names."""
+        found = np.zeros(len(self.names))
+        found[self._candidates.models] = decision.best_shares(self._candidates)
+        return found
 
     def probability_above(self, a: str, b: str) -> float:
         """Probability that model a is better than model b."""
-        places = self._places([a, b])
+        places = self.positions([a, b])
         gap = float(np.diff(self.posterior.mean[places[::-1]])[0])
         c = self.posterior.covariance(places)
         deviation = np.sqrt(max(c[0, 0] + c[1, 1] - 2 * c[0, 1], 0))
@@ -263,8 +264,8 @@ class Belief:
     def expected_loss(self, model: str | None = None) -> float:
         """How far a model is expected to lie below the best one, in `unit`; default: the first."""
         mean = self.posterior.mean
-        own = mean.max() if model is None else mean[self._places([model])[0]]
-        return self._scale * max(0.0, decision.expected_best(self._candidates) - float(own))
+        own = mean.max() if model is None else mean[self.positions([model])[0]]
+        return self.unit_size * max(0.0, decision.expected_best(self._candidates) - float(own))
 
     def next(self, n: int = 1, cost: Mapping[str, float] | None = None) -> list[Next]:
         """Which models to look at next, by what the looks are expected to gain for their cost.
@@ -337,7 +338,7 @@ class Belief:
             The belief after the looks.
         """
         now = self
-        while now.expected_loss() / now._scale > loss:
+        while now.expected_loss() / now.unit_size > loss:
             asked = now.next(1 if now.looks else 2)
             if not asked or asked[0].gain < gain:
                 break
@@ -367,7 +368,7 @@ class Belief:
         return Ranking(
             names,
             self.mean[order].astype(np.float32),
-            self._scale * gap,
+            self.unit_size * gap,
             self.task,
             notes=self.notes(),
             skipped=tuple(map(str, self.problems)),
@@ -388,7 +389,7 @@ class Belief:
     def _where(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.names)}
 
-    def _places(self, models: Iterable[str]) -> Int[np.ndarray, " p"]:
+    def positions(self, models: Iterable[str]) -> Int[np.ndarray, " p"]:
         try:
             return np.array([self._where[model] for model in models], np.int64)
         except KeyError as error:

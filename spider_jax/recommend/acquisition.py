@@ -67,10 +67,10 @@ def next_runs(
     Returns:
         At most n runs.
     """
-    names, shares = belief.names, belief.probability_best()
-    price = np.array([1.0 if costs is None else float(costs.get(m, np.nan)) for m in names])
-    price = np.where(np.isfinite(price), price, _usual(price))  # an unknown cost is the usual one
-    open_ = np.array([m not in belief.results and m not in without for m in names])
+    names, shares = belief.names, belief.best_shares
+    price = _prices(names, costs)
+    open_ = np.ones(len(names), bool)
+    open_[belief.positions([*belief.results, *without])] = False
     found: list[Run] = []
     now = belief
     while len(found) < n:
@@ -79,12 +79,13 @@ def next_runs(
             break
         gain = improvements(now) if goal == "best" else reductions(now)
         worth = np.where(allowed, gain / price, -np.inf)
-        at = int(np.lexsort((-now.posterior.mean, -worth))[0])
+        equal = np.flatnonzero(worth == worth.max())  # of these the largest mean
+        at = int(equal[np.argmax(now.posterior.mean[equal])])
         found.append(
             Run(
                 names[at],
                 float(gain[at]),
-                shares[names[at]],
+                float(shares[at]),
                 float(belief.mean[at]),
                 float(belief.result_sd[at]),
                 float(price[at]),
@@ -106,8 +107,8 @@ def improvements(belief: Belief) -> Float64[np.ndarray, " M"]:
 
     mean = belief.posterior.mean
     sd = np.sqrt(np.maximum(belief.posterior.variances, 1e-18))
-    run = [i for i, name in enumerate(belief.names) if name in belief.results]
-    best = float(mean[run].max()) if run else float(mean.mean())
+    run = belief.positions(belief.results)
+    best = float(mean[run].max()) if len(run) else float(mean.mean())
     u = (mean - best) / sd
     return np.asarray(sd * (u * norm.cdf(u) + norm.pdf(u)))
 
@@ -143,9 +144,13 @@ def stop_loss(belief: Belief) -> float:
     return belief.expected_loss(best) / belief.unit_size if len(mean) else 0.0
 
 
-def _usual(price: Float64[np.ndarray, " M"]) -> float:
-    known = price[np.isfinite(price)]
-    return float(np.median(known)) if len(known) else 1.0
+def _prices(names: tuple[str, ...], costs: Mapping[str, float] | None) -> Float64[np.ndarray, " M"]:
+    """What a run of each model costs; an unknown cost is the usual one."""
+    if costs is None:
+        return np.ones(len(names))
+    found = np.array([costs.get(name, np.nan) for name in names], np.float64)
+    known = found[np.isfinite(found)]
+    return np.where(np.isfinite(found), found, np.median(known) if len(known) else 1.0)
 
 
 def _expected_result(belief: Belief, at: int) -> float:

@@ -256,7 +256,7 @@ def test_certainty_grows_with_results():
     seen = start
     for results in ({"ant": 0.7, "bee": 0.6}, {"cat": 0.65, "dog": 0.5}, {"eel": 0.8, "fox": 0.9}):
         seen = seen.observe(results, standard_error=0.001)
-        losses.append(seen.expected_loss() / seen._scale)
+        losses.append(seen.expected_loss() / seen.unit_size)
     assert losses[-1] < 0.01 < losses[0]
     assert seen.probability_best()["fox"] > 0.99
 
