@@ -25,6 +25,7 @@ from spider_jax.cli.output import (
     Messages,
     Output,
 )
+from spider_jax.cli.recommend import next_
 from spider_jax.cli.spider import rank, train
 from spider_jax.cli.zoo import inspect, score
 from spider_jax.errors import InputError
@@ -57,7 +58,7 @@ def index() -> int:
 
 
 def records() -> int:
-    """Check, import and add to records of results that exist: `spider-jax records --help`."""
+    """Check, import and learn from records of results that exist: `spider-jax records --help`."""
     return _run(["records", "--help"])
 
 
@@ -74,6 +75,7 @@ COMMANDS: dict[str, Any] = {
     "rename": rename,
     "index": index,
     "records": records,
+    "next": next_,
     "extract": cli_extract.extract,
     "select": cli_select.select,
     "tune": cli_tune.tune,

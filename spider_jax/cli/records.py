@@ -1,4 +1,4 @@
-"""`spider-jax records`: check, import and add to records of results that exist."""
+"""`spider-jax records`: check, import, add to and learn from records of results that exist."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from spider_jax.cli.output import BAD_INPUT, Flat, Messages, Output
+from spider_jax.cli.recommend import fit
 from spider_jax.records.importers.gathered import ImportOptions
 
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
@@ -101,4 +102,4 @@ def add(
     return output.write(add_result(folder, model, task, value, stderr, replace=replace))
 
 
-COMMANDS: dict[str, Any] = {"check": check, "import": import_, "add": add}
+COMMANDS: dict[str, Any] = {"check": check, "import": import_, "add": add, "fit": fit}

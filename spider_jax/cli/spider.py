@@ -15,6 +15,7 @@ from spider_jax.cli.output import (
     Zoo,
     report_skipped,
 )
+from spider_jax.cli.recommend import rank_prior
 from spider_jax.errors import InputError
 
 
@@ -100,17 +101,22 @@ def rank(
     bins: int = 10,
     rerank: int | Literal["auto"] = 0,
     by: str = "evidence",
+    describe: str = "",
+    like: tuple[str, ...] = (),
+    fact: tuple[str, ...] = (),
     top: int | None = None,
     output: Annotated[Output, Flat] = Output(),
     messages: Annotated[Messages, Flat] = Messages(),
 ) -> int:
     """Rank all models of a spider for a task of a zoo; only the extractor's features are read.
 
+    With a prior from `records fit` instead of a spider the task is described, and nothing is read.
+
     With --data instead of ZOO and TASK the extractor runs on the data here.
     With --rerank K the K best are then looked at with their own features and sorted again.
 
     Args:
-        spider: folder of the spider.
+        spider: folder of the spider, or of a prior.
         zoo: folder of a zoo that holds the task's labels and the extractor's features on it.
         task: name of the task.
         data: [NAME=]READER:WHAT as for extract, instead of a zoo and a task.
@@ -122,11 +128,28 @@ def rank(
             as paid on held-out source tasks.
         by: how: "evidence" (the spider's score and its teachers' metrics), "attention" (the network
             with the models' own class centres), or the name of a metric.
+        describe: with a prior: the task, in words.
+        like: with a prior: known tasks that it is like.
+        fact: with a prior: COLUMN=TEXT of the task, as the table of tasks has it.
         top: show only the best so many.
         output: how data is written.
         messages: what goes to stderr.
     """
     show = messages.start()
+    from spider_jax.recommend.saved_prior import is_prior
+
+    if is_prior(spider):
+        if zoo is not None or task is not None or data is not None or rerank != 0:
+            raise InputError(
+                f"{spider} is a prior from records: say the task by --describe, --like or --fact, "
+                "without ZOO, TASK, --data and --rerank"
+            )
+        ranking = rank_prior(spider, describe, like, fact)
+        return output.write(ranking, ranking.page(top), models=ranking.data()["models"][:top])
+    if describe or like or fact:
+        raise InputError(
+            f"--describe, --like and --fact go with a prior from records; {spider} is none"
+        )
     from spider_jax.extract.target_task import rank_data
     from spider_jax.spider.spider import Spider
     from spider_jax.zoo.store import FeatureStore

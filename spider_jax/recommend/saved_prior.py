@@ -9,7 +9,7 @@ from jaxtyping import Shaped
 
 from spider_jax.belief.factors import Factors
 from spider_jax.errors import InputError
-from spider_jax.recommend.covariance import Covariance
+from spider_jax.recommend.covariance import PLAIN, Covariance
 from spider_jax.recommend.records_prior import RecordsPrior
 from spider_jax.recommend.scales import Scaled
 from spider_jax.recommend.task_kernel import TaskKernel
@@ -124,6 +124,7 @@ def _prior(
     facts = {str(k): tuple(map(str, v)) for k, v in content["task_facts"].items()}
     a = dict(arrays)
     sizes = {"before": len(models), "own": len(models), "size": len(tasks), "signs": len(tasks)}
+    sizes["weights"] = len(PLAIN)
     for name, size in sizes.items():
         if len(a[name]) != size:
             raise ValueError(f"{name} has {len(a[name])} entries, {size} are named")

@@ -130,11 +130,7 @@ class RunSearch:
         self._check(model)
         if not math.isfinite(result):
             raise InputError(f"result of {model!r} must be finite, got {result}: tell a failure")
-        if model in self.results and self.results[model][0] != result:
-            raise InputError(
-                f"{model!r} has the result {self.results[model][0]:g} already, got {result:g}: "
-                "keep one, or their mean"
-            )
+        self._refuse_another(model, result)
         failed = {m: why for m, why in self.failed.items() if m != model}
         taken = {**self.results, model: (float(result), float(standard_error))}
         return replace(self, results=taken, failed=failed)
@@ -151,6 +147,45 @@ class RunSearch:
         """
         self._check(model)
         return replace(self, failed={**self.failed, model: why})
+
+    def tell_all(
+        self, results: Mapping[str, tuple[float, float]], failed: Mapping[str, str]
+    ) -> "RunSearch":
+        """The search with many results and failures; what it knows already changes nothing.
+
+        Args:
+            results: (value, standard error or NaN) by model.
+            failed: why, by model.
+
+        Raises:
+            InputError: as in `tell`.
+        """
+        for model in (*results, *failed):
+            self._check(model)
+        for model, (value, _) in results.items():
+            self._refuse_another(model, value)
+        left = {m: why for m, why in {**self.failed, **failed}.items() if m not in results}
+        return replace(self, results={**self.results, **results}, failed=left)
+
+    def with_costs(self, costs: Mapping[str, float]) -> "RunSearch":
+        """The search with what runs cost.
+
+        Args:
+            costs: by model; an unknown cost is the usual one.
+
+        Raises:
+            InputError: an unknown model, or a cost that is not positive.
+        """
+        for model in costs:
+            self._check(model)
+        return replace(self, costs=dict(costs))
+
+    def _refuse_another(self, model: str, result: float) -> None:
+        if model in self.results and self.results[model][0] != result:
+            raise InputError(
+                f"{model!r} has the result {self.results[model][0]:g} already, got {result:g}: "
+                "keep one, or their mean"
+            )
 
     def _check(self, model: str) -> None:
         if model not in self.prior.models:
