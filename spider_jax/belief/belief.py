@@ -332,7 +332,8 @@ class Belief:
             task: as for `look`.
             loss: stop when the first model is expected to lie so little below the best, in standard
                 units.
-            gain: stop when the next look is expected to gain less, in standard units.
+            gain: stop when the next look is expected to gain less, in standard units; the first
+                two, which are taken together, when they gain less than twice that.
 
         Returns:
             The belief after the looks.

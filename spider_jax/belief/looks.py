@@ -14,7 +14,8 @@ class Next(NamedTuple):
 
     Attributes:
         model: its name.
-        gain: how much better the chosen model is expected to be after it, in standard units.
+        gain: how much better the chosen model is expected to be after it, in standard units; half
+            of what a pair gains together.
         cost: of the look.
     """
 
@@ -49,7 +50,7 @@ def next_looks(
         n: looks at most.
 
     Returns:
-        The looks; both of a pair carry its gain.
+        The looks; each of a pair carries half of its gain.
     """
     joint = posterior.covariance_with_level(given.models, level)
     left = [place for place, model in enumerate(given.models) if not looked[model]]
@@ -67,9 +68,11 @@ def next_looks(
         ]
         prices = [costs[given.models[place]] for place in asked]
         best = int(np.argmax((np.array(gains) - before) / np.array(prices)))
-        for place in dict.fromkeys([*partner, asked[best]]):
+        together = list(dict.fromkeys([*partner, asked[best]]))
+        gain = max(0.0, gains[best] - before) / len(together)
+        for place in together:
             model = given.models[place]
-            found.append(Next(names[model], max(0.0, gains[best] - before), costs[model]))
+            found.append(Next(names[model], gain, costs[model]))
             chosen.append(place)
             left.remove(place)
         before = gains[best]

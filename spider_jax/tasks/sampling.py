@@ -48,7 +48,7 @@ class TaskConfig:
     count: int = 1000
     single: float = 0.6
     max_datasets: int = 3
-    min_classes: int = 3
+    min_classes: int = 3  # with 2, of which 5 % have two, tau moves by less than with the draw
     max_classes: int = 20
     rows: int = 192
     min_per_class: int = 8

@@ -4,7 +4,7 @@ A task is re-ranked by its k best models, for every k; its loss is how far the t
 that is then first lies below the best one, in deviations of the targets. The targets are the
 teachers' (corrected by known accuracies), so "evidence", which asks the same teachers, is judged by
 what it is made of: its curve tells how deep the first ranking hides the best model, not how good
-the teachers are.
+the teachers are. A spider with beliefs chooses its looks by these, and is not judged by "evidence".
 """
 
 from collections.abc import Callable, Mapping
@@ -43,14 +43,17 @@ class ChosenK(TypedDict):
 
 
 def choose_rerank_k(
-    arrays: TrainingArrays, result: TrainingResult, metrics: Float[np.ndarray, "T K M"]
+    arrays: TrainingArrays,
+    result: TrainingResult,
+    metrics: Float[np.ndarray, "T K M"] | None = None,
 ) -> Mapping[str, ChosenK]:
     """Choose the smallest k whose loss is within a standard error of the best, for each way.
 
     Args:
         arrays: of the training.
         result: what came of it.
-        metrics: the teachers' metrics of the M models on the T training tasks.
+        metrics: the teachers' metrics of the M models on the T training tasks; None for a spider
+            with beliefs.
 
     Returns:
         The choice by the name of the way of re-ranking; empty without held-out tasks.
@@ -58,14 +61,17 @@ def choose_rerank_k(
     if arrays.held.size == 0:
         return {}
     targets = arrays.targets[arrays.held].astype(np.float64)
+    ways: dict[str, Rerank] = {}
+    if metrics is not None:
+        asked = metrics[arrays.held]
 
-    def by_evidence(
-        first: NDArray[np.float64], top: NDArray[np.int64], at: tuple[int, int]
-    ) -> NDArray[np.float64]:
-        z = mean_z(metrics[arrays.held[at]][:, top])
-        return in_front(first, top, np.nan_to_num(z), keep=True)
+        def by_evidence(
+            first: NDArray[np.float64], top: NDArray[np.int64], at: tuple[int, int]
+        ) -> NDArray[np.float64]:
+            z = mean_z(asked[at][:, top])
+            return in_front(first, top, np.nan_to_num(z), keep=True)
 
-    ways: dict[str, Rerank] = {EVIDENCE: by_evidence}
+        ways[EVIDENCE] = by_evidence
     if arrays.own is not None:
         gain = own_gains(result.weights, arrays)
 

@@ -203,7 +203,7 @@ def fit(
             "extractor_facts": _facts(zoo),
             "left_out": [str(problem) for problem in given.problems],
             "history": result.history,
-            "looks": choose_rerank_k(arrays, result, given.metrics),
+            "looks": choose_rerank_k(arrays, result, given.metrics if learned is None else None),
             "network_weight": share,
         },
     )

@@ -139,6 +139,16 @@ def test_looks_stop_at_once_where_the_loss_is_small_enough(zoo):
     assert start.look_until(zoo, TASK, loss=0.0, gain=10.0) is start
 
 
+def test_the_first_pair_must_gain_for_both(zoo):
+    """What the two gain together, e, stops looks where a look must gain more than e/2."""
+    start = belief_of()
+    half = start.next(2)[0].gain
+    assert half > 0
+    assert start.look_until(zoo, TASK, loss=0.0, gain=1.01 * half) is start
+    after = start.look_until(zoo, TASK, loss=0.0, gain=0.99 * half)
+    assert len(after.looks) + len(after.problems) >= 2
+
+
 def test_looks_stop_when_the_loss_is_small_enough(zoo):
     start = belief_of()
     least = start.look_until(zoo, TASK, loss=0.0, gain=0.0).expected_loss()

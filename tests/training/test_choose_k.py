@@ -100,6 +100,7 @@ def test_attention_by_loops(own: int) -> None:
     means, k = curve(arrays, result, rerank, MOST)
     np.testing.assert_allclose(found["attention"]["loss"], means, rtol=0, atol=5.1e-5)
     assert found["attention"]["k"] == k
+    assert choose_rerank_k(arrays, result) == {"attention": found["attention"]}  # with beliefs
 
 
 def gains_by_loop(arrays: TrainingArrays, weights: Weights) -> Array:
