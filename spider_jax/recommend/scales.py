@@ -165,9 +165,12 @@ def _links(
         return x - (np.bincount(task, x, tasks) / np.maximum(count, 1))[task]
 
     x, y = centred(z), centred(value)
+    unit = np.zeros(tasks)  # the largest gap: results of 1e200 have no square
+    np.maximum.at(unit, task, np.abs(y))
+    y = y / np.where(unit > 0, unit, 1.0)[task]
     xx, xy, yy = (np.bincount(task, a, tasks) for a in (x * x, x * y, y * y))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         slope = xy / xx
-        rest = (yy - slope * xy) / np.maximum(count - 2, 1) / slope**2
+        rest = np.maximum(yy - slope * xy, 0) / np.maximum(count - 2, 1) / slope**2
     fine = (count >= 5) & (xy > 0)
-    return np.where(fine, slope, np.nan), np.where(fine, rest, np.nan)
+    return np.where(fine, slope * unit, np.nan), np.where(fine, rest, np.nan)
