@@ -161,4 +161,4 @@ def _expected_result(belief: Belief, at: int) -> float:
     level = known[0][0] if known else 0.0
     run = next(iter(belief.results), belief.names[at])
     gap = belief.posterior.mean[at] - belief.posterior.mean[belief.names.index(run)]
-    return float(level + belief.unit_size * gap)
+    return float(level + belief.evidence.results.size * gap)
