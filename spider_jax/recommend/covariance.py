@@ -192,10 +192,9 @@ def _learn_weights(rows: _Rows) -> tuple[float, Float64[np.ndarray, " 4"]]:
 
     plain = np.log(PLAIN)
     with jax.enable_x64(True):
-        loss = jax.jit(jax.value_and_grad(_loss))
 
         def value(p: Float64[np.ndarray, " 4"]) -> tuple[float, Float64[np.ndarray, " 4"]]:
-            found, slope = loss(p, plain, rows)
+            found, slope = _loss_and_slope(p, plain, rows)
             return float(found), np.asarray(slope, np.float64)
 
         best = minimize(
@@ -230,3 +229,6 @@ def _loss(p: Float[Array, " 4"], plain: Float[Array, " 4"], rows: _Rows) -> Floa
     worth = WORTH * rows.weight.sum()
     fit = (rows.weight * each).sum() / rows.weight.sum()
     return worth * fit + ((p - plain) ** 2).sum() / (2 * STEADY**2)
+
+
+_loss_and_slope = jax.jit(jax.value_and_grad(_loss))  # compiled once a shape
