@@ -149,7 +149,7 @@ class _Rows(NamedTuple):
     weight: Float64[np.ndarray, " a"]
 
 
-def _asked(given: Residuals) -> list[Int[np.ndarray, " n"]]:
+def _asked(given: Residuals) -> list[Int[np.ndarray, " _"]]:
     """Records of some tasks, of each at most MOST_RECORDS."""
     rng = np.random.default_rng(1)
     tasks = rng.permutation(np.unique(given.task))[:MOST_TASKS]
@@ -161,7 +161,7 @@ def _asked(given: Residuals) -> list[Int[np.ndarray, " n"]]:
 
 def _padded(
     given: Residuals,
-    asked: list[Int[np.ndarray, " n"]],
+    asked: list[Int[np.ndarray, " _"]],
     fold: Int[np.ndarray, " g"],
     factors: Factors,
     facts: Float64[np.ndarray, "M F"],
