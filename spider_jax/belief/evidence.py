@@ -242,7 +242,7 @@ def result_observation(
 ) -> tuple[Observation, ResultScale]:
     """True results in the task's measure as observations in standard units.
 
-    Values are results over their spread; where ranks count, p/(p + ranks) of them is the normal
+    Values are results over their spread; of more than two, p/(p + ranks) of them is the normal
     score of the p results, as wide as such models should differ.
 
     Args:

@@ -118,7 +118,7 @@ def improvements(belief: Belief) -> Float64[np.ndarray, " M"]:
 
 
 def reductions(belief: Belief) -> Float64[np.ndarray, " M"]:
-    """Variance that a result of every model takes from the others, 0 beyond ORDERED models.
+    """Variance that a result of every model takes from all, itself too; 0 beyond ORDERED models.
 
     Args:
         belief: what is known.

@@ -4,11 +4,12 @@ Results are heavy-tailed and in many measures, so of each task only the order co
 mid-rank r among the task's n models, has the normal score s = Phi^-1((r - 1/2)/n). But different
 models were run on each task: where only strong ones were, a middling score is a good result. So
 
-    q_m  = (sum over m's tasks of Z_tm + c q0_m)/(n_m + c),
+    q_m  = (sum over m's tasks of Z_tm + q0_m)/(n_m + 1),
     Z_tm = mean of q over t's models + s_tm sqrt(variance of q over t's models + v),
 
 v the mean of (Z - q)^2, are found in ROUNDS rounds, Z brought to unit deviation in each. q is the
-*calibrated constant order*; q0 is what facts say of a model, 0 where there are none.
+*calibrated constant order*; q0 is what facts say of a model, and 0 in
+the rounds, where they say nothing yet.
 """
 
 from dataclasses import dataclass

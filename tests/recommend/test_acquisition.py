@@ -78,7 +78,7 @@ def test_gain_is_weighed_by_cost_and_bounded_by_money():
     assert next_runs(belief, costs=costs)[0].model == NAMES[order[0]]
     out = NAMES[order[0]], NAMES[order[1]]
     assert next_runs(belief, costs=costs, without=out)[0].model == NAMES[order[2]]
-    for money in (0.2, 3, 12):
+    for money in (0.2, 3.0, 12.0):
         found = next_runs(belief, 8, costs=costs, money=money)
         assert sum(run.cost for run in found) <= money
     assert next_runs(belief, 8, costs=costs, money=0.2) == []

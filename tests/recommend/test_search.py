@@ -73,7 +73,6 @@ def test_results_that_contradict_are_refused(search, refused):
 
 def test_bad_options_are_refused(plain_prior, refused):
     for options, words in (
-        ({"goal": "worst"}, ("goal", "worst")),
         ({"costs": {"ada": 0.0}}, ("cost", "ada")),
         ({"costs": {"ada": math.nan}}, ("cost", "ada")),
         ({"budget": math.nan}, ("budget",)),
