@@ -34,7 +34,7 @@ from spider_jax.report.tables import to_markdown
 
 EVALUATED = (0, 1, 3, 5, 10, 20)
 FOLDS = 5
-MOST_TASKS = 40
+MOST_TASKS = 30
 FEWEST_MODELS = 50  # results of a target, where a table has so many
 DRAWS = 2
 OURS = "posterior"

@@ -2,11 +2,12 @@
 
 What known tasks do not foresee of a new one, in units of sqrt(v) (`task_kernel`), has covariance
 
-    a (L L^T + diag(psi)) + f (P P^T + diag(1 - |p|^2)) + c u u^T + diag(o),
+    a (L L^T + diag(psi)) + f (P P^T + diag(1 - |p|^2)) + c u u^T + b w w^T + diag(o),
 
-L and psi from factor analysis of past residuals, P of the models' facts, and u = mu/sqrt(v): how
-strongly the expected order shows on the task. a, f, c, o and the rank of L maximise the likelihood
-of residuals of task groups that the factor analysis has not seen.
+L and psi from factor analysis of past residuals, P of the models' facts, u = mu/sqrt(v): how
+strongly the expected order shows on the task, and w = (mu - q)/sqrt(v): how far similar tasks speak
+for it. a, f, c, b, o and the rank of L maximise the likelihood of residuals of task groups that the
+factor analysis has not seen.
 """
 
 from typing import NamedTuple
@@ -22,7 +23,7 @@ from spider_jax.recommend.factor_analysis import factor_analysis
 
 RANKS = (0, 2, 4, 8)
 FOLDS = 3
-PLAIN = (0.7, 0.2, 0.1, 0.1)  # a, f, c, o
+PLAIN = (0.7, 0.2, 0.1, 0.1, 0.1)  # a, f, c, b, o
 STEADY = 2.0
 WORTH = 4.0  # as in `task_kernel`
 MOST_RECORDS, MOST_TASKS = 300, 240  # that the weights are learned on
@@ -38,6 +39,7 @@ class Residuals(NamedTuple):
         group: group of every task.
         value: (z - mu)/sqrt(v).
         order: mu/sqrt(v).
+        moved: (mu - q)/sqrt(v).
         models: M.
     """
 
@@ -46,6 +48,7 @@ class Residuals(NamedTuple):
     group: Int[np.ndarray, " T"]
     value: Float64[np.ndarray, " n"]
     order: Float64[np.ndarray, " n"]
+    moved: Float64[np.ndarray, " n"]
     models: int
 
     def factors(self, rank: int, groups: Int[np.ndarray, " g"] | None = None) -> Factors:
@@ -66,23 +69,27 @@ class Covariance(NamedTuple):
     Attributes:
         factors: L and psi.
         facts: P.
-        weights: a, f, c and o.
+        weights: a, f, c, b and o.
     """
 
     factors: Factors
     facts: Float64[np.ndarray, "M F"]
-    weights: Float64[np.ndarray, " 4"]
+    weights: Float64[np.ndarray, " 5"]
 
     def standings(
-        self, mean: Float64[np.ndarray, " M"], variance: Float64[np.ndarray, " M"]
+        self,
+        mean: Float64[np.ndarray, " M"],
+        variance: Float64[np.ndarray, " M"],
+        constant: Float64[np.ndarray, " M"],
     ) -> Standings:
-        """The prior over standings of which mu and v are known."""
-        a, f, c, o = self.weights
+        """The prior over standings of which mu, v and q are known."""
+        a, f, c, b, o = self.weights
         unit = np.sqrt(variance)[:, None]
         parts = (
             np.sqrt(a) * unit * self.factors.loadings,
             np.sqrt(f) * unit * self.facts,
             np.sqrt(c) * mean[:, None],
+            np.sqrt(b) * (mean - constant)[:, None],
         )
         own = variance * (a * self.factors.own + f * _rest(self.facts) + o)
         return Standings(mean, np.concatenate(parts, axis=1), own, 1.0)
@@ -134,6 +141,7 @@ class _Rows(NamedTuple):
         facts: P.
         rest: 1 - |p|^2.
         order: u.
+        moved: w.
         value: residuals.
         there: 1 where there is a record.
         weight: of each task.
@@ -144,6 +152,7 @@ class _Rows(NamedTuple):
     facts: Float64[np.ndarray, "a n F"]
     rest: Float64[np.ndarray, "a n"]
     order: Float64[np.ndarray, "a n"]
+    moved: Float64[np.ndarray, "a n"]
     value: Float64[np.ndarray, "a n"]
     there: Float64[np.ndarray, "a n"]
     weight: Float64[np.ndarray, " a"]
@@ -181,19 +190,20 @@ def _padded(
         facts[model] * there[..., None],
         _rest(facts)[model],
         given.order[places] * there,
+        given.moved[places] * there,
         given.value[places] * there,
         there,
         np.array(weight),
     )
 
 
-def _learn_weights(rows: _Rows) -> tuple[float, Float64[np.ndarray, " 4"]]:
+def _learn_weights(rows: _Rows) -> tuple[float, Float64[np.ndarray, " 5"]]:
     from scipy.optimize import minimize  # slow to import
 
     plain = np.log(PLAIN)
     with jax.enable_x64(True):
 
-        def value(p: Float64[np.ndarray, " 4"]) -> tuple[float, Float64[np.ndarray, " 4"]]:
+        def value(p: Float64[np.ndarray, " 5"]) -> tuple[float, Float64[np.ndarray, " 5"]]:
             found, slope = _loss_and_slope(p, plain, rows)
             return float(found), np.asarray(slope, np.float64)
 
@@ -202,18 +212,19 @@ def _learn_weights(rows: _Rows) -> tuple[float, Float64[np.ndarray, " 4"]]:
             plain,
             jac=True,
             method="L-BFGS-B",
-            bounds=[(-7.0, 2.0)] * 4,
+            bounds=[(-7.0, 2.0)] * len(PLAIN),
             options={"maxiter": 40},
         )
     return float(best.fun), np.exp(best.x)
 
 
-def _loss(p: Float[Array, " 4"], plain: Float[Array, " 4"], rows: _Rows) -> Float[Array, ""]:
-    a, f, c, o = jnp.exp(p)
+def _loss(p: Float[Array, " 5"], plain: Float[Array, " 5"], rows: _Rows) -> Float[Array, ""]:
+    a, f, c, b, o = jnp.exp(p)
     parts = (
         jnp.sqrt(a) * rows.loadings,
         jnp.sqrt(f) * rows.facts,
         jnp.sqrt(c) * rows.order[..., None],
+        jnp.sqrt(b) * rows.moved[..., None],
     )
     shared = jnp.concatenate(parts, axis=-1)
     own = jnp.where(rows.there > 0, a * rows.own + f * rows.rest + o, 1.0)

@@ -130,7 +130,7 @@ class RecordsPrior:
         """
         similarity = self._similarity(describe, facts, like)
         found = predict(self.kernel, self.scaled, self.constant, similarity)
-        prior = self.covariance.standings(found.mean, found.variance)
+        prior = self.covariance.standings(found.mean, found.variance, self.constant)
         far = self.kernel.variance(np.zeros_like(found.mean), self.scaled.counts)
         explained = float(1 - found.variance.mean() / far.mean())
         return Belief(self.models, prior, self._evidence(found.weights), explained, task)
@@ -239,16 +239,11 @@ def _residuals(
     rng = np.random.default_rng(0)
     asked = np.sort(rng.permutation(np.flatnonzero(per_task > 1))[:MOST_FACTORED])
     similarity = words.of_tasks(asked.tolist())
-    value, order, places = residuals(kernel, scaled, before, similarity, group, asked)
+    found, places = residuals(kernel, scaled, before, similarity, group, asked)
     by_task = np.argsort(scaled.task[places], kind="stable")
-    places = places[by_task]
+    places, (value, order, moved) = places[by_task], found[:, by_task]
     return Residuals(
-        scaled.model[places],
-        scaled.task[places],
-        group,
-        value[by_task],
-        order[by_task],
-        scaled.models,
+        scaled.model[places], scaled.task[places], group, value, order, moved, scaled.models
     )
 
 

@@ -8,8 +8,7 @@ models were run on each task: where only strong ones were, a middling score is a
     Z_tm = mean of q over t's models + s_tm sqrt(variance of q over t's models + v),
 
 v the mean of (Z - q)^2, are found in ROUNDS rounds, Z brought to unit deviation in each. q is the
-*calibrated constant order*; q0 is what facts say of a model, and 0 in
-the rounds, where they say nothing yet.
+*calibrated constant order*; q0 is what facts say of a model: 0 in the rounds and without facts.
 """
 
 from dataclasses import dataclass

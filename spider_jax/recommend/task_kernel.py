@@ -97,7 +97,7 @@ def residuals(
     similarity: Float64[np.ndarray, "F a T"],
     group: Int[np.ndarray, " T"],
     asked: Int[np.ndarray, " a"],
-) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+) -> tuple[Float64[np.ndarray, "3 n"], Int[np.ndarray, " n"]]:
     """What tasks of other groups did not foresee of some tasks' records.
 
     Args:
@@ -109,9 +109,10 @@ def residuals(
         asked: positions of tasks.
 
     Returns:
-        (z - mu)/sqrt(v) and mu of the asked tasks' records, and their positions among all records.
+        z - mu, mu and mu - q of the asked tasks' records, all over sqrt(v); and the records'
+        positions among all.
     """
-    found, means, places = [], [], []
+    found, places = [], []
     bounds = np.searchsorted(given.task, np.arange(given.tasks + 1))
     weights = kernel.weights(similarity)
     for g in np.unique(group[asked]):
@@ -126,12 +127,11 @@ def residuals(
             known = (given.known.T @ w)[models]
             mu = q[models] + ((given.table.T @ w)[models] - known * q[models]) / (known + 1)
             v = kernel.variance(known, counts[models])
-            found.append((given.z[at] - mu) / np.sqrt(v))
-            means.append(mu)
+            found.append(np.stack([given.z[at] - mu, mu, mu - q[models]]) / np.sqrt(v))
             places.append(at)
     if not found:
-        return np.zeros(0), np.zeros(0), np.zeros(0, np.int64)
-    return np.concatenate(found), np.concatenate(means), np.concatenate(places)
+        return np.zeros((3, 0)), np.zeros(0, np.int64)
+    return np.concatenate(found, axis=1), np.concatenate(places)
 
 
 def learn_kernel(

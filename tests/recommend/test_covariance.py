@@ -24,16 +24,17 @@ def some_covariance(rng, facts=3):
     factors = Factors(rng.normal(size=(M, 2)), rng.uniform(0.2, 1, M))
     known = rng.normal(size=(M, facts))
     known /= np.maximum(np.linalg.norm(known, axis=1, keepdims=True), 1.0)
-    return Covariance(factors, known, np.array([0.6, 0.3, 0.2, 0.15]))
+    return Covariance(factors, known, np.array([0.6, 0.3, 0.2, 0.25, 0.15]))
 
 
 def test_standings_are_the_formula(rng):
-    mean, variance = rng.normal(size=M), rng.uniform(0.3, 2, M)
+    mean, constant, variance = *rng.normal(size=(2, M)), rng.uniform(0.3, 2, M)
     for facts in (0, 3):
         given = some_covariance(rng, facts)
-        found = given.standings(mean, variance)
+        found = given.standings(mean, variance, constant)
         unit = np.sqrt(variance)
-        dense = surprise_covariance(*given.factors, given.facts, mean / unit, given.weights)
+        shown = mean / unit, (mean - constant) / unit
+        dense = surprise_covariance(*given.factors, given.facts, *shown, given.weights)
         everyone = np.arange(M)
         np.testing.assert_allclose(
             found.block(everyone, everyone), dense * np.outer(unit, unit), rtol=0, atol=1e-12
@@ -45,8 +46,7 @@ def some_residuals(rng, groups):
     there = rng.random((len(groups), M)) < 0.7
     there[:, :2] = True
     task, model = np.nonzero(there)
-    value, order = rng.normal(size=(2, len(task)))
-    return Residuals(model, task, np.array(groups), value, order, M)
+    return Residuals(model, task, np.array(groups), *rng.normal(size=(3, len(task))), M)
 
 
 def test_the_loss_is_the_likelihood_of_every_task(rng):
@@ -59,9 +59,9 @@ def test_the_loss_is_the_likelihood_of_every_task(rng):
     groups = {0: [], 2: []}
     for t in (0, 1, 3, 4, 5):
         at = np.flatnonzero(given.task == t)
-        mine, u = given.model[at], given.order[at]
+        mine, shown = given.model[at], (given.order[at], given.moved[at])
         L, psi = covariance.factors.loadings[mine], covariance.factors.own[mine]
-        dense = surprise_covariance(L, psi, covariance.facts[mine], u, covariance.weights)
+        dense = surprise_covariance(L, psi, covariance.facts[mine], *shown, covariance.weights)
         log = multivariate_normal(np.zeros(len(at)), dense).logpdf(given.value[at])
         groups[given.group[t]].append(-log / len(at) - np.log(2 * np.pi) / 2)
     fit = np.mean([np.mean(each) for each in groups.values()])

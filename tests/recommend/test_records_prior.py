@@ -37,11 +37,11 @@ def dense_belief(prior, similarity):
     others = np.exp(kernel.others[1:])
     others[1] /= 1 + others[1]
     z = dense_z(prior)
-    mean, v = moved(z, constant_order(z, prior.before), w, others)
+    constant = constant_order(z, prior.before)
+    mean, v = moved(z, constant, w, others)
     unit = np.sqrt(v)
-    dense = surprise_covariance(
-        *covariance.factors, covariance.facts, mean / unit, covariance.weights
-    )
+    shown = mean / unit, (mean - constant) / unit
+    dense = surprise_covariance(*covariance.factors, covariance.facts, *shown, covariance.weights)
     return mean, dense * np.outer(unit, unit)
 
 

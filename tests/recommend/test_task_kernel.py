@@ -72,7 +72,7 @@ def test_a_task_unlike_all_has_the_constant_order_and_the_largest_variance():
 def test_residuals_are_the_loop_without_the_own_group(seed):
     records, z, near = some_records(seed)
     before, asked = np.linspace(-0.5, 0.5, 8), np.array([1, 2, 4, 5])
-    value, order, places = residuals(KERNEL, records, before, near[:, asked], GROUP, asked)
+    found, places = residuals(KERNEL, records, before, near[:, asked], GROUP, asked)
     expected = {}
     for t in asked:
         left = without_group(z, GROUP, GROUP[t])
@@ -80,17 +80,17 @@ def test_residuals_are_the_loop_without_the_own_group(seed):
         w = np.where(GROUP[t] == GROUP, 0.0, weights_of(near[:, t]))
         mean, variance = moved(left, constant, w, np.array([SIGMA2, A, B]))
         for m in np.flatnonzero(np.isfinite(z[:, t])):
-            expected[m, t] = (z[m, t] - mean[m]) / np.sqrt(variance[m]), mean[m]
+            shown = np.array([z[m, t] - mean[m], mean[m], mean[m] - constant[m]])
+            expected[m, t] = shown / np.sqrt(variance[m])
     pairs = list(zip(records.model[places], records.task[places], strict=True))
     assert sorted(pairs) == sorted(expected)
-    np.testing.assert_allclose(value, [expected[p][0] for p in pairs], rtol=0, atol=1e-10)
-    np.testing.assert_allclose(order, [expected[p][1] for p in pairs], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(found.T, [expected[p] for p in pairs], rtol=0, atol=1e-10)
 
 
 def test_no_task_asked_has_no_residuals():
     records, _, near = some_records()
-    found = residuals(KERNEL, records, np.zeros(8), near[:, :0], GROUP, np.zeros(0, np.int64))
-    assert [len(one) for one in found] == [0, 0, 0]
+    found, at = residuals(KERNEL, records, np.zeros(8), near[:, :0], GROUP, np.zeros(0, np.int64))
+    assert (found.shape, len(at)) == ((3, 0), 0)
 
 
 def dense_objective(p, z, near, before, group):

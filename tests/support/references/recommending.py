@@ -105,16 +105,17 @@ def log_likelihood(rows: Array, covariance: Array) -> float:
 
 
 def surprise_covariance(
-    loadings: Array, own: Array, facts: Array, order: Array, weights: Array
+    loadings: Array, own: Array, facts: Array, order: Array, moved: Array, weights: Array
 ) -> Array:
-    """a (L L^T + diag(psi)) + f (P P^T + diag(1 - |p|^2)) + c u u^T + diag(o), [M, M]."""
-    a, f, c, o = weights
+    """a (L L^T + diag(psi)) + f (P P^T + diag(1 - |p|^2)) + c u u^T + b w w^T + diag(o)."""
+    a, f, c, b, o = weights
     M = len(own)
     rest = np.zeros(M) if facts.shape[1] == 0 else 1 - (facts**2).sum(1)
     return np.asarray(
         a * (loadings @ loadings.T + np.diag(own))
         + f * (facts @ facts.T + np.diag(rest))
         + c * np.outer(order, order)
+        + b * np.outer(moved, moved)
         + o * np.eye(M)
     )
 
