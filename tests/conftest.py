@@ -28,7 +28,14 @@ settings.load_profile("deterministic")
 
 collect_ignore = ["support/toyset"]  # a dataset of TFDS, registered where it is imported
 # Much to compile and little to run. `pytest -o quick=false` compiles these too as users do.
-QUICK = ("tests/metrics", "tests/ranking", "tests/evaluation", "tests/tuning", "README.md")
+QUICK = (
+    "tests/metrics",
+    "tests/ranking",
+    "tests/evaluation",
+    "tests/tuning",
+    "tests/recommend",
+    "README.md",
+)
 pytest.register_assert_rewrite("support.command_line")
 # Programs that tests start import the same `support`.
 os.environ["PYTHONPATH"] = os.pathsep.join(

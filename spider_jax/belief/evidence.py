@@ -242,7 +242,7 @@ def result_observation(
 ) -> tuple[Observation, ResultScale]:
     """True results in the task's measure as observations in standard units.
 
-    Values are results over their spread; where ranks count, p/(p + ranks) of them is the normal
+    Values are results over their spread; of more than two, p/(p + ranks) of them is the normal
     score of the p results, as wide as such models should differ.
 
     Args:
@@ -258,7 +258,8 @@ def result_observation(
     expected = _expected_variance(now, models)
     size = evidence.results.seen(results, expected)
     # results that are equal within their errors do not show that models do not differ
-    size = max(size, min(evidence.results.size, float(errors.min())))
+    least = min(evidence.results.size, float(errors.min()))
+    size = max(size, least)
     variances = (errors / size) ** 2 + evidence.link + 1e-9
     p = len(results)
     freedom = max(evidence.results.worth + p - 1, LEAST_FREEDOM)
@@ -269,7 +270,7 @@ def result_observation(
     wide = np.sqrt(expected)
     values = share * wide * normal_scores(results) + (1 - share) * wide * _standardized(results)
     slope = float(np.cov(results, values)[0, 1] / max(np.var(values, ddof=1), 1e-12))
-    unit = slope if slope > 0 else size
+    unit = slope if slope > least else size
     line = ResultScale(unit, float(results.mean() - unit * values.mean()), doubt)
     return Observation(models, values, variances), line
 

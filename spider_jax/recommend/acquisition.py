@@ -10,13 +10,14 @@ unsure of it. To order the rest, the variance
 that a result takes from all others: sum_j cov_ij^2/var_i.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
 
 from spider_jax.belief.belief import Belief
+from spider_jax.errors import InputError
 
 Goal = Literal["best", "order"]
 ORDERED = 4096  # models that may be chosen, and judged, where the order is the goal
@@ -60,15 +61,18 @@ def next_runs(
         belief: what is known.
         n: runs at most.
         goal: "best": find the best model; "order": know the order of all.
-        costs: of a run of each model; default: 1.
+        costs: of a run of each model; where not known, the median; none known: 1.
         without: models that cannot be run.
         money: what may be spent; a model that costs more is not chosen.
 
     Returns:
         At most n runs.
+
+    Raises:
+        InputError: a cost that is not positive, or an unknown model in `without`.
     """
     names, shares = belief.names, belief.best_shares
-    price = _prices(names, costs)
+    price = prices(names, costs)
     open_ = np.ones(len(names), bool)
     open_[belief.positions([*belief.results, *without])] = False
     found: list[Run] = []
@@ -114,7 +118,7 @@ def improvements(belief: Belief) -> Float64[np.ndarray, " M"]:
 
 
 def reductions(belief: Belief) -> Float64[np.ndarray, " M"]:
-    """Variance that a result of every model takes from the others, 0 beyond ORDERED models.
+    """Variance that a result of every model takes from all, itself too; 0 beyond ORDERED models.
 
     Args:
         belief: what is known.
@@ -144,13 +148,24 @@ def stop_loss(belief: Belief) -> float:
     return belief.expected_loss(best) / belief.unit_size if len(mean) else 0.0
 
 
-def _prices(names: tuple[str, ...], costs: Mapping[str, float] | None) -> Float64[np.ndarray, " M"]:
-    """What a run of each model costs; an unknown cost is the usual one."""
-    if costs is None:
+def prices(names: Sequence[str], costs: Mapping[str, float] | None) -> Float64[np.ndarray, " M"]:
+    """What a run of each model costs; where not known, the median of the known ones, else 1.
+
+    Args:
+        names: of the models.
+        costs: by model; of some of them, NaN where not known.
+
+    Raises:
+        InputError: a cost that is not positive.
+    """
+    if not costs:
         return np.ones(len(names))
     found = np.array([costs.get(name, np.nan) for name in names], np.float64)
-    known = found[np.isfinite(found)]
-    return np.where(np.isfinite(found), found, np.median(known) if len(known) else 1.0)
+    known = found[~np.isnan(found)]
+    if not (np.isfinite(known) & (known > 0)).all():
+        bad = known[~(np.isfinite(known) & (known > 0))][0]
+        raise InputError(f"the cost of a run must be positive, got {bad}")
+    return np.where(np.isnan(found), np.median(known) if len(known) else 1.0, found)
 
 
 def _expected_result(belief: Belief, at: int) -> float:
@@ -161,4 +176,4 @@ def _expected_result(belief: Belief, at: int) -> float:
     level = known[0][0] if known else 0.0
     run = next(iter(belief.results), belief.names[at])
     gap = belief.posterior.mean[at] - belief.posterior.mean[belief.names.index(run)]
-    return float(level + belief.unit_size * gap)
+    return float(level + belief.evidence.results.size * gap)

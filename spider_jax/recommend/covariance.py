@@ -158,7 +158,7 @@ class _Rows(NamedTuple):
     weight: Float64[np.ndarray, " a"]
 
 
-def _asked(given: Residuals) -> list[Int[np.ndarray, " n"]]:
+def _asked(given: Residuals) -> list[Int[np.ndarray, " _"]]:
     """Records of some tasks, of each at most MOST_RECORDS."""
     rng = np.random.default_rng(1)
     tasks = rng.permutation(np.unique(given.task))[:MOST_TASKS]
@@ -170,7 +170,7 @@ def _asked(given: Residuals) -> list[Int[np.ndarray, " n"]]:
 
 def _padded(
     given: Residuals,
-    asked: list[Int[np.ndarray, " n"]],
+    asked: list[Int[np.ndarray, " _"]],
     fold: Int[np.ndarray, " g"],
     factors: Factors,
     facts: Float64[np.ndarray, "M F"],
@@ -202,10 +202,9 @@ def _learn_weights(rows: _Rows) -> tuple[float, Float64[np.ndarray, " 5"]]:
 
     plain = np.log(PLAIN)
     with jax.enable_x64(True):
-        loss = jax.jit(jax.value_and_grad(_loss))
 
         def value(p: Float64[np.ndarray, " 5"]) -> tuple[float, Float64[np.ndarray, " 5"]]:
-            found, slope = loss(p, plain, rows)
+            found, slope = _loss_and_slope(p, plain, rows)
             return float(found), np.asarray(slope, np.float64)
 
         best = minimize(
@@ -241,3 +240,6 @@ def _loss(p: Float[Array, " 5"], plain: Float[Array, " 5"], rows: _Rows) -> Floa
     worth = WORTH * rows.weight.sum()
     fit = (rows.weight * each).sum() / rows.weight.sum()
     return worth * fit + ((p - plain) ** 2).sum() / (2 * STEADY**2)
+
+
+_loss_and_slope = jax.jit(jax.value_and_grad(_loss))  # compiled once a shape

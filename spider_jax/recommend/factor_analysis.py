@@ -69,7 +69,7 @@ def factor_analysis(
     mean = squares.sum() / max(counts.sum(), 1)
     own = (squares + steady * mean) / np.maximum(counts + steady, 1e-12)
     rank = min(rank, tasks, models)
-    if rank == 0 or len(value) == 0:
+    if rank == 0 or not value.any():
         return Factors(np.zeros((models, 0)), np.maximum(own, least))
     start = _start(model, task, value, models, tasks, rank)
     with jax.enable_x64(True):

@@ -31,8 +31,8 @@ def fact_factors(
     Returns:
         Rows of length at most 1; F = 0 where models share no word.
     """
-    from sklearn.decomposition import TruncatedSVD  # slow to import
-    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.feature_extraction.text import TfidfVectorizer  # slow to import
+    from sklearn.utils.extmath import randomized_svd
 
     M = len(models)
     tokens: list[list[str]] = [words_of(name) for name in models]
@@ -49,7 +49,8 @@ def fact_factors(
     most = min(factors, min(rows.shape) - 1)
     if most < 1:
         return np.zeros((M, 0))
-    found = TruncatedSVD(most, random_state=0).fit_transform(rows)
+    left, sizes, _ = randomized_svd(rows, most, random_state=0)
+    found = left * sizes
     length = np.linalg.norm(found, axis=1, keepdims=True)
     return np.asarray(found / np.maximum(length, 1.0), np.float64)
 

@@ -158,16 +158,16 @@ class RecordsPrior:
         """Spread and measure of results, as on tasks that are alike."""
         size = self.scaled.size
         there = np.isfinite(size) & (size > 0)
-        if not there.any():
-            return EvidenceModel()
-        near = weights[there] / max(float(weights[there].max()), 1e-300) + 1e-3
-        usual = float(np.exp(np.average(np.log(size[there]), weights=near)))
-        worth = Spread.of(size[there]).worth
-        at = np.flatnonzero(there)[np.argmax(near)]
+        results, measure = Spread.of(size[there]), ""
+        if there.any():
+            near = weights[there] / max(float(weights[there].max()), 1e-300) + 1e-3
+            usual = float(np.exp(np.average(np.log(size[there]), weights=near)))
+            results = results._replace(size=usual)
+            measure = self.measures[np.flatnonzero(there)[np.argmax(near)]]
         return EvidenceModel(
-            results=Spread(usual, worth),
-            error=LEAST_ERROR * usual,
-            measure=self.measures[at] or "result",
+            results=results,
+            error=LEAST_ERROR * results.size,
+            measure=measure or "result",
             bounds=(-np.inf, np.inf),
             ranks=RANKS_COUNT,
             link=LINK_NOISE,

@@ -128,6 +128,9 @@ def _prior(
     for name, size in sizes.items():
         if len(a[name]) != size:
             raise ValueError(f"{name} has {len(a[name])} entries, {size} are named")
+    for name, texts in (*facts.items(), ("measures", content["measures"])):
+        if len(texts) != len(tasks):
+            raise ValueError(f"{name} has {len(texts)} entries, {len(tasks)} tasks are named")
     scaled = Scaled(a["model"], a["task"], a["z"], len(models), len(tasks), a["size"], a["link"])
     words = TaskWords.of(tasks, facts)
     kernel = TaskKernel(a["kernel_fields"], a["kernel_others"])

@@ -4,11 +4,11 @@ Results are heavy-tailed and in many measures, so of each task only the order co
 mid-rank r among the task's n models, has the normal score s = Phi^-1((r - 1/2)/n). But different
 models were run on each task: where only strong ones were, a middling score is a good result. So
 
-    q_m  = (sum over m's tasks of Z_tm + c q0_m)/(n_m + c),
+    q_m  = (sum over m's tasks of Z_tm + q0_m)/(n_m + 1),
     Z_tm = mean of q over t's models + s_tm sqrt(variance of q over t's models + v),
 
 v the mean of (Z - q)^2, are found in ROUNDS rounds, Z brought to unit deviation in each. q is the
-*calibrated constant order*; q0 is what facts say of a model, 0 where there are none.
+*calibrated constant order*; q0 is what facts say of a model: 0 in the rounds and without facts.
 """
 
 from dataclasses import dataclass
@@ -165,9 +165,12 @@ def _links(
         return x - (np.bincount(task, x, tasks) / np.maximum(count, 1))[task]
 
     x, y = centred(z), centred(value)
+    unit = np.zeros(tasks)  # the largest gap: results of 1e200 have no square
+    np.maximum.at(unit, task, np.abs(y))
+    y = y / np.where(unit > 0, unit, 1.0)[task]
     xx, xy, yy = (np.bincount(task, a, tasks) for a in (x * x, x * y, y * y))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         slope = xy / xx
-        rest = (yy - slope * xy) / np.maximum(count - 2, 1) / slope**2
+        rest = np.maximum(yy - slope * xy, 0) / np.maximum(count - 2, 1) / slope**2
     fine = (count >= 5) & (xy > 0)
-    return np.where(fine, slope, np.nan), np.where(fine, rest, np.nan)
+    return np.where(fine, slope * unit, np.nan), np.where(fine, rest, np.nan)

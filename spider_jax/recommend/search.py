@@ -13,7 +13,7 @@ from typing import Any
 
 from spider_jax.belief.belief import Belief
 from spider_jax.errors import InputError
-from spider_jax.recommend.acquisition import Goal, Run, next_runs, stop_loss
+from spider_jax.recommend.acquisition import Goal, Run, next_runs, prices, stop_loss
 from spider_jax.recommend.records_prior import RecordsPrior
 from spider_jax.storage.files import read_json, write_json
 
@@ -60,6 +60,10 @@ class RunSearch:
         for model, cost in self.costs.items():
             if not (math.isfinite(cost) and cost > 0):
                 raise InputError(f"cost of {model!r} must be positive, got {cost}")
+        if math.isnan(self.budget) or math.isnan(self.enough):
+            raise InputError(f"budget and enough must be numbers, got {self.budget}, {self.enough}")
+        for model in self.failed:
+            self._check(model)
         self.belief  # noqa: B018  refuses bad results
 
     @cached_property
@@ -68,14 +72,14 @@ class RunSearch:
         found = self.prior.belief(self.describe, facts=self.facts, like=self.like)
         sign = -1.0 if self.smaller else 1.0
         known = {m: sign * value for m, (value, _) in self.results.items()}
-        errors = {m: e for m, (_, e) in self.results.items() if math.isfinite(e)}
+        errors = {m: e for m, (_, e) in self.results.items() if not math.isnan(e)}
         return found.observe(known, standard_error=errors) if known else found
 
     @property
     def spent(self) -> float:
         """Cost of all runs, failed ones too."""
-        usual = 1.0 if not self.costs else sorted(self.costs.values())[len(self.costs) // 2]
-        return float(sum(self.costs.get(m, usual) for m in {*self.results, *self.failed}))
+        price = dict(zip(self.prior.models, prices(self.prior.models, self.costs), strict=True))
+        return float(sum(price[m] for m in {*self.results, *self.failed}))
 
     @property
     def best(self) -> str | None:
@@ -110,7 +114,7 @@ class RunSearch:
             self.belief,
             n,
             goal=self.goal,
-            costs=self.costs or None,
+            costs=self.costs,
             without=self.failed,
             money=self.budget - self.spent,
         )
@@ -239,7 +243,7 @@ class RunSearch:
                 describe=str(given["describe"]),
                 facts={str(k): str(v) for k, v in given["facts"].items()},
                 like=tuple(map(str, given["like"])),
-                smaller=bool(given["smaller"]),
+                smaller=_yes_or_no(given["smaller"]),
                 goal=given["goal"],
                 results={str(m): _pair(v) for m, v in given["results"].items()},
                 failed={str(m): str(why) for m, why in given["failed"].items()},
@@ -247,10 +251,16 @@ class RunSearch:
                 budget=math.inf if given["budget"] is None else float(given["budget"]),
                 enough=float(given["enough"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(f"{path} is not a whole search: {error!r}") from None
+
+
+def _yes_or_no(given: object) -> bool:
+    if not isinstance(given, bool):
+        raise ValueError(f"smaller must be true or false, got {given!r}")
+    return given
 
 
 def _pair(given: Sequence[float | None]) -> tuple[float, float]:
     value, error = given
-    return float(value or 0.0), math.nan if error is None else float(error)
+    return float(value), math.nan if error is None else float(error)  # type: ignore[arg-type]

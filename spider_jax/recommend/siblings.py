@@ -64,6 +64,6 @@ def plain_name(name: str) -> str:
     >>> plain_name("ImageNet v2"), plain_name("CIFAR-10")
     ('imagenet', 'cifar')
     """
-    words = re.findall(r"[a-z]+\d*|\d[\d.]*", name.casefold())
+    words = re.findall(r"[^\W\d_]+\d*|\d[\d.]*", name.casefold())
     kept = [word for word in words if not NO_NAME.fullmatch(word)]
     return " ".join(kept or words)

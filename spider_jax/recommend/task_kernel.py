@@ -173,10 +173,9 @@ def learn_kernel(
     )
     worth = WORTH * len(np.unique(groups[asked]))
     with jax.enable_x64(True):
-        loss = jax.jit(jax.value_and_grad(_loss))
 
         def value(p: Float64[np.ndarray, " P"]) -> tuple[float, Float64[np.ndarray, " P"]]:
-            found, slope = loss(p, plain, worth, *data)
+            found, slope = _loss_and_slope(p, plain, worth, *data)
             return float(found), np.asarray(slope, np.float64)
 
         bounds = [(-5.0, 4.0)] * fields + [(-4.0, 8.0)] + [(-6.0, 3.0)] * (OTHERS - 1)
@@ -210,6 +209,9 @@ def _loss(
     each = ((z[asked] - mu) ** 2 / v + jnp.log(v)) * there
     fit = (weight * each.sum(1) / there.sum(1)).sum() / 2
     return worth * fit + ((p - plain) ** 2).sum() / (2 * STEADY**2)
+
+
+_loss_and_slope = jax.jit(jax.value_and_grad(_loss))  # compiled once a shape
 
 
 def part(given: Scaled, tasks: Int[np.ndarray, " a"], models: Int[np.ndarray, " b"]) -> Scaled:

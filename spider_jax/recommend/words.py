@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64
 
-ALL, NAME = "all words", "name"
+ALL, NAME = ":all words", ":name"  # beside columns, which may be called name
 MOST_FIELDS = 24
 WORD = re.compile(r"[^\W_]+")
 
@@ -47,6 +47,8 @@ class Field:
 
     def cosines(self, texts: Sequence[str]) -> Float64[np.ndarray, "a T"]:
         """Cosine of texts with every task; the usual one where either is empty."""
+        if len(texts) == 0:
+            return np.zeros((0, len(self.there)))
         given = self.vectorizer.transform(texts)
         found = np.asarray((given @ self.rows.T).toarray(), np.float64)
         there = np.diff(given.indptr) > 0
@@ -84,7 +86,8 @@ class TaskWords:
     def of_tasks(self, places: Sequence[int]) -> Float64[np.ndarray, "F a T"]:
         """Similarity of some of the tasks with all, in every field."""
         every = {**self.facts, NAME: self.tasks, ALL: _all_words(self.tasks, self.facts)}
-        return np.stack([f.cosines([every[f.name][i] for i in places]) for f in self.fields])
+        found = [f.cosines([every[f.name][i] for i in places]) for f in self.fields]
+        return np.array(found).reshape(len(self.fields), len(places), len(self.tasks))
 
     def of_description(
         self, text: str = "", facts: Mapping[str, str] | None = None
@@ -104,7 +107,8 @@ class TaskWords:
         if text and "description" in self.facts and not given.get("description"):
             given["description"] = text
         given |= {ALL: " ".join([text, *given.values()]), NAME: text}
-        return np.stack([f.cosines([given.get(f.name, "")])[0] for f in self.fields])
+        found = [f.cosines([given.get(f.name, "")])[0] for f in self.fields]
+        return np.array(found).reshape(len(self.fields), len(self.tasks))
 
 
 def _all_words(tasks: Sequence[str], facts: Mapping[str, Sequence[str]]) -> list[str]:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from spider_jax.belief.evidence import (
     UNKNOWN_GAIN,
+    EvidenceModel,
     MetricNoise,
     Spread,
     learn_metric_noise,
@@ -21,6 +22,7 @@ from support.references.beliefs import (
     expected_sample_variance,
     seen_spread,
 )
+from support.references.recommending import shown_results
 
 GAIN = np.array([0.9, 0.7, 0.5])
 SHARED = np.array([[0.19, 0.1, 0.05], [0.1, 0.51, -0.2], [0.05, -0.2, 0.75]])
@@ -261,22 +263,98 @@ def test_looks_find_the_order_of_models_that_were_alike():
 # ---- results -----------------------------------------------------------------------------------
 
 
-def test_results_are_divided_by_their_spread():
-    rng = np.random.default_rng(12)
-    prior, models = some_standings(rng, 6), np.array([1, 3, 4])
-    results, errors = np.array([0.7, 0.75, 0.9]), np.array([0.01, 0.02, 0.05])
-    seen, size = result_observation(Posterior(prior), Spread(0.1, 3.0), models, results, errors)
+def observed(prior, evidence, models, results, errors):
+    given = (np.asarray(part, np.float64) for part in (results, errors))
+    return result_observation(Posterior(prior), evidence, np.array(models), *given)
+
+
+def expected_of(prior, models):
     covariance = dense_prior(*prior[1:])[np.ix_(models, models)]
-    expected = expected_sample_variance(prior.mean[models], covariance)
-    assert size == pytest.approx(seen_spread(0.1, 3.0, results, expected), rel=1e-9)
-    np.testing.assert_allclose(seen.values, results / size, rtol=1e-12)
-    np.testing.assert_allclose(seen.variances, (errors / size) ** 2, rtol=0, atol=1e-8)
+    return expected_sample_variance(prior.mean[models], covariance)
+
+
+@pytest.mark.parametrize(
+    ("p", "ranks"), [(1, 0.0), (1, np.inf), (2, 3.0), (2, np.inf), (3, np.inf)]
+)
+def test_results_are_divided_by_their_spread(p, ranks):
+    """Where only values count, and always where two results or fewer have no order to speak of."""
+    prior, models = some_standings(np.random.default_rng(12), 6), [1, 3, 4][:p]
+    results, errors = np.array([0.7, 0.75, 0.9])[:p], np.array([0.01, 0.02, 0.05])[:p]
+    evidence = EvidenceModel(results=Spread(0.1, 3.0), ranks=ranks, link=0.2)
+    seen, line = observed(prior, evidence, models, results, errors)
+    size = 0.1
+    if p > 1:
+        size = seen_spread(0.1, 3.0, results, expected_of(prior, models))
+    assert line.unit == pytest.approx(size, rel=1e-9)
+    assert line.origin == 0
+    assert seen.values.tolist() == (results / line.unit).tolist()  # to the bit
+    np.testing.assert_allclose(seen.variances, (errors / size) ** 2 + 0.2, rtol=0, atol=1e-8)
+    freedom = max(3.0 + p - 1, 3.0)
+    assert line.doubt == pytest.approx(np.sqrt(freedom / (freedom - 2)))
 
 
 def test_a_lone_result_is_in_units_of_the_typical_spread():
-    rng = np.random.default_rng(13)
-    now = Posterior(some_standings(rng, 4))
-    models, results = np.array([2]), np.array([0.6])
-    seen, size = result_observation(now, Spread(0.12, 1.0), models, results, np.array([0.01]))
-    assert size == 0.12
+    prior = some_standings(np.random.default_rng(13), 4)
+    evidence = EvidenceModel(results=Spread(0.12, 1.0))
+    seen, line = observed(prior, evidence, [2], [0.6], [0.01])
+    assert line.unit == 0.12
     assert seen.values.tolist() == [0.6 / 0.12]
+
+
+@given(
+    seed=st.integers(0, 2**20),
+    p=st.integers(3, 9),
+    levels=st.integers(2, 30),
+    ranks=st.floats(0, 100),
+)
+@settings(max_examples=40)
+def test_order_and_values_are_blended(seed, p, levels, ranks):
+    rng = np.random.default_rng(seed)
+    prior, models = some_standings(rng, 9), rng.permutation(9)[:p]
+    results = rng.integers(0, levels, size=p).astype(np.float64)
+    results[:2] = 0, 1  # not all the same
+    errors = rng.uniform(0.01, 0.1, size=p)
+    evidence = EvidenceModel(results=Spread(2.0, 1.5), ranks=ranks, link=0.3)
+    seen, line = observed(prior, evidence, models, results, errors)
+    expected = expected_of(prior, models)
+    size = seen_spread(2.0, 1.5, results, expected)
+    values, variances, unit, origin = shown_results(results, errors, expected, size, 2.0, ranks)
+    np.testing.assert_allclose(seen.values, values, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(seen.variances, variances + 0.3, rtol=0, atol=1e-8)
+    np.testing.assert_allclose([line.unit, line.origin], [unit, origin], rtol=1e-8)
+    order = np.argsort(results, kind="stable")
+    assert (np.diff(seen.values[order]) >= -1e-12).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 85.2, 1e6 + 0.1])
+@pytest.mark.parametrize("p", [3, 6, 7, 12, 19])
+@pytest.mark.parametrize("apart", [0.0, 1e-15, 1e-8])
+def test_equal_results_show_neither_order_nor_unit(p, value, apart):
+    prior = some_standings(np.random.default_rng(14), 20)
+    evidence = EvidenceModel(results=Spread(2.0, 3.0), ranks=3.0)
+    results = value * (1 + apart * np.arange(p))
+    seen, line = observed(prior, evidence, np.arange(p), results, np.full(p, 0.5))
+    assert 0.5 <= line.unit <= 2.0
+    assert line.origin == pytest.approx(value, abs=0.5)
+    if apart == 0:
+        np.testing.assert_allclose(seen.values, 0, atol=1e-9)
+
+
+def test_a_far_outlier_moves_the_order_of_the_others_little():
+    rng = np.random.default_rng(15)
+    prior, models = some_standings(rng, 8), np.arange(6)
+    results = np.array([3.0, 5.0, 1.0, 4.0, 2.0, -1.0])
+    errors = np.full(6, 0.05)
+    by_order = EvidenceModel(results=Spread(2.0, 3.0), ranks=0.0)
+    one, two = (
+        observed(prior, by_order, models, given, errors)[0]
+        for given in (results, np.where(results < 0, -1e6, results))
+    )
+    np.testing.assert_allclose(two.values, one.values, rtol=0, atol=1e-12)
+    blended = by_order._replace(ranks=3.0)
+    seen, _ = observed(prior, blended, models, np.where(results < 0, -1e6, results), errors)
+    after = Posterior(prior).with_observation(seen).mean[:5]
+    assert np.argsort(after).tolist() == np.argsort(results[:5]).tolist()
+    by_value = by_order._replace(ranks=np.inf)
+    flat, _ = observed(prior, by_value, models, np.where(results < 0, -1e6, results), errors)
+    assert np.ptp(flat.values[:5]) < 1e-4 < 0.5 < np.ptp(seen.values[:5])
