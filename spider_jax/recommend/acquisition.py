@@ -16,6 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
+from spider_jax.belief import decision
 from spider_jax.belief.belief import Belief
 from spider_jax.errors import InputError
 
@@ -29,7 +30,7 @@ class Run(NamedTuple):
     Attributes:
         model: its name.
         gain: expected gain over the best run so far; or the variance taken from all, for the order.
-        best: its probability to be the best.
+        best: its probability to be the best of those that can be run.
         expected: its expected result, in the belief's unit.
         sd: standard deviation of the result.
         cost: of the run.
@@ -71,7 +72,7 @@ def next_runs(
     Raises:
         InputError: a cost that is not positive, or an unknown model in `without`.
     """
-    names, shares = belief.names, belief.best_shares
+    names, shares = belief.names, best_chances(belief, without)
     price = prices(names, costs)
     open_ = np.ones(len(names), bool)
     open_[belief.positions([*belief.results, *without])] = False
@@ -132,20 +133,49 @@ def reductions(belief: Belief) -> Float64[np.ndarray, " M"]:
     return found
 
 
-def stop_loss(belief: Belief) -> float:
+def stop_loss(belief: Belief, without: Collection[str] = ()) -> float:
     """What stopping now is expected to lose: the best model less the best that was run.
 
     Args:
         belief: what is known.
+        without: models that cannot be run, and so are no loss.
 
     Returns:
         In standard units, at least 0; of the first model where nothing was run.
     """
-    if not belief.results:
-        return belief.expected_loss() / belief.unit_size
-    mean = belief.posterior.mean
-    best = max(belief.results, key=lambda m: belief.results[m][0])
-    return belief.expected_loss(best) / belief.unit_size if len(mean) else 0.0
+    able = usable(belief, without)
+    if not len(able.models):
+        return 0.0
+    own = float(able.mean.max())
+    if belief.results:
+        best = max(belief.results, key=lambda m: belief.results[m][0])
+        own = float(belief.posterior.mean[belief.positions([best])[0]])
+    return max(0.0, decision.expected_best(able) - own)
+
+
+def usable(belief: Belief, without: Collection[str] = ()) -> decision.Candidates:
+    """The models that may be the best of those that can be run.
+
+    Args:
+        belief: what is known.
+        without: models that cannot be run.
+    """
+    found = decision.candidates(belief.posterior)
+    kept = ~np.isin(found.models, belief.positions(without))
+    return decision.Candidates(found.models[kept], found.mean[kept], found.draws[:, kept])
+
+
+def best_chances(belief: Belief, without: Collection[str] = ()) -> Float64[np.ndarray, " M"]:
+    """Probability of every model to be the best of those that can be run.
+
+    Args:
+        belief: what is known.
+        without: models that cannot be run.
+    """
+    found, able = np.zeros(len(belief.names)), usable(belief, without)
+    if len(able.models):
+        found[able.models] = decision.best_shares(able)
+    return found
 
 
 def prices(names: Sequence[str], costs: Mapping[str, float] | None) -> Float64[np.ndarray, " M"]:

@@ -13,7 +13,14 @@ from typing import Any
 
 from spider_jax.belief.belief import Belief
 from spider_jax.errors import InputError
-from spider_jax.recommend.acquisition import Goal, Run, next_runs, prices, stop_loss
+from spider_jax.recommend.acquisition import (
+    Goal,
+    Run,
+    best_chances,
+    next_runs,
+    prices,
+    stop_loss,
+)
 from spider_jax.recommend.records_prior import RecordsPrior
 from spider_jax.storage.files import read_json, write_json
 
@@ -62,6 +69,11 @@ class RunSearch:
                 raise InputError(f"cost of {model!r} must be positive, got {cost}")
         if math.isnan(self.budget) or math.isnan(self.enough):
             raise InputError(f"budget and enough must be numbers, got {self.budget}, {self.enough}")
+        if self.budget <= 0 or self.enough < 0:
+            raise InputError(
+                f"budget must be positive and enough at least 0, got {self.budget:g} and "
+                f"{self.enough:g}"
+            )
         for model in self.failed:
             self._check(model)
         self.belief  # noqa: B018  refuses bad results
@@ -91,13 +103,30 @@ class RunSearch:
 
     @property
     def expected_loss(self) -> float:
-        """What stopping now is expected to lose, in standard units."""
-        return stop_loss(self.belief)
+        """What stopping now is expected to lose, in standard units; failed models are no loss."""
+        return stop_loss(self.belief, self._lost)
+
+    @property
+    def probability_best(self) -> float:
+        """That the best so far is the best of all that can be run; 0 before any result."""
+        if self.best is None:
+            return 0.0
+        place = self.belief.positions([self.best])[0]
+        return float(best_chances(self.belief, self._lost)[place])
+
+    @property
+    def found(self) -> bool:
+        """Whether stopping now loses little; never where the order of all is the goal."""
+        return self.goal == "best" and bool(self.results) and self.expected_loss <= self.enough
 
     @property
     def done(self) -> bool:
-        """Whether stopping now loses little, or nothing more can be run."""
-        return (bool(self.results) and self.expected_loss <= self.enough) or not self.ask()
+        """Whether the best is found, or nothing more can be run."""
+        return self.found or not self.ask()
+
+    @property
+    def _lost(self) -> set[str]:
+        return self.failed.keys() - self.results.keys()
 
     def ask(self, n: int = 1) -> list[Run]:
         """Whom to evaluate next.
@@ -168,8 +197,9 @@ class RunSearch:
             self._check(model)
         for model, (value, _) in results.items():
             self._refuse_another(model, value)
-        left = {m: why for m, why in {**self.failed, **failed}.items() if m not in results}
-        return replace(self, results={**self.results, **results}, failed=left)
+        taken = {**self.results, **results}
+        left = {m: why for m, why in {**self.failed, **failed}.items() if m not in taken}
+        return replace(self, results=taken, failed=left)
 
     def with_costs(self, costs: Mapping[str, float]) -> "RunSearch":
         """The search with what runs cost.
@@ -180,8 +210,10 @@ class RunSearch:
         Raises:
             InputError: an unknown model, or a cost that is not positive.
         """
+        known = frozenset(self.prior.models)  # there may be a million
         for model in costs:
-            self._check(model)
+            if model not in known:
+                self._check(model)
         return replace(self, costs=dict(costs))
 
     def _refuse_another(self, model: str, result: float) -> None:
@@ -252,7 +284,8 @@ class RunSearch:
                 enough=float(given["enough"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise InputError(f"{path} is not a whole search: {error!r}") from None
+            why = str(error) if isinstance(error, InputError) else repr(error)
+            raise InputError(f"{path} is not a whole search: {why}") from None
 
 
 def _yes_or_no(given: object) -> bool:
