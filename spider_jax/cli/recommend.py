@@ -1,15 +1,20 @@
 """`next`, and `rank` and `records fit` on priors from records."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
+from tyro.conf import arg
 
-from spider_jax.cli.output import DONE, Flat, Messages, Output, report_skipped
+from spider_jax.cli.output import Flat, Messages, Output, report_skipped
 from spider_jax.errors import InputError
 from spider_jax.ranking.ranking import Ranking
 
+if TYPE_CHECKING:
+    from spider_jax.recommend.search import RunSearch
+
+Goal = Literal["best", "order"]
 Prior = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PRIOR")]
 Folders = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER...")]
 
@@ -47,19 +52,46 @@ def fit(
     return report_skipped(records.problems)
 
 
-def facts_of(given: Sequence[str]) -> dict[str, str]:
+def facts_of(given: Sequence[str], columns: Collection[str]) -> dict[str, str]:
     """COLUMN=TEXT as facts.
 
     Args:
         given: from the command line.
+        columns: that the prior's tasks have.
 
     Raises:
-        InputError: one without "=".
+        InputError: one without "=", an unknown column, or a column twice.
     """
+    found: dict[str, str] = {}
     for text in given:
-        if "=" not in text:
+        column, equals, said = text.partition("=")
+        if not equals:
             raise InputError(f"--fact must be COLUMN=TEXT, got {text!r}")
-    return dict(text.split("=", 1) for text in given)
+        if column not in columns:
+            known = ", ".join(sorted(columns)) or "no columns: use --describe"
+            raise InputError(f"--fact names the column {column!r}; the prior's tasks have {known}")
+        if column in found:
+            raise InputError(f"--fact gives {column!r} twice: keep one, its words together")
+        found[column] = said
+    return found
+
+
+def refuse_with_prior(folder: Path, given: Mapping[str, object]) -> None:
+    """Refuse options of `rank` that are of a spider.
+
+    Args:
+        folder: of the prior.
+        given: option -> what was given; None where nothing was.
+
+    Raises:
+        InputError: one was given.
+    """
+    bad = [option for option, value in given.items() if value is not None]
+    if bad:
+        raise InputError(
+            f"{folder} is a prior from records, which takes no {' and no '.join(bad)}: say the "
+            "task by --describe, --like or --fact"
+        )
 
 
 def rank_prior(folder: Path, describe: str, like: Sequence[str], fact: Sequence[str]) -> Ranking:
@@ -74,7 +106,8 @@ def rank_prior(folder: Path, describe: str, like: Sequence[str], fact: Sequence[
     from spider_jax.recommend.saved_prior import load_prior
 
     prior = load_prior(folder)
-    return prior.belief(describe, facts=facts_of(fact), like=like, task=describe or None).rank()
+    facts = facts_of(fact, prior.words.facts)
+    return prior.belief(describe, facts=facts, like=like, task=describe or None).rank()
 
 
 def next_(
@@ -83,55 +116,71 @@ def next_(
     like: tuple[str, ...] = (),
     fact: tuple[str, ...] = (),
     results: Path | None = None,
-    batch: int = 1,
-    goal: Literal["best", "order"] = "best",
+    batch: int = 4,
+    goal: Annotated[Goal | None, arg(help_behavior_hint="(default: best)")] = None,
     costs: Path | None = None,
-    budget: float = float("inf"),
+    budget: Annotated[float | None, arg(help_behavior_hint="(default: no limit)")] = None,
     smaller: bool = False,
-    enough: float = 0.1,
+    enough: Annotated[float | None, arg(help_behavior_hint="(default: 0.1)")] = None,
     state: Path | None = None,
     output: Annotated[Output, Flat] = Output(),
     messages: Annotated[Messages, Flat] = Messages(),
 ) -> int:
     """Whom to evaluate next, how sure the best so far is, and whether to stop.
 
+    With --state the search goes on where it was: what it was told is known, its task stays, and
+    --goal, --costs, --budget and --enough may be given anew.
+
     Args:
         prior: folder that `records fit` wrote.
         describe: the task, in words.
         like: known tasks that it is like.
         fact: COLUMN=TEXT of the task, as the table of tasks has it.
-        results: CSV of model, value and maybe stderr; a word such as "failed" is a failed run.
+        results: CSV of model, value and maybe stderr; a word such as "failed" instead of a value,
+            or in a column failed, is a failed run.
         batch: runs to propose.
         goal: find the best model, or know the order of all.
-        costs: CSV of model and cost: gain is weighed by it.
-        budget: what may be spent in all.
+        costs: CSV of model and cost: gain is weighed by it; where not known, the median.
+        budget: what may be spent in all, in the unit of the costs; without them, in runs.
         smaller: smaller results are better.
         enough: expected loss at which to stop, in standard units.
-        state: JSON that keeps the search; one that exists goes on, and is told the results.
+        state: JSON that keeps the search; made, or gone on with and told the results.
         output: how data is written.
         messages: what goes to stderr.
     """
     messages.start()
+    from dataclasses import replace
+
     from spider_jax.recommend.report import NextRuns
     from spider_jax.recommend.run_table import read_costs, read_runs
     from spider_jax.recommend.saved_prior import load_prior
     from spider_jax.recommend.search import RunSearch
 
     known = load_prior(prior)
+    models = frozenset(known.models)
+    given = RunSearch(known, describe, facts_of(fact, known.words.facts), like, smaller)
     if state is not None and state.exists():
-        if describe or like or fact:
-            raise InputError(
-                f"{state} says what the task is: leave --describe, --like and --fact out, or name "
-                "another --state"
-            )
-        search = RunSearch.load(state, known)
-    else:
-        search = RunSearch(
-            known, describe, facts_of(fact), like, smaller, goal, budget=budget, enough=enough
-        ).with_costs({} if costs is None else read_costs(costs))
+        given = _gone_on(RunSearch.load(state, known), given, state)
+    told: dict[str, Any] = {"goal": goal, "budget": budget, "enough": enough}
+    if costs is not None:
+        told["costs"] = read_costs(costs, models)
+    search = replace(given, **{name: one for name, one in told.items() if one is not None})
     if results is not None:
-        search = search.tell_all(*read_runs(results, frozenset(known.models)))
+        search = search.tell_all(*read_runs(results, models, search.results))
+    found = NextRuns.of(search, batch)
     if state is not None:
         search.save(state)
-    output.write(NextRuns.of(search, batch))
-    return DONE
+    return output.write(found)
+
+
+def _gone_on(old: "RunSearch", given: "RunSearch", state: Path) -> "RunSearch":
+    """The search of a state, where what is given now does not say another task."""
+    for option in ("describe", "facts", "like", "smaller"):
+        before, now = getattr(old, option), getattr(given, option)
+        if now and now != before:
+            name = "fact" if option == "facts" else option
+            raise InputError(
+                f"{state} keeps a search with another --{name} ({before!r}): leave it out, or name "
+                "another --state"
+            )
+    return old

@@ -15,7 +15,7 @@ from spider_jax.cli.output import (
     Zoo,
     report_skipped,
 )
-from spider_jax.cli.recommend import rank_prior
+from spider_jax.cli.recommend import rank_prior, refuse_with_prior
 from spider_jax.errors import InputError
 
 
@@ -139,16 +139,17 @@ def rank(
     from spider_jax.recommend.saved_prior import is_prior
 
     if is_prior(spider):
-        if zoo is not None or task is not None or data is not None or rerank != 0:
-            raise InputError(
-                f"{spider} is a prior from records: say the task by --describe, --like or --fact, "
-                "without ZOO, TASK, --data and --rerank"
-            )
+        given = {"ZOO": zoo, "TASK": task, "--data": data, "--extractor": extractor}
+        given |= {"--rerank": rerank or None, "--by": None if by == "evidence" else by}
+        given |= {"--clusters": None if clusters == 10 else clusters}
+        given |= {"--bins": None if bins == 10 else bins}
+        refuse_with_prior(spider, given)
         ranking = rank_prior(spider, describe, like, fact)
         return output.write(ranking, ranking.page(top), models=ranking.data()["models"][:top])
     if describe or like or fact:
         raise InputError(
-            f"--describe, --like and --fact go with a prior from records; {spider} is none"
+            f"--describe, --like and --fact go with a prior from records; {spider} is none: make "
+            "one with `spider-jax records fit`"
         )
     from spider_jax.extract.target_task import rank_data
     from spider_jax.spider.spider import Spider

@@ -1,9 +1,13 @@
 """What a search says: whom to evaluate next, how sure the best so far is, whether to stop."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from spider_jax.recommend.acquisition import Run
+import numpy as np
+
+from spider_jax.belief.belief import STANDARD
+from spider_jax.recommend.acquisition import Goal, Run
 from spider_jax.recommend.search import RunSearch
 from spider_jax.report.result import Result
 
@@ -14,15 +18,21 @@ class NextRuns(Result):
 
     Attributes:
         runs: whom to evaluate next, the first choice first.
+        goal: "best" or "order".
         unit: of what is expected.
         best: the best so far and its result; None before any.
-        probability_best: that it is the best of all.
+        probability_best: that it is the best of all that can be run.
         expected_loss: of stopping now, in standard units.
         enough: expected loss at which to stop.
+        found: whether stopping loses no more than that.
         spent: cost of all runs.
+        budget: what may be spent.
+        count: runs so far.
+        left: models that were not run.
         smaller: whether smaller results are better.
+        dear: whether gain is weighed by cost.
         said: notes of the belief.
-        failures: runs that failed, a line each.
+        failed: why, by model.
         kind: the format in the header of the JSON.
         columns: headings.
     """
@@ -30,15 +40,21 @@ class NextRuns(Result):
     kind: ClassVar[str] = "next_runs"
     columns = ("rank", "model", "gain", "best with", "expected", "+-", "cost")
     runs: tuple[Run, ...]
+    goal: Goal
     unit: str
     best: tuple[str, float] | None
     probability_best: float
     expected_loss: float
     enough: float
+    found: bool
     spent: float
+    budget: float
+    count: int
+    left: int
     smaller: bool = False
+    dear: bool = False
     said: tuple[str, ...] = ()
-    failures: tuple[str, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def of(search: RunSearch, batch: int = 1) -> "NextRuns":
@@ -49,28 +65,34 @@ class NextRuns(Result):
             batch: runs to propose.
         """
         belief, best = search.belief, search.best
-        shares = belief.probability_best()
+        run = {*search.results, *search.failed}
         return NextRuns(
-            tuple(search.ask(batch)),
-            belief.unit,
-            None if best is None else (best, search.results[best][0]),
-            0.0 if best is None else shares[best],
-            search.expected_loss,
-            search.enough,
-            search.spent,
-            search.smaller,
-            belief.notes()[1:],
-            tuple(f"{model}: {why}" for model, why in search.failed.items()),
+            runs=tuple(search.ask(batch)),
+            goal=search.goal,
+            unit=belief.unit,
+            best=None if best is None else (best, search.results[best][0]),
+            probability_best=search.probability_best,
+            expected_loss=search.expected_loss,
+            enough=search.enough,
+            found=search.found,
+            spent=search.spent,
+            budget=search.budget,
+            count=len(run),
+            left=len(search.prior.models) - len(run),
+            smaller=search.smaller,
+            dear=bool(search.costs),
+            said=belief.notes()[1:],
+            failed=dict(search.failed),
         )
 
     @property
     def stop(self) -> bool:
-        """Whether more runs would not pay."""
-        return not self.runs or (self.best is not None and self.expected_loss <= self.enough)
+        """Whether more runs would not pay, or none can be had."""
+        return self.found or not self.runs
 
     def to_rows(self) -> list[tuple[object, ...]]:
         """One row a run, the first choice first."""
-        sign = -1.0 if self.smaller and self.unit != "standard units" else 1.0
+        sign = -1.0 if self.smaller and self.unit != STANDARD else 1.0
         return [
             (i, r.model, r.gain, r.best, sign * r.expected, r.sd, r.cost)
             for i, r in enumerate(self.runs, 1)
@@ -81,38 +103,64 @@ class NextRuns(Result):
         """How near the task is to known ones."""
         return self.said
 
-    @property
-    def skipped(self) -> tuple[str, ...]:
-        """Runs that failed."""
-        return self.failures
-
     def statements(self) -> tuple[str, ...]:
-        """The best so far, what stopping loses, and whether to."""
-        meaning = (
-            f"gain: expected, over the best so far, in standard units of the task; expected: the "
-            f"result, in {self.unit}"
+        """What the columns mean, the best so far, whether to stop, what was spent, what failed."""
+        lost = (f"failed, not asked again: {model} ({why})" for model, why in self.failed.items())
+        return (self._meaning(), self._best(), self._advice(), self._spent(), *lost, *self.notes)
+
+    def _meaning(self) -> str:
+        what = (
+            f"expected improvement over {'the best so far' if self.best else 'the mean model'}"
+            if self.goal == "best"
+            else "variance that a result takes from all models"
         )
+        chosen = ", chosen by gain for its cost" if self.dear else ""
+        way = ", larger is better" if self.smaller and self.unit == STANDARD else ""
+        return (
+            f"gain: {what}, in standard units{chosen}; expected: the result, in {self.unit}{way}; "
+            "best with: the probability to be the best"
+        )
+
+    def _best(self) -> str:
         if self.best is None:
-            return (meaning, "nothing was run yet", *self.said)
+            return "best so far: none, no run has a result yet"
         model, value = self.best
-        first = (
-            f"best so far: {model} with {value:g}, the best of all with probability "
-            f"{self.probability_best:.2f}; spent {self.spent:g}"
+        return (
+            f"best so far: {model} with {value:g}; it is the best of all with probability "
+            f"{self.probability_best:.2f}"
         )
-        what = "stop" if self.stop else "go on"
-        why = f"stopping now is expected to lose {self.expected_loss:.3f} standard units"
-        return (meaning, first, f"{what}: {why} (enough: {self.enough:g})", *self.said)
+
+    def _advice(self) -> str:
+        taken = "the best so far" if self.best else "the first of the order"
+        loss = f"{taken} is expected to lose {self.expected_loss:.3f} standard units to the best"
+        if self.found:
+            return f"stop: {loss} (enough: {self.enough:g})"
+        if not self.runs:
+            dear = f"none of {self.left} models costs {self.budget - self.spent:g} or less"
+            return f"stop: {dear if self.left else 'every model was run'}; {loss}"
+        if self.goal == "order":
+            return f"go on while runs are to be had: the order is the goal; {loss}"
+        return f"go on: {loss} (enough: {self.enough:g})"
+
+    def _spent(self) -> str:
+        of = f" of {self.budget:g}" if self.budget < np.inf else ""
+        return f"spent: {self.spent:g}{of} in {self.count} run{'' if self.count == 1 else 's'}"
 
     def data(self) -> dict[str, Any]:
         """The rows, and every number of the statements."""
         best = None if self.best is None else {"model": self.best[0], "result": self.best[1]}
         return {
             **super().data(),
+            "goal": self.goal,
+            "smaller": self.smaller,
             "unit": self.unit,
             "best": best,
             "probability_best": self.probability_best,
             "expected_loss": self.expected_loss,
             "enough": self.enough,
             "spent": self.spent,
+            "budget": self.budget if self.budget < np.inf else None,
+            "runs": self.count,
+            "failed": dict(self.failed),
             "stop": self.stop,
         }

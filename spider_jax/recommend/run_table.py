@@ -1,12 +1,16 @@
 """Results of runs as a CSV: model, value, maybe stderr; a word instead of a value is a failure."""
 
 import csv
+import difflib
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from spider_jax.errors import InputError
+
+NO, YES = ("", "no", "false", "0"), ("yes", "true", "1", "x")  # in a column failed
+NEAR = 20_000  # models among which a name that is nearly right is looked for
 
 
 class ToldRuns(NamedTuple):
@@ -21,32 +25,39 @@ class ToldRuns(NamedTuple):
     failed: dict[str, str]
 
 
-def read_runs(path: Path, models: Collection[str]) -> ToldRuns:
+def read_runs(
+    path: Path, models: Collection[str], known: Mapping[str, tuple[float, float]] | None = None
+) -> ToldRuns:
     """Read results of runs.
 
     Args:
         path: CSV with columns model and value, and maybe stderr. A blank value is a run that has
-            not ended and is left out; a word such as "failed" is a run that failed.
-        models: that are known.
+            not ended and is left out; a word such as "failed" is a run that failed, and so is a
+            row that says why in a column failed.
+        models: that the prior knows.
+        known: results that were told before.
 
     Raises:
-        InputError: a missing column, an unknown model or one with two results, a value that is
-            infinite, a standard error that is not positive; the line is named.
+        InputError: a missing column, an unknown model or one with two results, here or before, a
+            value that is infinite, a standard error that is not positive; the line is named.
     """
     results: dict[str, tuple[float, float]] = {}
     failed: dict[str, str] = {}
+    before = known or {}
     for row, line in _rows(path, ("model", "value")):
         model, text = line["model"].strip(), line["value"].strip()
-        if model not in models:
-            raise InputError(
-                f"{path}, line {row}: the prior knows no model {model!r}, it knows {len(models)}: "
-                "add it to the records with its facts and fit again"
-            )
-        if not text:
+        _check_model(f"{path}, line {row}", model, models)
+        why = _failure(line)
+        if not text and not why:
             continue
         value = _number(text)
-        if value is None:
-            failed[model] = text
+        if why or value is None:
+            if model in before:
+                raise InputError(
+                    f"{path}, line {row}: {model!r} has the result {before[model][0]:g} already, "
+                    f"got a failure ({why or text}): leave the line out"
+                )
+            failed[model] = why or text
             continue
         if not math.isfinite(value):
             raise InputError(f"{path}, line {row}: value of {model!r} must be finite, got {text!r}")
@@ -56,34 +67,63 @@ def read_runs(path: Path, models: Collection[str]) -> ToldRuns:
                 f"{path}, line {row}: stderr of {model!r} must be positive or blank, got "
                 f"{line['stderr']!r}"
             )
-        if model in results and results[model][0] != value:
+        told = results.get(model, before.get(model, (value, error)))[0]
+        if told != value:
             raise InputError(
-                f"{path}, line {row}: {model!r} has the result {results[model][0]:g} already, got "
-                f"{value:g}: keep one, or their mean"
+                f"{path}, line {row}: {model!r} has the result {told:g} already, got {value:g}: "
+                "keep one, or their mean"
             )
         results[model] = value, error
     return ToldRuns(results, {m: why for m, why in failed.items() if m not in results})
 
 
-def read_costs(path: Path) -> dict[str, float]:
+def read_costs(path: Path, models: Collection[str]) -> dict[str, float]:
     """Read what a run of each model costs.
 
     Args:
-        path: CSV with columns model and cost, in seconds, money or any one unit.
+        path: CSV with columns model and cost, in seconds, money or any one unit. A blank cost is
+            not known.
+        models: that the prior knows.
 
     Raises:
-        InputError: a missing column or a cost that is not positive; the row is named.
+        InputError: a missing column, an unknown model or one with two costs, or a cost that is not
+            positive; the line is named.
     """
     found: dict[str, float] = {}
     for row, line in _rows(path, ("model", "cost")):
-        cost = _number(line["cost"].strip())
+        model, text = line["model"].strip(), line["cost"].strip()
+        _check_model(f"{path}, line {row}", model, models)
+        if not text:
+            continue
+        cost = _number(text)
         if cost is None or not math.isfinite(cost) or cost <= 0:
             raise InputError(
-                f"{path}, line {row}: cost of {line['model']!r} must be positive, got "
-                f"{line['cost']!r}"
+                f"{path}, line {row}: cost of {model!r} must be positive or blank, got {text!r}"
             )
-        found[line["model"].strip()] = cost
+        if found.setdefault(model, cost) != cost:
+            raise InputError(
+                f"{path}, line {row}: {model!r} has the cost {found[model]:g} already, got "
+                f"{cost:g}: keep one"
+            )
     return found
+
+
+def _check_model(where: str, model: str, models: Collection[str]) -> None:
+    if model in models:
+        return
+    near = difflib.get_close_matches(model, list(models)[:NEAR], n=1)
+    mend = f"did you mean {near[0]!r}? Else " if near else ""
+    raise InputError(
+        f"{where}: the prior knows no model {model!r}, it knows {len(models)}: {mend}add it to the "
+        "records with its facts and fit again, or leave the line out"
+    )
+
+
+def _failure(line: Mapping[str, str]) -> str:
+    """Why a run failed, by the column of that name; "" where it did not."""
+    said = line.get("failed", "").strip()
+    plain = said.casefold()
+    return "" if plain in NO else "failed" if plain in YES else said
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
