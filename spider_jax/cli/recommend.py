@@ -180,7 +180,7 @@ def _gone_on(old: "RunSearch", given: "RunSearch", state: Path) -> "RunSearch":
         if now and now != before:
             name = "fact" if option == "facts" else option
             raise InputError(
-                f"{state} keeps a search with another --{name} ({before!r}): leave it out, or name "
-                "another --state"
+                f"{state} keeps a search with --{name} {before!r}, got {now!r}: leave it out, or "
+                "name another --state"
             )
     return old

@@ -139,7 +139,8 @@ def rank(
     from spider_jax.recommend.saved_prior import is_prior
 
     if is_prior(spider):
-        given = {"ZOO": zoo, "TASK": task, "--data": data, "--extractor": extractor}
+        given: dict[str, object] = {"ZOO": zoo, "TASK": task, "--data": data}
+        given |= {"--extractor": extractor}
         given |= {"--rerank": rerank or None, "--by": None if by == "evidence" else by}
         given |= {"--clusters": None if clusters == 10 else clusters}
         given |= {"--bins": None if bins == 10 else bins}

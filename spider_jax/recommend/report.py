@@ -109,15 +109,14 @@ class NextRuns(Result):
         return (self._meaning(), self._best(), self._advice(), self._spent(), *lost, *self.notes)
 
     def _meaning(self) -> str:
-        what = (
-            f"expected improvement over {'the best so far' if self.best else 'the mean model'}"
-            if self.goal == "best"
-            else "variance that a result takes from all models"
-        )
+        over = "the best so far" if self.best else "the mean model"
+        what = f"expected improvement over {over}, in standard units"
+        if self.goal == "order":
+            what = "variance that a result takes from all models, in squared standard units"
         chosen = ", chosen by gain for its cost" if self.dear else ""
         way = ", larger is better" if self.smaller and self.unit == STANDARD else ""
         return (
-            f"gain: {what}, in standard units{chosen}; expected: the result, in {self.unit}{way}; "
+            f"gain: {what}{chosen}; expected: the result, in {self.unit}{way}; "
             "best with: the probability to be the best"
         )
 
@@ -136,7 +135,7 @@ class NextRuns(Result):
         if self.found:
             return f"stop: {loss} (enough: {self.enough:g})"
         if not self.runs:
-            dear = f"none of {self.left} models costs {self.budget - self.spent:g} or less"
+            dear = f"{self.budget - self.spent:g} is left to spend, less than any run costs"
             return f"stop: {dear if self.left else 'every model was run'}; {loss}"
         if self.goal == "order":
             return f"go on while runs are to be had: the order is the goal; {loss}"
