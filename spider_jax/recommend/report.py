@@ -23,6 +23,7 @@ class NextRuns(Result):
         smaller: whether smaller results are better.
         said: notes of the belief.
         failures: runs that failed, a line each.
+        stop: whether more runs would not pay.
         kind: the format in the header of the JSON.
         columns: headings.
     """
@@ -39,6 +40,7 @@ class NextRuns(Result):
     smaller: bool = False
     said: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
+    stop: bool = False
 
     @staticmethod
     def of(search: RunSearch, batch: int = 1) -> "NextRuns":
@@ -61,12 +63,8 @@ class NextRuns(Result):
             search.smaller,
             belief.notes()[1:],
             tuple(f"{model}: {why}" for model, why in search.failed.items()),
+            search.done,
         )
-
-    @property
-    def stop(self) -> bool:
-        """Whether more runs would not pay."""
-        return not self.runs or (self.best is not None and self.expected_loss <= self.enough)
 
     def to_rows(self) -> list[tuple[object, ...]]:
         """One row a run, the first choice first."""

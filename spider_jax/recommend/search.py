@@ -96,8 +96,9 @@ class RunSearch:
 
     @property
     def done(self) -> bool:
-        """Whether stopping now loses little, or nothing more can be run."""
-        return (bool(self.results) and self.expected_loss <= self.enough) or not self.ask()
+        """Whether stopping now loses little, where the best is sought, or nothing can be run."""
+        found = bool(self.results) and self.goal == "best" and self.expected_loss <= self.enough
+        return found or not self.ask()
 
     def ask(self, n: int = 1) -> list[Run]:
         """Whom to evaluate next.

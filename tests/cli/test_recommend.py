@@ -107,7 +107,7 @@ def test_a_state_goes_on(command: Command, prior: Path, tmp_path: Path) -> None:
 def test_a_dear_model_must_gain_more(command: Command, prior: Path, tmp_path: Path) -> None:
     first = json.loads(command("next", prior, "--json").out)["rows"][0]["model"]
     costs = tmp_path / "costs.csv"
-    prices = {name: 1 for name in MODELS} | {first: 1000}
+    prices = dict.fromkeys(MODELS, 1) | {first: 1000}
     costs.write_text("model,cost\n" + "".join(f"{m},{c}\n" for m, c in prices.items()))
     found = json.loads(command("next", prior, "--costs", costs, "--json").out)
     assert found["rows"][0]["model"] != first
