@@ -208,7 +208,10 @@ def _groups(records: Records, given: Sequence[str] | str | None) -> Int[np.ndarr
             raise InputError(
                 f"groups names the column {given!r}; tasks have {', '.join(records.task_facts)}"
             )
-        given = records.task_facts[given]
+        column = records.task_facts[given]  # a task without an entry is a group of its own
+        given = [
+            f"in {e}" if e else f"task {t}" for e, t in zip(column, records.tasks, strict=True)
+        ]
     if len(given) != len(records.tasks):
         raise InputError(f"groups must have one entry for each of {len(records.tasks)} tasks")
     return np.unique(list(given), return_inverse=True)[1].astype(np.int64)
