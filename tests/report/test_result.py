@@ -19,6 +19,11 @@ from spider_jax.demo import Demo, Part
 from spider_jax.evaluation.baselines import CONSTANT, Method
 from spider_jax.evaluation.comparison import Comparison
 from spider_jax.ranking.ranking import Ranking, Rankings
+from spider_jax.recommend.acquisition import Run
+from spider_jax.recommend.report import NextRuns
+from spider_jax.records.changes import Change
+from spider_jax.records.files.faults import Fault
+from spider_jax.records.inspection import RecordsCheck
 from spider_jax.report.page import Notes, Section, Table, page_markdown, page_text
 from spider_jax.report.result import Result
 from spider_jax.selection.policies import SuccessiveHalving
@@ -108,6 +113,22 @@ def demo() -> Demo:
     return Demo({PLAIN: part}, {"training": 0.5})
 
 
+def next_runs() -> NextRuns:
+    runs = (Run(HOSTILE, 0.1 + 0.2, 0.5, 0.25, 0.125, 1.0), Run(PLAIN, 0.0, 0.0, -1.0, 0.5, 2.0))
+    best = (PLAIN, 0.75)
+    return NextRuns(runs, "accuracy", best, 0.5, 0.2, 0.1, 3.0, said=(NOTE,), failures=(str(WHY),))
+
+
+def records_check() -> RecordsCheck:
+    rows: list[tuple[object, ...]] = [(HOSTILE, "larger", 2, 9, 0.1 + 0.2, 0.5, 0.75)]
+    faults = (Fault(Path("values.csv"), "line 3", HOSTILE),)
+    return RecordsCheck(3, 2, 9, 0, rows, faults, 1, (NOTE,), (str(WHY),))
+
+
+def records_change() -> Change:
+    return Change(Path(PLAIN), (3, 2, 5), (4, 2, 7), (NOTE,), (str(WHY),))
+
+
 RESULTS: dict[str, Callable[[], Result]] = {
     "ranking": ranking,
     "rankings": rankings,
@@ -117,6 +138,9 @@ RESULTS: dict[str, Callable[[], Result]] = {
     "selected-models": selection,
     "tuned-students": tuning,
     "demo": demo,
+    "next_runs": next_runs,
+    "records_check": records_check,
+    "records_change": records_change,
 }
 every = pytest.mark.parametrize("kind", RESULTS)
 
