@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import arg
 
-from spider_jax.cli.output import Flat, Messages, Output, report_skipped
+from spider_jax.cli.output import DONE, Flat, Messages, Output, report_skipped
 from spider_jax.errors import InputError
 from spider_jax.ranking.ranking import Ranking
 
@@ -170,7 +170,8 @@ def next_(
     found = NextRuns.of(search, batch)
     if state is not None:
         search.save(state)
-    return output.write(found)
+    output.write(found)
+    return DONE  # a run that failed is news, which is listed
 
 
 def _gone_on(old: "RunSearch", given: "RunSearch", state: Path) -> "RunSearch":

@@ -1,10 +1,8 @@
 """What a search says: whom to evaluate next, how sure the best so far is, whether to stop."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
 from typing import Any, ClassVar
-
-import numpy as np
 
 from spider_jax.belief.belief import STANDARD
 from spider_jax.recommend.acquisition import Goal, Run
@@ -18,21 +16,21 @@ class NextRuns(Result):
 
     Attributes:
         runs: whom to evaluate next, the first choice first.
-        goal: "best" or "order".
         unit: of what is expected.
         best: the best so far and its result; None before any.
         probability_best: that it is the best of all that can be run.
         expected_loss: of stopping now, in standard units.
         enough: expected loss at which to stop.
-        found: whether stopping loses no more than that.
         spent: cost of all runs.
         budget: what may be spent.
+        smaller: whether smaller results are better.
+        goal: "best" or "order".
+        found: whether stopping loses no more than enough.
         count: runs so far.
         left: models that were not run.
-        smaller: whether smaller results are better.
         dear: whether gain is weighed by cost.
         said: notes of the belief.
-        failed: why, by model.
+        failures: runs that failed and why, a line each.
         kind: the format in the header of the JSON.
         columns: headings.
     """
@@ -40,21 +38,21 @@ class NextRuns(Result):
     kind: ClassVar[str] = "next_runs"
     columns = ("rank", "model", "gain", "best with", "expected", "+-", "cost")
     runs: tuple[Run, ...]
-    goal: Goal
     unit: str
     best: tuple[str, float] | None
     probability_best: float
     expected_loss: float
     enough: float
-    found: bool
     spent: float
-    budget: float
-    count: int
-    left: int
+    budget: float = math.inf
     smaller: bool = False
+    goal: Goal = "best"
+    found: bool = False
+    count: int = 0
+    left: int = 0
     dear: bool = False
     said: tuple[str, ...] = ()
-    failed: Mapping[str, str] = field(default_factory=dict)
+    failures: tuple[str, ...] = ()
 
     @staticmethod
     def of(search: RunSearch, batch: int = 1) -> "NextRuns":
@@ -82,7 +80,7 @@ class NextRuns(Result):
             smaller=search.smaller,
             dear=bool(search.costs),
             said=belief.notes()[1:],
-            failed=dict(search.failed),
+            failures=tuple(f"{model}: {why}" for model, why in search.failed.items()),
         )
 
     @property
@@ -103,10 +101,14 @@ class NextRuns(Result):
         """How near the task is to known ones."""
         return self.said
 
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Runs that failed; they are not asked for again."""
+        return self.failures
+
     def statements(self) -> tuple[str, ...]:
-        """What the columns mean, the best so far, whether to stop, what was spent, what failed."""
-        lost = (f"failed, not asked again: {model} ({why})" for model, why in self.failed.items())
-        return (self._meaning(), self._best(), self._advice(), self._spent(), *lost, *self.notes)
+        """What the columns mean, the best so far, whether to stop, what was spent."""
+        return (self._meaning(), self._best(), self._advice(), self._spent(), *self.notes)
 
     def _meaning(self) -> str:
         over = "the best so far" if self.best else "the mean model"
@@ -142,7 +144,7 @@ class NextRuns(Result):
         return f"go on: {loss} (enough: {self.enough:g})"
 
     def _spent(self) -> str:
-        of = f" of {self.budget:g}" if self.budget < np.inf else ""
+        of = f" of {self.budget:g}" if self.budget < math.inf else ""
         return f"spent: {self.spent:g}{of} in {self.count} run{'' if self.count == 1 else 's'}"
 
     def data(self) -> dict[str, Any]:
@@ -158,8 +160,7 @@ class NextRuns(Result):
             "expected_loss": self.expected_loss,
             "enough": self.enough,
             "spent": self.spent,
-            "budget": self.budget if self.budget < np.inf else None,
+            "budget": self.budget if self.budget < math.inf else None,
             "runs": self.count,
-            "failed": dict(self.failed),
             "stop": self.stop,
         }
