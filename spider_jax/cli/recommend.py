@@ -136,8 +136,8 @@ def next_(
         describe: the task, in words.
         like: known tasks that it is like.
         fact: COLUMN=TEXT of the task, as the table of tasks has it.
-        results: CSV of model, value and maybe stderr; a blank or a word such as "failed" instead
-            of a value, or a word in a column failed, is a failed run.
+        results: CSV of model, value and maybe stderr; a word such as "failed" instead of a value,
+            or in a column failed, is a failed run.
         batch: runs to propose.
         goal: find the best model, or know the order of all.
         costs: CSV of model and cost: gain is weighed by it; where not known, the median.

@@ -1,4 +1,4 @@
-"""Results of runs as a CSV: model, value, maybe stderr; no number as value is a failure."""
+"""Results of runs as a CSV: model, value, maybe stderr; a word instead of a value is a failure."""
 
 import csv
 import difflib
@@ -31,9 +31,9 @@ def read_runs(
     """Read results of runs.
 
     Args:
-        path: CSV with columns model and value, and maybe stderr. A blank value, nan or a word such
-            as "failed" is a run that failed, and so is a row that says why in a column failed:
-            leave runs out that have not ended.
+        path: CSV with columns model and value, and maybe stderr. A blank value is a run that has
+            not ended and is left out; a word such as "failed" is a run that failed, and so is a
+            row that says why in a column failed.
         models: that the prior knows.
         known: results that were told before.
 
@@ -47,9 +47,11 @@ def read_runs(
     for row, line in _rows(path, ("model", "value")):
         model, text = line["model"].strip(), line["value"].strip()
         _check_model(f"{path}, line {row}", model, models)
-        why = _failure(line) or ("" if text else "no value")
+        why = _failure(line)
+        if not text and not why:
+            continue
         value = _number(text)
-        if why or value is None or math.isnan(value):
+        if why or value is None:
             if model in before:
                 raise InputError(
                     f"{path}, line {row}: {model!r} has the result {before[model][0]:g} already, "
