@@ -128,7 +128,7 @@ def next_(
 ) -> int:
     """Whom to evaluate next, how sure the best so far is, and whether to stop.
 
-    With --state the search goes on where it was: what it was told is known, its task stays, and
+    With --state the search goes on where it was: what it heard is known, its task stays, and
     --goal, --costs, --budget and --enough may be given anew.
 
     Args:
@@ -144,7 +144,7 @@ def next_(
         budget: what may be spent in all, in the unit of the costs; without them, in runs.
         smaller: smaller results are better.
         enough: expected loss at which to stop, in standard units.
-        state: JSON that keeps the search; made, or gone on with and told the results.
+        state: JSON that keeps the search; made, or gone on with and given the results.
         output: how data is written.
         messages: what goes to stderr.
     """
@@ -161,10 +161,10 @@ def next_(
     given = RunSearch(known, describe, facts_of(fact, known.words.facts), like, smaller)
     if state is not None and state.exists():
         given = _gone_on(RunSearch.load(state, known), given, state)
-    told: dict[str, Any] = {"goal": goal, "budget": budget, "enough": enough}
+    anew: dict[str, Any] = {"goal": goal, "budget": budget, "enough": enough}
     if costs is not None:
-        told["costs"] = read_costs(costs, models)
-    search = replace(given, **{name: one for name, one in told.items() if one is not None})
+        anew["costs"] = read_costs(costs, models)
+    search = replace(given, **{name: one for name, one in anew.items() if one is not None})
     if results is not None:
         search = search.tell_all(*read_runs(results, models, search.results))
     found = NextRuns.of(search, batch)

@@ -59,7 +59,7 @@ class NextRuns(Result):
         """What a search says now.
 
         Args:
-            search: with all that was told.
+            search: with all its results.
             batch: runs to propose.
         """
         belief, best = search.belief, search.best

@@ -35,7 +35,7 @@ def read_runs(
             not ended and is left out; a word such as "failed" is a run that failed, and so is a
             row that says why in a column failed.
         models: that the prior knows.
-        known: results that were told before.
+        known: results that were known before.
 
     Raises:
         InputError: a missing column, an unknown model or one with two results, here or before, a
@@ -67,10 +67,10 @@ def read_runs(
                 f"{path}, line {row}: stderr of {model!r} must be positive or blank, got "
                 f"{line['stderr']!r}"
             )
-        told = results.get(model, before.get(model, (value, error)))[0]
-        if told != value:
+        earlier = results.get(model, before.get(model, (value, error)))[0]
+        if earlier != value:
             raise InputError(
-                f"{path}, line {row}: {model!r} has the result {told:g} already, got {value:g}: "
+                f"{path}, line {row}: {model!r} has the result {earlier:g} already, got {value:g}: "
                 "keep one, or their mean"
             )
         results[model] = value, error

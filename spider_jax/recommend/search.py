@@ -1,4 +1,4 @@
-"""Find the best model with the fewest runs: `RunSearch` asks, you run, it is told, a file keeps it.
+"""Find the best model with the fewest runs: `RunSearch` asks, you run, it hears, a file keeps it.
 
 The state is one JSON: what was described, every result and every failure. It holds no numbers of
 the prior, which is read again: so a better prior takes over a search that is on its way.
@@ -39,7 +39,7 @@ class RunSearch:
         like: known tasks that it is like.
         smaller: whether smaller results are better.
         goal: "best" or "order".
-        results: (value, standard error or NaN) by model, as they were told.
+        results: (value, standard error or NaN) by model, as they were given.
         failed: why, by model.
         costs: of a run of each model; empty: all cost 1.
         budget: what may be spent in all.

@@ -19,11 +19,11 @@ EVIDENCE = EvidenceModel(
 )
 
 
-def some_belief(seed=0, told=()):
+def some_belief(seed=0, heard=()):
     rng = np.random.default_rng(seed)
     prior = Standings(rng.normal(size=8), rng.normal(size=(8, 2)), rng.uniform(0.2, 1, 8), 0.6)
     found = Belief(NAMES, prior, EVIDENCE)
-    return found.observe({m: 60 + 5 * float(rng.normal()) for m in told}) if told else found
+    return found.observe({m: 60 + 5 * float(rng.normal()) for m in heard}) if heard else found
 
 
 def improvement(mean, variance, best):
@@ -33,16 +33,16 @@ def improvement(mean, variance, best):
     return sd * (u * norm.cdf(u) + norm.pdf(u))
 
 
-@given(seed=st.integers(0, 2**20), told=st.sampled_from(["", "c", "gd", "abef"]))
+@given(seed=st.integers(0, 2**20), heard=st.sampled_from(["", "c", "gd", "abef"]))
 @settings(max_examples=20)
-def test_expected_improvements(seed, told):
-    belief = some_belief(seed, told)
+def test_expected_improvements(seed, heard):
+    belief = some_belief(seed, heard)
     mean, variance = belief.posterior.mean, belief.posterior.variances
-    best = max(mean[NAMES.index(m)] for m in told) if told else mean.mean()
+    best = max(mean[NAMES.index(m)] for m in heard) if heard else mean.mean()
     expected = [improvement(m, v, best) for m, v in zip(mean, variance, strict=True)]
     np.testing.assert_allclose(improvements(belief), expected, rtol=0, atol=1e-12)
     first = next_runs(belief)[0]
-    left = [i for i in range(8) if NAMES[i] not in told]
+    left = [i for i in range(8) if NAMES[i] not in heard]
     at = max(left, key=lambda i: expected[i])
     assert first.model == NAMES[at]
     assert first.gain == pytest.approx(expected[at])
@@ -98,23 +98,23 @@ def test_an_unknown_cost_is_the_usual_one(refused):
             next_runs(some_belief(), costs={"a": bad})
 
 
-@pytest.mark.parametrize("told", ["", "c", "gd", "abe"])
+@pytest.mark.parametrize("heard", ["", "c", "gd", "abe"])
 @pytest.mark.parametrize("goal", ["best", "order"])
-def test_a_batch_has_different_models(told, goal):
-    found = [run.model for run in next_runs(some_belief(4, told), 20, goal=goal)]
-    assert sorted(found) == [m for m in NAMES if m not in told]
+def test_a_batch_has_different_models(heard, goal):
+    found = [run.model for run in next_runs(some_belief(4, heard), 20, goal=goal)]
+    assert sorted(found) == [m for m in NAMES if m not in heard]
 
 
-@pytest.mark.parametrize("told", ["", "c"])
-def test_results_that_a_batch_expects_are_in_the_unit_of_the_measure(told, monkeypatch):
+@pytest.mark.parametrize("heard", ["", "c"])
+def test_results_that_a_batch_expects_are_in_the_unit_of_the_measure(heard, monkeypatch):
     seen = []
     observe = Belief.observe
-    belief = some_belief(5, told)
+    belief = some_belief(5, heard)
     monkeypatch.setattr(Belief, "observe", lambda b, r: seen.append(r) or observe(b, r))
     next_runs(belief, 3)
     known = {m: value for m, (value, _) in belief.results.items()} | seen[0] | seen[1]
-    names = [*told, *(m for r in seen for m in r)][:2]
-    standing = belief if told else observe(belief, seen[0])
+    names = [*heard, *(m for r in seen for m in r)][:2]
+    standing = belief if heard else observe(belief, seen[0])
     gap = np.diff([standing.posterior.mean[NAMES.index(m)] for m in names])[0]
     assert known[names[1]] - known[names[0]] == pytest.approx(5.0 * gap)  # 5 is the usual spread
 

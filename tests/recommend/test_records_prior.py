@@ -53,27 +53,27 @@ def same_belief(one, two):
 # ---- what it says ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("told", [1, 2, 3, 6])
-def test_the_belief_is_the_dense_posterior(prior, told):
+@pytest.mark.parametrize("heard", [1, 2, 3, 6])
+def test_the_belief_is_the_dense_posterior(prior, heard):
     start = prior.belief("medical texts on the bird")
     mean, covariance = dense_belief(prior, prior.words.of_description("medical texts on the bird"))
     np.testing.assert_allclose(start.mean, mean, rtol=0, atol=1e-10)
     np.testing.assert_allclose(start.sd, np.sqrt(np.diagonal(covariance)), rtol=0, atol=1e-10)
-    models = np.array([3, 0, 13, 7, 8, 5])[:told]
-    results = np.array([0.4, -1.0, 2.2, 0.4, 0.9, 0.0])[:told]
+    models = np.array([3, 0, 13, 7, 8, 5])[:heard]
+    results = np.array([0.4, -1.0, 2.2, 0.4, 0.9, 0.0])[:heard]
     size, worth = start.evidence.results
-    errors = size * np.linspace(0.05, 0.3, told)
+    errors = size * np.linspace(0.05, 0.3, heard)
     names = [prior.models[i] for i in models]
     after = start.observe(
         dict(zip(names, results.tolist(), strict=True)),
         standard_error=dict(zip(names, errors.tolist(), strict=True)),
     )
     expected = 1.0
-    if told > 1:
+    if heard > 1:
         expected = expected_sample_variance(mean[models], covariance[np.ix_(models, models)])
     seen = seen_spread(size, worth, results, expected)
     values, variances, unit, origin = results / seen, (errors / seen) ** 2, seen, 0.0
-    if told > 2:
+    if heard > 2:
         values, variances, unit, origin = shown_results(
             results, errors, expected, seen, size, RANKS_COUNT
         )
@@ -83,7 +83,7 @@ def test_the_belief_is_the_dense_posterior(prior, told):
     np.testing.assert_allclose(
         after.posterior.covariance(np.arange(M)), dense.covariance[:M, :M], rtol=0, atol=1e-8
     )
-    if told > 1:
+    if heard > 1:
         shown = origin + unit * (dense.mean[:M] + dense.mean[M])
         np.testing.assert_allclose(after.mean, shown, rtol=0, atol=1e-6)
 
@@ -211,11 +211,11 @@ def test_a_saved_prior_says_the_same_to_the_bit(prior, tmp_path):
     found = load_prior(tmp_path / "prior")
     assert arrays_of(found) == arrays_of(prior)
     assert (found.models, found.measures) == (prior.models, prior.measures)
-    told = {MODELS[0]: 0.3, MODELS[4]: 0.1, MODELS[9]: 0.9}
+    heard = {MODELS[0]: 0.3, MODELS[4]: 0.1, MODELS[9]: 0.9}
     for one, two in (
         (found.belief(), prior.belief()),
         (found.belief("legal", like=["cat legal"]), prior.belief("legal", like=["cat legal"])),
-        (found.belief("legal").observe(told), prior.belief("legal").observe(told)),
+        (found.belief("legal").observe(heard), prior.belief("legal").observe(heard)),
     ):
         same_belief(one, two)
         assert one.evidence == two.evidence

@@ -1,4 +1,4 @@
-"""A search: asked, told, kept in a file."""
+"""A search: asked, heard, kept in a file."""
 
 import json
 import math
@@ -16,7 +16,7 @@ def search(plain_prior):
     return RunSearch(plain_prior, describe="birds")
 
 
-def told(search, sign=1.0):
+def heard(search, sign=1.0):
     for model, value in ROUNDS:
         search = search.tell(model, sign * value)
     return search
@@ -86,8 +86,8 @@ def test_bad_options_are_refused(plain_prior, refused):
 
 
 def test_smaller_is_the_mirror_image(plain_prior):
-    up = told(RunSearch(plain_prior, describe="birds"))
-    down = told(RunSearch(plain_prior, describe="birds", smaller=True), -1.0)
+    up = heard(RunSearch(plain_prior, describe="birds"))
+    down = heard(RunSearch(plain_prior, describe="birds", smaller=True), -1.0)
     assert up.belief.mean.tolist() == down.belief.mean.tolist()
     assert up.belief.sd.tolist() == down.belief.sd.tolist()
     assert up.best == down.best == "cy"
@@ -96,7 +96,7 @@ def test_smaller_is_the_mirror_image(plain_prior):
 
 
 def test_it_is_done_when_little_is_lost(search):
-    search = told(search)
+    search = heard(search)
     assert search.expected_loss > 0
     just = RunSearch(search.prior, describe="birds", results=search.results)
     for enough in (1.001, 0.999):
@@ -133,7 +133,7 @@ def test_the_state_on_disk(plain_prior, tmp_path):
         budget=9.0,
         enough=0.2,
     )
-    search = told(search).tell("dan", 0.1 + 0.2, standard_error=0.5).tell_failure("cy", "why not")
+    search = heard(search).tell("dan", 0.1 + 0.2, standard_error=0.5).tell_failure("cy", "why not")
     search.save(tmp_path / "state.json")
     found = RunSearch.load(tmp_path / "state.json", plain_prior)
     assert found.to_content() == search.to_content()

@@ -137,8 +137,8 @@ def _candidates(
 def _task_name(dataset: Mapping[str, Any]) -> str:
     name = fact_text(dataset.get("name")) or fact_text(dataset.get("type"))
     config = fact_text(dataset.get("config"))
-    told = not config or config == "default" or config.casefold() in name.casefold()
-    return name if told else f"{name} ({config})"
+    given = not config or config == "default" or config.casefold() in name.casefold()
+    return name if given else f"{name} ({config})"
 
 
 def _detail(dataset: Mapping[str, Any]) -> str:
