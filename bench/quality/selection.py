@@ -27,6 +27,7 @@ from bench.quality.selection_replay import (
     FURTHER,
     Contender,
     Outcome,
+    ours,
     recorded,
     replay,
     with_further,
@@ -37,7 +38,6 @@ from spider_jax.report.escape import Own
 from spider_jax.report.tables import to_markdown
 from spider_jax.selection.policies import (
     BruteForce,
-    NoiseAware,
     Policy,
     SuccessiveHalving,
     TrendFilter,
@@ -86,8 +86,8 @@ CONTENDERS: dict[str, dict[str, Contender]] = {
         "published filter, 0": Contender(published_filter, 10),
         "published filter, .02": Contender(tolerant_filter, 10),
         "published filter, 10 %": Contender(relative_filter, 10),
-        "ours, 16 epochs": Contender(NoiseAware.fit, 10, 16),
-        "ours, 14 epochs": Contender(NoiseAware.fit, 10, 14),
+        "ours, 16 epochs": Contender(ours, 10, 16),
+        "ours, 14 epochs": Contender(ours, 10, 14),
     },
     ZOO: {
         "brute force": Contender(brute_force),
@@ -97,8 +97,8 @@ CONTENDERS: dict[str, dict[str, Contender]] = {
         "published filter, 0": Contender(published_filter),
         "published filter, .02": Contender(tolerant_filter),
         "published filter, 10 %": Contender(relative_filter),
-        "ours, 24 epochs": Contender(NoiseAware.fit, None, 24),
-        "ours, 19 epochs": Contender(NoiseAware.fit, None, 19),
+        "ours, 24 epochs": Contender(ours, None, 24),
+        "ours, 19 epochs": Contender(ours, None, 19),
     },
 }
 SUB_ZOOS = (16, 24, 30)
@@ -106,10 +106,10 @@ SUB_CONTENDERS = {
     "the prior's first": Contender(brute_force, 1),
     "successive halving, the prior's 10": Contender(halving, 10, orders=4),
     "successive halving, all": Contender(halving, orders=4),
-    "ours, 14 epochs": Contender(NoiseAware.fit, None, 14),
-    "ours, 16 epochs": Contender(NoiseAware.fit, None, 16),
-    "ours, 19 epochs": Contender(NoiseAware.fit, None, 19),
-    "ours, 24 epochs": Contender(NoiseAware.fit, None, 24),
+    "ours, 14 epochs": Contender(ours, None, 14),
+    "ours, 16 epochs": Contender(ours, None, 16),
+    "ours, 19 epochs": Contender(ours, None, 19),
+    "ours, 24 epochs": Contender(ours, None, 24),
 }
 
 
@@ -228,12 +228,16 @@ def further_table(zoo: PastResults) -> Table:
 
 
 def confidence_table(outcomes: Sequence[Outcome]) -> Table:
-    """How often the winner was at least as good as a dropped model, by the stated confidence.
+    """How often the leader of then, and the winner, were as good as a dropped model.
+
+    By the stated confidence, which speaks of the leader of then; scores below the bins, where the
+    leader's outcome counts.
 
     Args:
         outcomes: of a policy that states its confidence.
     """
     stated, right = np.array([d for o in outcomes for d in o.drops], np.float64).T
+    named = np.array([held for o in outcomes for held in o.named], np.float64)
     edges = (0.0, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0 + 1e-9)
     rows: list[list[object]] = []
     for low, high in pairwise(edges):
@@ -241,8 +245,13 @@ def confidence_table(outcomes: Sequence[Outcome]) -> Table:
         if here.any():
             share = f"{stated[here].mean():.2f}"
             rows.append([f"{low:.2f} to {min(high, 1):.2f}", int(here.sum()), share])
-            rows[-1].append(f"{right[here].mean():.2f}")
-    return ("confidence", "drops", "stated", "held"), rows
+            rows[-1] += [f"{held[here].mean():.2f}" for held in (named, right)]
+    chance = np.where(named > 0, stated, 1 - stated)
+    rows.append(["Brier score", len(stated), "", f"{np.mean((stated - named) ** 2):.4f}", ""])
+    rows.append(
+        ["mean ln P", len(stated), "", f"{np.log(np.maximum(chance, 1e-3)).mean():.4f}", ""]
+    )
+    return ("confidence", "drops", "stated", "the leader of then held", "the winner held"), rows
 
 
 def calibration(zoo: PastResults, draws: int) -> list[Outcome]:
@@ -253,7 +262,7 @@ def calibration(zoo: PastResults, draws: int) -> list[Outcome]:
         draws: how many halves.
     """
     rng = np.random.default_rng(1)
-    contender, found = Contender(NoiseAware.fit, None, 16), []
+    contender, found = Contender(ours, None, 16), []
     for _ in range(draws):
         one = np.sort(rng.choice(len(zoo.models), 20, replace=False))
         found += on_every_target(zoo.for_models([zoo.models[i] for i in one]), contender)

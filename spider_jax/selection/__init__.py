@@ -55,15 +55,9 @@ For any other training, `Selector` asks and you tell; `selector.save(path)` and
 (16, True)
 """
 
-from spider_jax.selection.policies import (
-    BruteForce,
-    Drop,
-    NoiseAware,
-    Policy,
-    Seen,
-    SuccessiveHalving,
-    TrendFilter,
-)
+from spider_jax.selection.noise_aware import NoiseAware
+from spider_jax.selection.policies import BruteForce, SuccessiveHalving, TrendFilter
+from spider_jax.selection.policy import Drop, Policy, Seen
 from spider_jax.selection.policy_table import POLICIES, make_policy
 from spider_jax.selection.recall import recall_scores
 from spider_jax.selection.run import SelectConfig

@@ -255,7 +255,7 @@ def usable_past(
         return others, ("no past results on other tasks: recall and selection have no prior",)
     if not any(measure_spread(others).early):
         return others, (
-            "no past curves with results: an early validation score counts as a final one",
+            "no past curves with results: early validation scores count as is usual elsewhere",
         )
     return others, ()
 
