@@ -157,7 +157,7 @@ def _log_held(fold: _Fold, form: Knowledge) -> Float64[np.ndarray, " w"]:
         drops = list(_replayed(fold.noise, form, case))
         held = np.concatenate([held for _, held in drops])
         for w, widening in enumerate(WIDENINGS):
-            stated = np.concatenate([found.probability([(widening, 1)]) for found, _ in drops])
+            stated = np.concatenate([found.probability([(widening, 1.0)]) for found, _ in drops])
             chance = np.maximum(np.where(held, stated, 1 - stated), LEAST)
             total[w] += np.log(chance).mean()
     return total
