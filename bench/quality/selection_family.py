@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from bench.quality.selection_replay import Contender, replay
+from bench.quality.selection_replay import Contender, ours, replay
 from spider_jax.ranking.measures import paired_difference
 from spider_jax.records.performance import PastResults
 from spider_jax.selection.policies import Drop, NoiseAware, Policy, Seen
@@ -160,10 +160,9 @@ def best_of(
         budget: members whose mean number of epochs exceeds it do not count.
         margin: see `Best`.
     """
-    fitted: dict[tuple[str, ...], NoiseAware] = {}
 
     def policy(choice: Choice, past: PastResults) -> Policy:
-        noise = fitted.setdefault(past.tasks, NoiseAware.fit(past))
+        noise = ours(past)
         weighed = replace(noise.spread, between=noise.spread.between / choice.scale)
         return Variant(replace(noise, spread=weighed), choice.keeps, choice.sure)
 

@@ -2,15 +2,16 @@
 
 import csv
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
 
 from bench.common import data_folder
 from spider_jax.records.performance import PastResults
-from spider_jax.selection.policies import Policy
+from spider_jax.selection.noise_aware import NoiseAware
+from spider_jax.selection.policy import Drop, Policy, Seen
 from spider_jax.selection.selector import Selector
 
 # Rows of each validation set. No source states them: every score is a multiple of 1/N, so N can be
@@ -111,6 +112,7 @@ class Outcome(NamedTuple):
         epochs: that were trained.
         drops: of every drop the stated confidence, and whether the winner was as good.
         winner: the model that was chosen, empty for a mean over orders.
+        named: of every drop, whether the leader of then was as good, of whom the confidence speaks.
     """
 
     in_pool: float
@@ -118,6 +120,57 @@ class Outcome(NamedTuple):
     epochs: float
     drops: list[tuple[float, bool]]
     winner: str
+    named: list[bool]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A policy, and who led when a model was dropped.
+
+    Attributes:
+        policy: that decides.
+        leaders: by dropped model.
+    """
+
+    policy: NoiseAware
+    leaders: dict[str, str] = field(default_factory=dict)
+    name: ClassVar[str] = "watched"
+
+    def started(self, models: int, epochs: int, budget: int | None) -> int:
+        """As the policy says.
+
+        Args:
+            models: see `Policy`.
+            epochs: see `Policy`.
+            budget: see `Policy`.
+        """
+        return self.policy.started(models, epochs, budget)
+
+    def drops(self, seen: Seen) -> list[Drop]:
+        """As the policy says.
+
+        Args:
+            seen: see `Policy`.
+        """
+        leader = seen.models[int(np.argmax(self.policy.expected(seen)))]
+        found = self.policy.drops(seen)
+        self.leaders.update({drop.model: leader for drop in found})
+        return found
+
+
+_fitted: dict[tuple[tuple[str, ...], tuple[str, ...]], NoiseAware] = {}
+
+
+def ours(past: PastResults) -> NoiseAware:
+    """The noise-aware policy, fitted once to the recorded results of the same models and tasks.
+
+    Args:
+        past: recorded results, as they are.
+    """
+    names = past.models, past.tasks
+    if names not in _fitted:
+        _fitted[names] = NoiseAware.fit(past)
+    return _fitted[names]
 
 
 def recall_order(past: PastResults) -> Int64[np.ndarray, " M"]:
@@ -146,7 +199,7 @@ def replay(zoo: PastResults, target: str, contender: Contender) -> Outcome:
     shuffled = [rng.permutation(pool) for _ in range(contender.orders)]
     found = np.array([_once(zoo, past, target, contender, one)[:3] for one in shuffled])
     in_pool, in_zoo, epochs = found.mean(0).tolist()
-    return Outcome(in_pool, in_zoo, epochs, [], "")
+    return Outcome(in_pool, in_zoo, epochs, [], "", [])
 
 
 def _once(
@@ -157,9 +210,11 @@ def _once(
     pool: Int64[np.ndarray, " k"],
 ) -> Outcome:
     t = zoo.tasks.index(target)
+    policy = contender.fit(past)
+    policy = Watched(policy) if isinstance(policy, NoiseAware) else policy
     selector = Selector(
         [zoo.models[i] for i in pool],
-        contender.fit(past),
+        policy,
         epochs=zoo.curves.shape[2],
         budget=contender.budget,
         validation_rows=int(zoo.validation_rows[t]),
@@ -177,6 +232,11 @@ def _once(
         for model, entry in selector.entries.items()
         if entry.confidence is not None
     ]
-    return Outcome(
-        final[pool].max() - chosen, final.max() - chosen, selector.spent, drops, selector.winner
-    )
+    leaders = policy.leaders if isinstance(policy, Watched) else {}
+    named = [
+        bool(final[place[leaders[model]]] >= final[place[model]])
+        for model, entry in selector.entries.items()
+        if entry.confidence is not None and model in leaders
+    ]
+    in_pool, in_zoo = final[pool].max() - chosen, final.max() - chosen
+    return Outcome(in_pool, in_zoo, selector.spent, drops, selector.winner, named)

@@ -9,15 +9,16 @@ import numpy as np
 from spider_jax.errors import InputError
 from spider_jax.records.noise import ValidationNoise
 from spider_jax.records.performance import PastResults
+from spider_jax.selection.knowledge import Knowledge
+from spider_jax.selection.noise_aware import NoiseAware
 from spider_jax.selection.policies import (
     BruteForce,
-    NoiseAware,
-    Policy,
     SuccessiveHalving,
     TrendFilter,
     published_filter,
     tolerant_filter,
 )
+from spider_jax.selection.policy import Policy
 
 POLICIES: dict[str, Callable[[PastResults], Policy]] = {
     "noise-aware": NoiseAware.fit,
@@ -93,6 +94,7 @@ def read_policy(content: Mapping[str, Any]) -> Policy:
         return NoiseAware(
             ValidationNoise(dict(spread["prior"]), float(spread["between"]), early),
             float(fields["share"]),
+            _read_knowledge(fields.get("knowledge")),  # policies written before have none
         )
     if content["name"] == TrendFilter.name:
         trends = {model: (pair[0], pair[1]) for model, pair in fields["trends"].items()}
@@ -105,3 +107,14 @@ def read_policy(content: Mapping[str, Any]) -> Policy:
         )
     plain: dict[str, Policy] = {p.name: p for p in (BruteForce(), SuccessiveHalving())}
     return plain[content["name"]]
+
+
+def _read_knowledge(content: Mapping[str, Any] | None) -> Knowledge | None:
+    if content is None:
+        return None
+    loadings = {model: tuple(map(float, row)) for model, row in content["loadings"].items()}
+    if len({len(row) for row in loadings.values()}) > 1:
+        raise ValueError("loadings of models differ in length")
+    own = {model: float(variance) for model, variance in content["own"].items()}
+    widenings = tuple((float(factor), float(weight)) for factor, weight in content["widenings"])
+    return Knowledge(loadings, own, float(content["unknown"]), widenings)

@@ -10,7 +10,7 @@ import numpy as np
 
 from spider_jax.errors import InputError
 from spider_jax.records.noise import accuracy_variance
-from spider_jax.selection.policies import Policy, Seen
+from spider_jax.selection.policy import Policy, Seen
 from spider_jax.selection.policy_table import policy_content, read_policy
 from spider_jax.storage.files import read_json, write_json
 
@@ -208,7 +208,9 @@ class Selector:
             variance = accuracy_variance(float(validation.max(1).mean()), self.validation_rows)
         else:
             variance = 0.0
-        return Seen(alive, validation, variance, self.epochs)
+        bounded = bool(self.validation_rows) and validation.min() >= 0 and validation.max() <= 1
+        dropped = ((m, tuple(self.entries[m].validation)) for m in self._dropped)
+        return Seen(alive, validation, variance, self.epochs, tuple(dropped), bounded)
 
     def _call_back(self) -> None:
         """No model is left: the last that was dropped goes on, else the next that never started."""

@@ -15,6 +15,7 @@ from spider_jax.records.performance import PastResults
 from spider_jax.report.page import Notes, Section, Table
 from spider_jax.report.result import Result
 from spider_jax.runtime.progress import progress
+from spider_jax.selection.noise_aware import NoiseAware
 from spider_jax.selection.policy_table import make_policy
 from spider_jax.selection.run import SelectConfig, about_selection, resume_selection
 from spider_jax.selection.selector import FAILED, NOT_STARTED, Entry, Selector
@@ -22,6 +23,9 @@ from spider_jax.selection.zoo_recall import recall_zoo
 from spider_jax.spider.spider import Spider
 from spider_jax.zoo.splits import task_split
 from spider_jax.zoo.store import FeatureStore, Skipped
+
+NO_CURVES = "no past curves with results: an early validation score counts as a final one"
+USUAL_CURVES = "no past curves with results: an early validation score counts as much as is usual"
 
 
 @dataclass(frozen=True)
@@ -195,6 +199,8 @@ def select_models(
         selector.save(state)
     trainer = HeadTrainer(zoo, task, split, measure, config.head, run)
     _run_to_end(selector, trainer, state, show_progress)
+    if isinstance(selector.policy, NoiseAware) and selector.policy.knowledge is not None:
+        notes = tuple(USUAL_CURVES if note == NO_CURVES else note for note in notes)
     winner = selector.winner
     found = None if winner is None else trainer.test(winner, config.epochs)
     test, error = (None, None) if found is None else found
@@ -254,9 +260,7 @@ def usable_past(
     if not np.isfinite(others.accuracies).any():
         return others, ("no past results on other tasks: recall and selection have no prior",)
     if not any(measure_spread(others).early):
-        return others, (
-            "no past curves with results: an early validation score counts as a final one",
-        )
+        return others, (NO_CURVES,)
     return others, ()
 
 

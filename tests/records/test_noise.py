@@ -2,7 +2,14 @@
 
 import numpy as np
 
-from spider_jax.records.noise import accuracy_variance, best_so_far, measure_spread
+from spider_jax.records.noise import (
+    ValidationNoise,
+    accuracy_variance,
+    best_so_far,
+    measure_spread,
+    usual_noise,
+    with_usual_noise,
+)
 from spider_jax.records.performance import PastResults
 
 NAN = float("nan")
@@ -62,3 +69,18 @@ def test_the_kept_checkpoint_is_the_best_so_far() -> None:
 def test_sampling_variance_of_a_share() -> None:
     assert accuracy_variance(0.5, 100) == 0.0025
     np.testing.assert_allclose(accuracy_variance(1.0, 100), 0.05 * 0.95 / 100)
+
+
+def test_where_no_curve_is_known_the_usual_noise_stands_in() -> None:
+    found = with_usual_noise(ValidationNoise({"a": 0.5}, 0.01, ((), ())))
+    np.testing.assert_allclose(found.early_variances(1), 0.01 * usual_noise(1))
+    np.testing.assert_allclose(found.early_variances(9), 0.01 * usual_noise(5))
+    assert (np.diff([usual_noise(e) for e in range(1, 6)], axis=0) < 0).all()
+    known = ValidationNoise({"a": 0.5}, 0.01, ((0.2,),))
+    assert with_usual_noise(known) is known
+
+
+def test_a_model_that_is_not_known_has_the_mean_of_those_beside_it() -> None:
+    noise = ValidationNoise({"a": 0.5, "b": 0.75, "far": 9.0}, 0.0, ())
+    assert noise.means(["a", "new", "b"]).tolist() == [0.5, 0.625, 0.75]
+    assert noise.means(["new"]).tolist() == [0.0]
