@@ -28,6 +28,7 @@ from spider_jax.records.measures import find_measure
 from spider_jax.records.table import Records
 
 MOST_FACTORED = 2000  # tasks whose residuals the factors are learned from
+# The next two were set by hand, looking at the tables of bench/quality/records.py: not learned.
 RANKS_COUNT = 3.0  # results at which their order counts as much as their values
 LINK_NOISE = 0.1
 LEAST_ERROR = 0.01  # of a result that comes without a standard error, in standard units
