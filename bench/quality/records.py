@@ -8,7 +8,8 @@ others, and each task is a target that is known by its words alone. Then p model
 drawn at random or chosen one after the other. "lost" is the best model's result less the best
 evaluated one's, in standard deviations of the task over models. Everything that is learned is
 learned on the other groups, by siblings held out among them; but normal scores, expected
-improvement, and how far the order of results counts were chosen with these tables at hand. About 25 minutes on two cores.
+improvement, and how far the order of results counts were chosen with these tables at hand.
+About 25 minutes on two cores.
 """
 
 import re
