@@ -104,7 +104,7 @@ class Belief:
         """How much of `unit` a standard unit is."""
         return self._all[1].unit if self.in_measure else 1.0
 
-    @property
+    @cached_property
     def result_sd(self) -> Float64[np.ndarray, " M"]:
         """Standard deviation of a result that is not yet known, in `unit`.
 
@@ -237,7 +237,8 @@ class Belief:
     # ---- what follows --------------------------------------------------------------------------
 
     @cached_property
-    def _candidates(self) -> decision.Candidates:
+    def candidates(self) -> decision.Candidates:
+        """The models that may be the best, and draws of their standings."""
         return decision.candidates(self.posterior)
 
     def probability_best(self) -> dict[str, float]:
@@ -248,7 +249,7 @@ class Belief:
     def best_shares(self) -> Float64[np.ndarray, " M"]:
         """`probability_best` in the order of the names."""
         found = np.zeros(len(self.names))
-        found[self._candidates.models] = decision.best_shares(self._candidates)
+        found[self.candidates.models] = decision.best_shares(self.candidates)
         return found
 
     def probability_above(self, a: str, b: str) -> float:
@@ -265,7 +266,7 @@ class Belief:
         """How far a model is expected to lie below the best one, in `unit`; default: the first."""
         mean = self.posterior.mean
         own = mean.max() if model is None else mean[self.positions([model])[0]]
-        return self.unit_size * max(0.0, decision.expected_best(self._candidates) - float(own))
+        return self.unit_size * max(0.0, decision.expected_best(self.candidates) - float(own))
 
     def next(self, n: int = 1, cost: Mapping[str, float] | None = None) -> list[Next]:
         """Which models to look at next, by what the looks are expected to gain for their cost.
@@ -280,7 +281,7 @@ class Belief:
         level = 0 if self.looks else None  # of the looks' observation, the first one
         tried = {*self.looks, *(problem.model for problem in self.problems)}
         return next_looks(
-            self._candidates,
+            self.candidates,
             self.posterior,
             level,
             [name in tried for name in self.names],
@@ -391,6 +392,7 @@ class Belief:
         return {name: i for i, name in enumerate(self.names)}
 
     def positions(self, models: Iterable[str]) -> Int[np.ndarray, " p"]:
+        """Where some models stand among the names."""
         try:
             return np.array([self._where[model] for model in models], np.int64)
         except KeyError as error:

@@ -6,8 +6,7 @@ To find the best, the expected improvement of model i over the best of the model
 
 in standard units of the posterior, divided by the cost. Before any run `best` is the mean model, so
 it begins at the top of the prior; later it tries a model with a low mean where the posterior is
-unsure of it. To order the rest, the variance
-that a result takes from all others: sum_j cov_ij^2/var_i.
+unsure of it. To order the rest, the variance that a result takes from all: sum_j cov_ij^2/var_i.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -160,7 +159,7 @@ def usable(belief: Belief, without: Collection[str] = ()) -> decision.Candidates
         belief: what is known.
         without: models that cannot be run.
     """
-    found = decision.candidates(belief.posterior)
+    found = belief.candidates
     kept = ~np.isin(found.models, belief.positions(without))
     return decision.Candidates(found.models[kept], found.mean[kept], found.draws[:, kept])
 
@@ -205,5 +204,5 @@ def _expected_result(belief: Belief, at: int) -> float:
     known = list(belief.results.values())
     level = known[0][0] if known else 0.0
     run = next(iter(belief.results), belief.names[at])
-    gap = belief.posterior.mean[at] - belief.posterior.mean[belief.names.index(run)]
+    gap = belief.posterior.mean[at] - belief.posterior.mean[belief.positions([run])[0]]
     return float(level + belief.evidence.results.size * gap)

@@ -24,6 +24,7 @@ from spider_jax.recommend.task_kernel import (
     residuals,
 )
 from spider_jax.recommend.words import TaskWords
+from spider_jax.records.checks import measure_name
 from spider_jax.records.measures import find_measure
 from spider_jax.records.table import Records
 
@@ -47,7 +48,6 @@ class RecordsPrior:
         kernel: how far similar tasks move the constant order.
         covariance: of what they leave open.
         measures: of each task, "" where not known.
-        signs: 1 where larger is better on a task, -1 where smaller is.
     """
 
     models: tuple[str, ...]
@@ -57,7 +57,6 @@ class RecordsPrior:
     kernel: TaskKernel
     covariance: Covariance
     measures: tuple[str, ...]
-    signs: Float64[np.ndarray, " T"]
 
     @staticmethod
     def fit(
@@ -98,9 +97,7 @@ class RecordsPrior:
         found = _residuals(kernel, scaled, before, words, group)
         covariance = learn_covariance(found, facts)
         measures = tuple(_measures(records))
-        return RecordsPrior(
-            records.models, scaled, before, words, kernel, covariance, measures, signs
-        )
+        return RecordsPrior(records.models, scaled, before, words, kernel, covariance, measures)
 
     @cached_property
     def constant(self) -> Float64[np.ndarray, " M"]:
@@ -252,10 +249,6 @@ def _residuals(
 
 
 def _measures(records: Records) -> list[str]:
-    columns = [
-        records.task_facts[c]
-        for c in ("measure", "main_score", "metric")
-        if c in records.task_facts
-    ]
-    found = [next((c[i] for c in columns if c[i]), "") for i in range(len(records.tasks))]
-    return [name if find_measure(name) is not None else "" for name in found]
+    """By task; "" where nothing is known of its measure."""
+    named = (measure_name(i, records.task_facts) for i in range(len(records.tasks)))
+    return [name if find_measure(name) is not None else "" for name in named]

@@ -2,12 +2,14 @@
 
 import csv
 import difflib
+import io
 import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from spider_jax.errors import InputError
+from spider_jax.records.files.text_files import open_regular
 
 NO, YES = ("", "no", "false", "0"), ("yes", "true", "1", "x")  # in a column failed
 NEAR = 20_000  # models among which a name that is nearly right is looked for
@@ -129,7 +131,10 @@ def _failure(line: Mapping[str, str]) -> str:
 def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
     """Lines of a CSV with their numbers."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with (
+            open_regular(path) as raw,
+            io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file,
+        ):
             reader = csv.DictReader(file, restval="")
             there = reader.fieldnames or []
             lacking = [name for name in columns if name not in there]
@@ -142,8 +147,6 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str
                 (reader.line_num, {k: v or "" for k, v in line.items() if isinstance(k, str)})
                 for line in reader
             ]
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as CSV: {error}") from None
 

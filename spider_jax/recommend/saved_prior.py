@@ -105,9 +105,7 @@ def _arrays(prior: RecordsPrior) -> dict[str, Shaped[np.ndarray, "..."]]:
         "task": s.task,
         "z": s.z,
         "size": s.size,
-        "link": s.link,
         "before": prior.before,
-        "signs": prior.signs,
         "kernel_fields": prior.kernel.fields,
         "kernel_others": prior.kernel.others,
         "loadings": c.factors.loadings,
@@ -123,7 +121,7 @@ def _prior(
     models, tasks = tuple(map(str, content["models"])), tuple(map(str, content["tasks"]))
     facts = {str(k): tuple(map(str, v)) for k, v in content["task_facts"].items()}
     a = dict(arrays)
-    sizes = {"before": len(models), "own": len(models), "size": len(tasks), "signs": len(tasks)}
+    sizes = {"before": len(models), "own": len(models), "size": len(tasks)}
     sizes["weights"] = len(PLAIN)
     for name, size in sizes.items():
         if len(a[name]) != size:
@@ -131,13 +129,11 @@ def _prior(
     for name, texts in (*facts.items(), ("measures", content["measures"])):
         if len(texts) != len(tasks):
             raise ValueError(f"{name} has {len(texts)} entries, {len(tasks)} tasks are named")
-    scaled = Scaled(a["model"], a["task"], a["z"], len(models), len(tasks), a["size"], a["link"])
+    scaled = Scaled(a["model"], a["task"], a["z"], len(models), len(tasks), a["size"])
     words = TaskWords.of(tasks, facts)
     kernel = TaskKernel(a["kernel_fields"], a["kernel_others"])
     if len(kernel.fields) != len(words.fields):
         raise ValueError(f"{len(kernel.fields)} fields were learned, {len(words.fields)} are there")
     covariance = Covariance(Factors(a["loadings"], a["own"]), a["facts"], a["weights"])
     measures = tuple(map(str, content["measures"]))
-    return RecordsPrior(
-        models, scaled, a["before"], words, kernel, covariance, measures, a["signs"]
-    )
+    return RecordsPrior(models, scaled, a["before"], words, kernel, covariance, measures)

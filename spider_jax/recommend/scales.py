@@ -32,8 +32,6 @@ class Scaled:
         models: M.
         tasks: T.
         size: of each task, how much of its measure a standard unit is; NaN where nothing shows it.
-        link: of each task, variance of what the order does not say of the results, in squared
-            standard units; NaN where nothing shows it.
     """
 
     model: Int32[np.ndarray, " n"]
@@ -42,7 +40,6 @@ class Scaled:
     models: int
     tasks: int
     size: Float64[np.ndarray, " T"]
-    link: Float64[np.ndarray, " T"]
 
     @cached_property
     def counts(self) -> Float64[np.ndarray, " M"]:
@@ -99,8 +96,7 @@ def scale(
     model, task, value = model[order], task[order], value[order]
     score = normal_scores(task, value, tasks)
     z = _calibrated(model, task, score, models, tasks)
-    size, link = _links(task, value, z, tasks)
-    return Scaled(model, task, z, models, tasks, size, link)
+    return Scaled(model, task, z, models, tasks, _sizes(task, value, z, tasks))
 
 
 def normal_scores(
@@ -152,25 +148,19 @@ def _calibrated(
     return z
 
 
-def _links(
+def _sizes(
     task: Int32[np.ndarray, " n"],
     value: Float64[np.ndarray, " n"],
     z: Float64[np.ndarray, " n"],
     tasks: int,
-) -> tuple[Float64[np.ndarray, " T"], Float64[np.ndarray, " T"]]:
-    """The line of results over standard units, by task: its slope, and the variance about it."""
+) -> Float64[np.ndarray, " T"]:
+    """The slope of results over standard units, by task."""
     count = np.bincount(task, minlength=tasks)
 
     def centred(x: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
         return x - (np.bincount(task, x, tasks) / np.maximum(count, 1))[task]
 
     x, y = centred(z), centred(value)
-    unit = np.zeros(tasks)  # the largest gap: results of 1e200 have no square
-    np.maximum.at(unit, task, np.abs(y))
-    y = y / np.where(unit > 0, unit, 1.0)[task]
-    xx, xy, yy = (np.bincount(task, a, tasks) for a in (x * x, x * y, y * y))
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        slope = xy / xx
-        rest = np.maximum(yy - slope * xy, 0) / np.maximum(count - 2, 1) / slope**2
-    fine = (count >= 5) & (xy > 0)
-    return np.where(fine, slope * unit, np.nan), np.where(fine, rest, np.nan)
+    xx, xy = (np.bincount(task, x * other, tasks) for other in (x, y))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((count >= 5) & (xy > 0), xy / xx, np.nan)

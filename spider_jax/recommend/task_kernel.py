@@ -231,5 +231,4 @@ def part(given: Scaled, tasks: Int[np.ndarray, " a"], models: Int[np.ndarray, " 
         len(models),
         len(tasks),
         given.size[tasks],
-        given.link[tasks],
     )

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -365,3 +366,15 @@ def test_bad_input_is_one_line(
     one_line(command(*words.split()), *mentions)
     assert not (tmp_path / "new").exists()
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["note.txt"]
+
+
+def test_a_pipe_is_refused_and_never_waited_for(
+    command: Command, prior: Path, tmp_path: Path
+) -> None:
+    for option in ("--results", "--costs"):
+        pipe = tmp_path / option.strip("-")
+        os.mkfifo(pipe)
+        done = command("next", prior, option, pipe)
+        assert done.code == 2
+        assert len(done.err.splitlines()) == 1
+        assert "regular file" in done.err

@@ -80,12 +80,9 @@ def test_lines_to_the_measure():
     table[4:, 1] = np.nan  # four results do not show a line
     table[:, 2] = 7.0
     found, dense = scaled_table(table)
-    slope, origin = np.polyfit(dense[:, 0], table[:, 0], 1)
-    rest = table[:, 0] - slope * dense[:, 0] - origin
+    slope, _ = np.polyfit(dense[:, 0], table[:, 0], 1)
     np.testing.assert_allclose(found.size[0], slope, rtol=1e-9)
-    np.testing.assert_allclose(found.link[0], (rest @ rest) / 6 / slope**2, rtol=1e-8)
     assert np.isnan(found.size[1:]).all()
-    assert np.isnan(found.link[1:]).all()
 
 
 @pytest.mark.parametrize("factor", [1e-9, 1e6, 1e200])
@@ -94,7 +91,6 @@ def test_a_measure_of_another_size_changes_sizes_only(factor):
     one, two = scaled_table(table)[0], scaled_table(factor * table)[0]
     assert one.z.tolist() == two.z.tolist()
     np.testing.assert_allclose(two.size / factor, one.size, rtol=1e-12)
-    np.testing.assert_allclose(two.link, one.link, rtol=1e-9)
 
 
 def test_equal_results_have_no_scale():
@@ -109,4 +105,3 @@ def test_smaller_is_better_turns_the_sign():
     turned.task_facts["direction"] = ("larger", "smaller", "", "lower is better"[:5], "higher")
     one, two = RecordsPrior.fit(given), RecordsPrior.fit(turned)
     assert one.scaled.z.tolist() == two.scaled.z.tolist()
-    assert two.signs.tolist() == [1, -1, 1, -1, 1]

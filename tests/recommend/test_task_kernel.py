@@ -150,7 +150,6 @@ def test_what_is_learned_is_a_least_value_in_any_order_of_the_tasks():
         9,
         6,
         one.size[order],
-        one.link[order],
     )
     again = learn_kernel(moved_, before, near[:, order][:, :, order], GROUP[order])
     np.testing.assert_allclose(np.r_[again.fields, again.others], p, atol=2e-3)

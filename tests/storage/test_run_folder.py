@@ -92,7 +92,12 @@ def whole() -> NDArray[np.float64]:
 def test_ten_deaths_leave_no_trace(tmp_path: Path) -> None:
     program = [sys.executable, killed_training.__file__, str(tmp_path)]
     done = subprocess.run(
-        program, capture_output=True, text=True, check=False, env=os.environ | quick_environment()
+        program,
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+        env=os.environ | quick_environment(),
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "died.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()

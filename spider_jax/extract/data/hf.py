@@ -20,8 +20,8 @@ from spider_jax.extract.data.dataset import (
 )
 from spider_jax.extract.data.tables import labels_of
 from spider_jax.extract.network import hub_offline_if_unreachable
-from spider_jax.extract.optional import need
 from spider_jax.extract.spec import Spec
+from spider_jax.runtime.optional import need
 
 OPTIONS = ("config", "image", "text", "label")
 

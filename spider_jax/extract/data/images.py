@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from spider_jax.errors import InputError, one_line
 from spider_jax.extract.data.items import Item, Picture
-from spider_jax.extract.optional import need
 from spider_jax.extract.spec import Spec
+from spider_jax.runtime.optional import need
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -25,8 +25,8 @@ from spider_jax.extract.data.dataset import (
     kind_of_labels,
     no_items,
 )
-from spider_jax.extract.optional import need
 from spider_jax.extract.spec import Spec
+from spider_jax.runtime.optional import need
 
 OPTIONS = ("text", "label", "kind")
 Columns = Mapping[str, Sequence[object]]

@@ -30,8 +30,8 @@ from spider_jax.extract.data.dataset import (
 from spider_jax.extract.data.images import open_image
 from spider_jax.extract.data.items import Item
 from spider_jax.extract.network import reachable
-from spider_jax.extract.optional import need
 from spider_jax.extract.spec import Spec
+from spider_jax.runtime.optional import need
 
 OPTIONS = ("data_dir", "version", "image", "text", "label")
 FEATURES = "tensorflow_datasets.core.features."

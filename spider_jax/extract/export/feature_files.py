@@ -14,7 +14,7 @@ from jaxtyping import Shaped
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError, one_line
-from spider_jax.extract.optional import need
+from spider_jax.runtime.optional import need
 from spider_jax.storage.npy import UNREADABLE, read_header
 
 BLOCK_BYTES = 1 << 24

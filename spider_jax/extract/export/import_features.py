@@ -11,7 +11,6 @@ from spider_jax.errors import InputError
 from spider_jax.extract.data.dataset import Dataset, check_rows, kind_of_labels, no_items
 from spider_jax.extract.export.feature_files import Rows, open_rows
 from spider_jax.extract.export.record import (
-    locked,
     name_extractor,
     record,
     refuse_others,
@@ -20,6 +19,7 @@ from spider_jax.extract.export.record import (
 from spider_jax.extract.export.run import Settings
 from spider_jax.extract.spec import Spec
 from spider_jax.storage.files import name_to_component
+from spider_jax.storage.locks import locked_folder
 from spider_jax.storage.npy import read_header
 from spider_jax.zoo.matrix_file import matrix_path, write_matrix
 from spider_jax.zoo.unfinished import discard, work_folder
@@ -112,7 +112,7 @@ def _import(
     facts: dict[str, object] = {"source": f"features:{path.name}", "width": rows.shape[1]}
     refuse_others(zoo, data.name, data, model, facts)
     target = matrix_path(zoo / "features", model, data.name)
-    with locked(zoo):
+    with locked_folder(zoo):
         work = work_folder(zoo, model, data.name) / "imported.npy"
         try:
             write_matrix(work, rows.shape, wanted, rows.blocks, str(path))

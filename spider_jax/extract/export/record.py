@@ -4,9 +4,7 @@ Several processes may write to a zoo, so a process that changes it holds its loc
 """
 
 import logging
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +14,13 @@ from jaxtyping import Shaped
 from spider_jax.errors import InputError
 from spider_jax.extract.data.dataset import Dataset
 from spider_jax.storage.files import name_to_component, write_json
+from spider_jax.storage.locks import locked_folder
 from spider_jax.storage.npy import read_header, write_array
 from spider_jax.zoo.files import read_manifest
 
 log = logging.getLogger("spider_jax")
 
 HEADER = ("format", "version", "created_with")
-
-
-@contextmanager
-def locked(zoo: Path) -> Iterator[None]:
-    """Only one process at a time changes the zoo. On Windows there is no such lock.
-
-    Args:
-        zoo: folder, made where it does not exist.
-    """
-    zoo.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    lock = os.open(zoo, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
 
 
 def refuse_other_labels(zoo: Path, task: str, labels: Shaped[np.ndarray, "N ..."]) -> bool:
@@ -174,7 +152,7 @@ def name_extractor(zoo: Path, model: str) -> None:
     Raises:
         InputError: a manifest that cannot be read.
     """
-    with locked(zoo):
+    with locked_folder(zoo):
         content = _content(zoo)
         before = content.get("extractor")
         if before not in (None, model):

@@ -25,13 +25,13 @@ from spider_jax.extract.export.encode import (
 )
 from spider_jax.extract.export.record import (
     is_recorded,
-    locked,
     record,
     refuse_other_labels,
     refuse_others,
     write_labels_once,
 )
 from spider_jax.extract.models.encoder import Encoder
+from spider_jax.storage.locks import locked_folder
 from spider_jax.zoo.store import Skipped
 from spider_jax.zoo.unfinished import (
     Plan,
@@ -137,21 +137,21 @@ def export(zoo: Path, encoder: Encoder, data: Dataset, settings: Settings) -> st
     refuse_other_items(encoder, data)
     refuse_others(zoo, data.name, data, encoder.name, encoder.facts)
     if is_recorded(zoo, data.name, data, encoder.name):
-        with locked(zoo):  # an export that was killed while it tidied up
+        with locked_folder(zoo):  # an export that was killed while it tidied up
             discard(zoo, encoder.name, data.name)
         return "there"
     refuse_other_labels(zoo, data.name, labels)
     first = prepared_item(data, encoder.prepare, 0)
     folder = work_folder(zoo, encoder.name, data.name)
     proposed = _plan(encoder, data, first, settings)
-    with locked(zoo):
+    with locked_folder(zoo):
         if is_recorded(zoo, data.name, data, encoder.name):
             return "there"  # another process has finished it meanwhile
         plan = agree_on_plan(folder, proposed)
     index, shards = settings.shard
     mine = [b for b in missing_blocks(folder, plan) if b % shards == index - 1]
     _encode_blocks(folder, plan, mine, encoder, data, settings)
-    with locked(zoo):
+    with locked_folder(zoo):
         if is_recorded(zoo, data.name, data, encoder.name):
             return "written"  # another shard was quicker to join
         if missing_blocks(folder, plan):

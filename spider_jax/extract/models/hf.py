@@ -27,9 +27,9 @@ from spider_jax.extract.models.torch_head import pooled
 from spider_jax.extract.models.torch_module import device, encoded, exact
 from spider_jax.extract.models.torch_weights import weights_hash
 from spider_jax.extract.network import hub_offline_if_unreachable
-from spider_jax.extract.optional import need
 from spider_jax.extract.spec import Spec
 from spider_jax.metrics.methods.logme import logme
+from spider_jax.runtime.optional import need
 
 OPTIONS = ("pooling", "layer", "head", "tokens")
 POOLINGS = ("mean", "cls", "last")

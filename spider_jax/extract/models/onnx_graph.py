@@ -24,8 +24,8 @@ from spider_jax.extract.data.images import OPTIONS as PICTURE_OPTIONS
 from spider_jax.extract.data.images import Preprocessing, preprocessing_of
 from spider_jax.extract.data.items import Item
 from spider_jax.extract.models.encoder import Encoded, Encoder, softmax
-from spider_jax.extract.optional import need
 from spider_jax.extract.spec import Spec
+from spider_jax.runtime.optional import need
 
 OPTIONS = ("logits", "layout")
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from spider_jax.errors import InputError
 from spider_jax.extract.models.torch_classes import Module, Tensor
-from spider_jax.extract.optional import need
+from spider_jax.runtime.optional import need
 
 NO_HEAD = "none"
 

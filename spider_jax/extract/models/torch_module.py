@@ -27,8 +27,8 @@ from spider_jax.extract.models.encoder import Encoded, Encoder, softmax
 from spider_jax.extract.models.torch_classes import Module, Tensor
 from spider_jax.extract.models.torch_head import Reading, find_reading, run
 from spider_jax.extract.models.torch_weights import load_weights, weights_hash
-from spider_jax.extract.optional import need
 from spider_jax.extract.spec import Spec
+from spider_jax.runtime.optional import need
 
 OPTIONS = ("weights", "head", "layer")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from spider_jax.errors import InputError, one_line
 from spider_jax.extract.models.torch_classes import Module, Tensor
-from spider_jax.extract.optional import need
+from spider_jax.runtime.optional import need
 
 
 def load_weights(model: Module, path: Path) -> None:

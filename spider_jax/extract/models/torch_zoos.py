@@ -11,8 +11,8 @@ from spider_jax.extract.models.encoder import Encoder
 from spider_jax.extract.models.torch_classes import Module
 from spider_jax.extract.models.torch_module import OPTIONS, made, picture_encoder
 from spider_jax.extract.network import hub_offline_if_unreachable
-from spider_jax.extract.optional import need
 from spider_jax.extract.spec import Spec
+from spider_jax.runtime.optional import need
 
 
 def read_timm(spec: Spec) -> Encoder:

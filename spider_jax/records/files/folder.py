@@ -10,6 +10,7 @@ from typing import IO, NamedTuple
 from spider_jax.errors import InputError
 from spider_jax.records.files.text_files import refuse_link_out
 from spider_jax.storage.files import atomic_file, atomic_folder
+from spider_jax.storage.locks import locked_folder
 
 VALUES = ("values.csv", "values.csv.gz", "values.parquet")
 MODELS = ("models.csv", "models.csv.gz")
@@ -134,18 +135,8 @@ def changing(folder: Path) -> Iterator[None]:
     shown = any(not p.name.startswith(".") for p in folder.iterdir()) if folder.is_dir() else False
     if shown and one_of(folder, VALUES) is None:
         raise InputError(f"{folder} is not empty and holds no records: choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
+    with locked_folder(folder):
         yield
-        return
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
 
 
 def replace_files(folder: Path, files: Mapping[str, Callable[[IO[bytes]], None]]) -> None:

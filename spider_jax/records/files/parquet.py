@@ -1,32 +1,12 @@
 """values.parquet: the same columns as values.csv; pyarrow is imported only for it."""
 
-import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from spider_jax.errors import InputError, one_line
 from spider_jax.records.files.text_files import open_regular
-
-
-def need(package: str, module: str, why: str) -> Any:
-    """A module of an optional package.
-
-    Args:
-        package: what to install.
-        module: what to import.
-        why: what it is needed for.
-
-    Returns:
-        The module.
-
-    Raises:
-        InputError: it cannot be imported.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(f"{why} needs {package} ({error}): pip install {package}") from None
+from spider_jax.runtime.optional import need
 
 
 def parquet_blocks(
@@ -44,7 +24,7 @@ def parquet_blocks(
     Raises:
         InputError: no regular or no readable file, or pyarrow is missing.
     """
-    parquet = need("pyarrow", "pyarrow.parquet", f"{path}")
+    parquet = need("pyarrow.parquet", "pyarrow", f"{path}")
     with open_regular(path):  # refuses a pipe before it would be waited for
         pass
     try:
@@ -76,7 +56,7 @@ def write_parquet(file: IO[bytes], columns: dict[str, Any]) -> None:
         columns: by name, all of one length; texts as (positions, names).
     """
     arrow = need("pyarrow", "pyarrow", "writing .parquet")
-    parquet = need("pyarrow", "pyarrow.parquet", "writing .parquet")
+    parquet = need("pyarrow.parquet", "pyarrow", "writing .parquet")
     arrays = {
         name: arrow.DictionaryArray.from_arrays(
             arrow.array(column[0]), arrow.array(column[1], arrow.string())

@@ -55,7 +55,7 @@ def _is_regular(descriptor: int) -> bool:
 
 def _refuse(descriptor: int, path: Path) -> IO[bytes]:
     os.close(descriptor)
-    raise InputError(f"{path} is no regular file: a file with rows goes there")
+    raise InputError(f"{path} is no regular file: a CSV or Parquet file goes there")
 
 
 @contextlib.contextmanager

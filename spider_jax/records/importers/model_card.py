@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from spider_jax.errors import InputError, one_line
-from spider_jax.records.files.parquet import need
 from spider_jax.records.files.text_files import open_text
 from spider_jax.records.importers.cells import read_number
 from spider_jax.records.importers.choice import Candidate, choose
@@ -17,6 +16,7 @@ from spider_jax.records.importers.gathered import (
     files_below,
     first_facts,
 )
+from spider_jax.runtime.optional import need
 
 FACTS = ("license", "base_model", "library_name", "language", "pipeline_tag")
 MOST_CHARACTERS = 8_000_000  # of a front matter; those of the longest public cards have a tenth
@@ -39,7 +39,7 @@ def import_model_cards(sources: Sequence[Path], options: ImportOptions) -> Gathe
     Raises:
         InputError: PyYAML is missing.
     """
-    need("PyYAML", "yaml", "reading model cards")
+    need("yaml", "PyYAML", "reading model cards")
     gathered = Gathered()
     candidates: list[Candidate] = []
     for path in files_below(sources, (".md",), gathered.problems):
@@ -82,7 +82,7 @@ def _front_matter(path: Path) -> Mapping[str, Any]:
 
 def _safe_load(text: str, path: Path) -> Any:
     """Plain values only. An alias could make a small text a huge one, and no card needs any."""
-    yaml = need("PyYAML", "yaml", "reading model cards")
+    yaml = need("yaml", "PyYAML", "reading model cards")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=loader)):
