@@ -74,6 +74,9 @@ TABLES = (
     Table("openclip", "groups", column("group")),
     Table("transfergraph_vtab", "datasets", column("dataset")),
     Table("transfergraph_vtab", "groups", column("group")),
+    # Of these nothing was looked at before the choices by hand.
+    Table("openclip_multilingual", "languages", column("language")),
+    Table("timm", "test sets", column("group")),
 )
 
 
