@@ -7,8 +7,8 @@ whole groups of tasks are held out (families, languages, types, datasets): a pri
 others, and each task is a target that is known by its words alone. Then p models are evaluated,
 drawn at random or chosen one after the other. "lost" is the best model's result less the best
 evaluated one's, in standard deviations of the task over models. Everything that is learned is
-learned on the other groups, by siblings held out among them; but normal scores, expected
-improvement, and how far the order of results counts were chosen with these tables at hand.
+learned on the other groups, by siblings held out among them; but normal scores and expected
+improvement were chosen with these tables at hand, the last two apart.
 About 25 minutes on two cores.
 """
 
@@ -27,7 +27,6 @@ from jaxtyping import Float64, Int
 from bench.common import about, bounds, data_folder, page_head, write_results
 from bench.quality.records_rivals import CONSTANT, PLAIN, Target, rivals
 from spider_jax.belief.belief import Belief
-from spider_jax.belief.gaussian import Standings
 from spider_jax.ranking.measures import paired_difference, weighted_tau
 from spider_jax.recommend.acquisition import next_runs, stop_loss
 from spider_jax.recommend.records_prior import RecordsPrior
@@ -147,10 +146,8 @@ def of_models(belief: Belief, models: Int[np.ndarray, " n"]) -> Belief:
         belief: over all.
         models: positions.
     """
-    p = belief.prior
     names = tuple(belief.names[i] for i in models)
-    prior = Standings(p.mean[models], p.loadings[models], p.own[models], p.scale)
-    return Belief(names, prior, belief.evidence, belief.explained)
+    return Belief(names, belief.prior.of(models), belief.evidence, belief.explained)
 
 
 def observed(target: Target, places: Int[np.ndarray, " p"]) -> Belief:

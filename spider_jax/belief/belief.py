@@ -106,14 +106,15 @@ class Belief:
 
     @cached_property
     def result_sd(self) -> Float64[np.ndarray, " M"]:
-        """Standard deviation of a result that is not yet known, in `unit`.
+        """Standard deviation of a result that is not yet known, in `unit`; wider than `sd`.
 
-        Wider than `sd`: a result says not all of a performance, and a few results show the unit of
-        the measure only roughly.
+        A result says not all of a performance, and few results show the measure only roughly.
         """
-        doubt = self._all[1].doubt if self.in_measure else 1.0
-        link = self.evidence.link * self.unit_size**2
-        return np.asarray(doubt * np.sqrt(self.sd**2 + link))
+        (seen, line), evidence = self._all, self.evidence
+        if not self.in_measure:
+            return np.sqrt(np.maximum(seen.variances, 0) + evidence.link)
+        shown, run = seen.shown_variances(self._results), self.positions(self.results)
+        return line.deviations(evidence, seen.mean, shown, run)
 
     @cached_property
     def _level(self) -> float:
@@ -258,9 +259,8 @@ class Belief:
         gap = float(np.diff(self.posterior.mean[places[::-1]])[0])
         c = self.posterior.covariance(places)
         deviation = np.sqrt(max(c[0, 0] + c[1, 1] - 2 * c[0, 1], 0))
-        return (
-            NormalDist().cdf(gap / float(deviation)) if deviation > 0 else 0.5 * (1 + np.sign(gap))
-        )
+        sure = 0.5 * (1 + float(np.sign(gap)))
+        return NormalDist().cdf(gap / float(deviation)) if deviation > 0 else sure
 
     def expected_loss(self, model: str | None = None) -> float:
         """How far a model is expected to lie below the best one, in `unit`; default: the first."""

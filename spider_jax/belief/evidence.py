@@ -86,6 +86,9 @@ class EvidenceModel(NamedTuple):
         ranks: at so many results their order counts as much as their values; infinite: only values
             count. Where results are heavy-tailed the order says more.
         link: variance of what a result does not say of a standing, beside its standard error.
+        width: factor of the deviation of a result that is not yet known, in the measure.
+        unit_error: relative error of the measure's unit: the farther a model's standing lies from
+            those that were run, the less the unit that they show holds for it.
     """
 
     metrics: tuple[str, ...] = ()
@@ -96,6 +99,8 @@ class EvidenceModel(NamedTuple):
     bounds: tuple[float, float] = (0.0, 1.0)
     ranks: float = np.inf
     link: float = 0.0
+    width: float = 1.0
+    unit_error: float = 0.0
 
 
 def learn_metric_noise(
@@ -231,6 +236,25 @@ class ResultScale(NamedTuple):
     unit: float
     origin: float
     doubt: float = 1.0
+
+    def deviations(
+        self,
+        evidence: EvidenceModel,
+        mean: Float64[np.ndarray, " M"],
+        variance: Float64[np.ndarray, " M"],
+        run: Int[np.ndarray, " p"],
+    ) -> Float64[np.ndarray, " M"]:
+        """Standard deviation of results that are not yet known, in the measure.
+
+        Args:
+            evidence: how results are read.
+            mean: of the standings.
+            variance: of the standings, level included.
+            run: positions of the models whose results show the measure.
+        """
+        far = mean - mean[run].mean()
+        near = (self.doubt * evidence.width) ** 2 * (np.maximum(variance, 0) + evidence.link)
+        return np.asarray(self.unit * np.sqrt(near + (evidence.unit_error * far) ** 2))
 
 
 def result_observation(

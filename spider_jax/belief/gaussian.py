@@ -38,6 +38,10 @@ class Standings(NamedTuple):
     own: Float64[np.ndarray, " M"]
     scale: float
 
+    def of(self, models: Int[np.ndarray, " p"]) -> "Standings":
+        """The standings of some models."""
+        return Standings(self.mean[models], self.loadings[models], self.own[models], self.scale)
+
     def columns(self, models: Int[np.ndarray, " p"]) -> Float64[np.ndarray, "M p"]:
         """Covariance of all models with some of them."""
         found = self.loadings @ self.loadings[models].T

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from spider_jax.recommend.search import RunSearch
 
 Goal = Literal["best", "order"]
+Direction = Literal["larger", "smaller"]
 Prior = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PRIOR")]
 Folders = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER...")]
 
@@ -120,7 +121,9 @@ def next_(
     goal: Annotated[Goal | None, arg(help_behavior_hint="(default: best)")] = None,
     costs: Path | None = None,
     budget: Annotated[float | None, arg(help_behavior_hint="(default: no limit)")] = None,
-    smaller: bool = False,
+    direction: Annotated[
+        Direction | None, arg(help_behavior_hint="(default: as on similar tasks)")
+    ] = None,
     enough: Annotated[float | None, arg(help_behavior_hint="(default: 0.1)")] = None,
     state: Path | None = None,
     output: Annotated[Output, Flat] = Output(),
@@ -142,7 +145,7 @@ def next_(
         goal: find the best model, or know the order of all.
         costs: CSV of model and cost: gain is weighed by it; where not known, the median.
         budget: what may be spent in all, in the unit of the costs; without them, in runs.
-        smaller: smaller results are better.
+        direction: which results are better.
         enough: expected loss at which to stop, in standard units.
         state: JSON that keeps the search; made, or gone on with and given the results.
         output: how data is written.
@@ -158,7 +161,7 @@ def next_(
 
     known = load_prior(prior)
     models = frozenset(known.models)
-    given = RunSearch(known, describe, facts_of(fact, known.words.facts), like, smaller)
+    given = RunSearch(known, describe, facts_of(fact, known.words.facts), like, direction)
     if state is not None and state.exists():
         given = _gone_on(RunSearch.load(state, known), given, state)
     anew: dict[str, Any] = {"goal": goal, "budget": budget, "enough": enough}
@@ -176,7 +179,7 @@ def next_(
 
 def _gone_on(old: "RunSearch", given: "RunSearch", state: Path) -> "RunSearch":
     """The search of a state, where what is given now does not say another task."""
-    for option in ("describe", "facts", "like", "smaller"):
+    for option in ("describe", "facts", "like", "direction"):
         before, now = getattr(old, option), getattr(given, option)
         if now and now != before:
             name = "fact" if option == "facts" else option

@@ -40,6 +40,7 @@ class Residuals(NamedTuple):
         value: (z - mu)/sqrt(v).
         order: mu/sqrt(v).
         moved: (mu - q)/sqrt(v).
+        unit: sqrt(v).
         models: M.
     """
 
@@ -49,7 +50,14 @@ class Residuals(NamedTuple):
     value: Float64[np.ndarray, " n"]
     order: Float64[np.ndarray, " n"]
     moved: Float64[np.ndarray, " n"]
+    unit: Float64[np.ndarray, " n"]
     models: int
+
+    def held_apart(self) -> "Residuals":
+        """By groups; where there are too few to hold some out, task by task."""
+        if len(np.unique(self.group[self.task])) >= 2 * FOLDS:
+            return self
+        return self._replace(group=np.arange(len(self.group)))
 
     def factors(self, rank: int, groups: Int[np.ndarray, " g"] | None = None) -> Factors:
         """Factor analysis of all tasks; or, to choose by, of some of those of some groups."""
@@ -75,6 +83,15 @@ class Covariance(NamedTuple):
     factors: Factors
     facts: Float64[np.ndarray, "M F"]
     weights: Float64[np.ndarray, " 5"]
+
+    def of(self, models: Int[np.ndarray, " p"]) -> "Covariance":
+        """The covariance of some models.
+
+        Args:
+            models: positions.
+        """
+        factors = Factors(self.factors.loadings[models], self.factors.own[models])
+        return Covariance(factors, self.facts[models], self.weights)
 
     def standings(
         self,
@@ -102,20 +119,36 @@ def _rest(facts: Float64[np.ndarray, "M F"]) -> Float64[np.ndarray, " M"]:
     return np.asarray(np.maximum(1 - (facts**2).sum(1), 0))
 
 
-def learn_covariance(given: Residuals, facts: Float64[np.ndarray, "M F"]) -> Covariance:
+class HeldOut(NamedTuple):
+    """Groups of tasks, and the covariance whose factors were fitted without them.
+
+    Attributes:
+        groups: that are held out.
+        covariance: of the others.
+    """
+
+    groups: Int[np.ndarray, " g"]
+    covariance: Covariance
+
+
+def learn_covariance(
+    given: Residuals, facts: Float64[np.ndarray, "M F"]
+) -> tuple[Covariance, tuple[HeldOut, ...]]:
     """Learn rank and weights, see the module.
 
     Args:
         given: residuals of the known tasks.
         facts: P.
+
+    Returns:
+        The covariance, and for every fold of the groups the one without it; no fold where there
+        are too few groups.
     """
-    if len(np.unique(given.group[given.task])) < 2 * FOLDS:  # too few to hold out: task by task
-        given = given._replace(group=np.arange(len(given.group)))
     groups = np.unique(given.group[given.task])
     order = np.random.default_rng(0).permutation(groups)
     folds = [order[k::FOLDS] for k in range(FOLDS)]
     if len(groups) < 2 * FOLDS:
-        return Covariance(given.factors(0), facts, np.array(PLAIN))
+        return Covariance(given.factors(0), facts, np.array(PLAIN)), ()
     asked = _asked(given)
     best = None
     for rank in RANKS:
@@ -127,9 +160,12 @@ def learn_covariance(given: Residuals, facts: Float64[np.ndarray, "M F"]) -> Cov
         ]
         loss, weights = _learn_weights(_Rows(*map(np.concatenate, zip(*rows, strict=True))))
         if best is None or loss < best[0]:
-            best = loss, rank, weights
+            best = loss, rank, weights, found
     assert best is not None
-    return Covariance(given.factors(best[1]), facts, best[2])
+    _, rank, weights, found = best
+    parts = (Covariance(one, facts, weights) for one in found)
+    held_out = tuple(map(HeldOut, folds, parts))
+    return Covariance(given.factors(rank), facts, weights), held_out
 
 
 class _Rows(NamedTuple):
@@ -184,8 +220,10 @@ def _padded(
     there = there.reshape(places.shape)
     model = given.model[places]
     weight = [1 / count[given.group[given.task[at[0]]]] for at in mine]
+    lacking = max(RANKS) - factors.loadings.shape[1]  # one program for all ranks
+    loadings = np.pad(factors.loadings, ((0, 0), (0, lacking)))
     return _Rows(
-        factors.loadings[model] * there[..., None],
+        loadings[model] * there[..., None],
         factors.own[model],
         facts[model] * there[..., None],
         _rest(facts)[model],

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float64, Int, Shaped
 
 from spider_jax.belief.factors import Factors
+from spider_jax.runtime.buckets import bucket
 
 CHUNK = 1 << 15  # records at a time
 LEAST = 0.02  # variance that is each model's own, at least
@@ -103,12 +104,13 @@ def _start(
 def _chunks(
     model: Int[np.ndarray, " n"], task: Int[np.ndarray, " n"], value: Float64[np.ndarray, " n"]
 ) -> _Table:
-    size = min(CHUNK, len(value))
-    lacking = -len(value) % size
-    shape = (-1, size)
+    size = min(CHUNK, 1 << (len(value) - 1).bit_length())
+    chunks = -(-len(value) // size)
+    chunks = bucket(chunks, 1 << max(0, chunks.bit_length() - 3))  # few programs for all folds
+    lacking = chunks * size - len(value)
 
     def padded(values: Shaped[np.ndarray, " n"]) -> Shaped[Array, "c k"]:
-        return jnp.asarray(np.pad(values, (0, lacking)).reshape(shape))
+        return jnp.asarray(np.pad(values, (0, lacking)).reshape(chunks, size))
 
     return _Table(padded(model), padded(task), padded(value), padded(np.ones(len(value))))
 

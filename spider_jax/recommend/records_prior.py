@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float64, Int
 
 from spider_jax.belief.belief import Belief
-from spider_jax.belief.evidence import EvidenceModel, Spread
+from spider_jax.belief.evidence import EvidenceModel
 from spider_jax.errors import InputError
 from spider_jax.recommend.covariance import Covariance, Residuals, learn_covariance
 from spider_jax.recommend.model_facts import fact_factors
+from spider_jax.recommend.result_reading import Reading, learn_reading
 from spider_jax.recommend.scales import Scaled, scale
 from spider_jax.recommend.siblings import sibling_groups
 from spider_jax.recommend.task_kernel import (
@@ -29,10 +30,6 @@ from spider_jax.records.measures import find_measure
 from spider_jax.records.table import Records
 
 MOST_FACTORED = 2000  # tasks whose residuals the factors are learned from
-# The next two were set by hand, looking at the tables of bench/quality/records.py: not learned.
-RANKS_COUNT = 3.0  # results at which their order counts as much as their values
-LINK_NOISE = 0.1
-LEAST_ERROR = 0.01  # of a result that comes without a standard error, in standard units
 RIDGE = 5.0  # of the constant order over models' facts, in records
 
 
@@ -48,6 +45,8 @@ class RecordsPrior:
         kernel: how far similar tasks move the constant order.
         covariance: of what they leave open.
         measures: of each task, "" where not known.
+        larger_is_better: of each task.
+        reading: how results of a new task are read.
     """
 
     models: tuple[str, ...]
@@ -57,6 +56,8 @@ class RecordsPrior:
     kernel: TaskKernel
     covariance: Covariance
     measures: tuple[str, ...]
+    larger_is_better: Bool[np.ndarray, " T"]
+    reading: Reading
 
     @staticmethod
     def fit(
@@ -94,10 +95,21 @@ class RecordsPrior:
         before = expected_by_facts(scaled, facts)
         words = TaskWords.of(records.tasks, records.task_facts)
         kernel = _learn_kernel(scaled, before, words, group)
-        found = _residuals(kernel, scaled, before, words, group)
-        covariance = learn_covariance(found, facts)
-        measures = tuple(_measures(records))
-        return RecordsPrior(records.models, scaled, before, words, kernel, covariance, measures)
+        found, places = _residuals(kernel, scaled, before, words, group)
+        covariance, held_out = learn_covariance(found, facts)
+        result = value[np.argsort(records.task, kind="stable")][places]  # sorted as in `scaled`
+        reading = learn_reading(found, result, held_out, scaled.spread)
+        return RecordsPrior(
+            records.models,
+            scaled,
+            before,
+            words,
+            kernel,
+            covariance,
+            tuple(_measures(records)),
+            np.asarray(records.larger_is_better),
+            reading,
+        )
 
     @cached_property
     def constant(self) -> Float64[np.ndarray, " M"]:
@@ -133,6 +145,23 @@ class RecordsPrior:
         explained = float(1 - found.variance.mean() / far.mean())
         return Belief(self.models, prior, self._evidence(found.weights), explained, task)
 
+    def larger_share(
+        self,
+        describe: str = "",
+        *,
+        facts: Mapping[str, str] | None = None,
+        like: Sequence[str] = (),
+    ) -> float:
+        """Share of the similar tasks on which larger results are better.
+
+        Args:
+            describe: as for `belief`.
+            facts: as for `belief`.
+            like: as for `belief`.
+        """
+        weights = self.kernel.weights(self._similarity(describe, facts, like))
+        return float(np.average(self.larger_is_better, weights=_nearness(weights)))
+
     def _similarity(
         self, describe: str, facts: Mapping[str, str] | None, like: Sequence[str]
     ) -> Float64[np.ndarray, "F T"]:
@@ -156,20 +185,18 @@ class RecordsPrior:
         """Spread and measure of results, as on tasks that are alike."""
         size = self.scaled.size
         there = np.isfinite(size) & (size > 0)
-        results, measure = Spread.of(size[there]), ""
+        results, measure = self.scaled.spread, ""
         if there.any():
-            near = weights[there] / max(float(weights[there].max()), 1e-300) + 1e-3
+            near = _nearness(weights[there])
             usual = float(np.exp(np.average(np.log(size[there]), weights=near)))
             results = results._replace(size=usual)
             measure = self.measures[np.flatnonzero(there)[np.argmax(near)]]
-        return EvidenceModel(
-            results=results,
-            error=LEAST_ERROR * results.size,
-            measure=measure or "result",
-            bounds=(-np.inf, np.inf),
-            ranks=RANKS_COUNT,
-            link=LINK_NOISE,
-        )
+        return self.reading.evidence(results, measure or "result")
+
+
+def _nearness(weights: Float64[np.ndarray, " T"]) -> Float64[np.ndarray, " T"]:
+    """By the nearest task; where all are far, all count nearly the same."""
+    return np.asarray(weights / max(float(weights.max()), 1e-300) + 1e-3)
 
 
 def expected_by_facts(
@@ -235,17 +262,19 @@ def _residuals(
     before: Float64[np.ndarray, " M"],
     words: TaskWords,
     group: Int[np.ndarray, " T"],
-) -> Residuals:
+) -> tuple[Residuals, Int[np.ndarray, " n"]]:
+    """What known tasks did not foresee, and the positions of these records."""
     per_task = np.bincount(scaled.task, minlength=scaled.tasks)
     rng = np.random.default_rng(0)
     asked = np.sort(rng.permutation(np.flatnonzero(per_task > 1))[:MOST_FACTORED])
     similarity = words.of_tasks(asked.tolist())
     found, places = residuals(kernel, scaled, before, similarity, group, asked)
     by_task = np.argsort(scaled.task[places], kind="stable")
-    places, (value, order, moved) = places[by_task], found[:, by_task]
-    return Residuals(
-        scaled.model[places], scaled.task[places], group, value, order, moved, scaled.models
-    )
+    places = places[by_task]
+    value, order, moved, unit = found[:, by_task]
+    model, task = scaled.model[places], scaled.task[places]
+    given = Residuals(model, task, group, value, order, moved, unit, scaled.models)
+    return given.held_apart(), places
 
 
 def _measures(records: Records) -> list[str]:

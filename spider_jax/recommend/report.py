@@ -145,7 +145,8 @@ class NextRuns(Result):
 
     def _spent(self) -> str:
         of = f" of {self.budget:g}" if self.budget < math.inf else ""
-        return f"spent: {self.spent:g}{of} in {self.count} run{'' if self.count == 1 else 's'}"
+        way = f"; {'smaller' if self.smaller else 'larger'} results count as better"
+        return f"spent: {self.spent:g}{of} in {self.count} run{'' if self.count == 1 else 's'}{way}"
 
     def data(self) -> dict[str, Any]:
         """The rows, and every number of the statements."""

@@ -11,6 +11,7 @@ from spider_jax.belief.factors import Factors
 from spider_jax.errors import InputError
 from spider_jax.recommend.covariance import PLAIN, Covariance
 from spider_jax.recommend.records_prior import RecordsPrior
+from spider_jax.recommend.result_reading import Reading
 from spider_jax.recommend.scales import Scaled
 from spider_jax.recommend.task_kernel import TaskKernel
 from spider_jax.recommend.words import TaskWords
@@ -47,6 +48,8 @@ def save_prior(prior: RecordsPrior, folder: Path) -> None:
             "models": list(prior.models),
             "tasks": list(prior.words.tasks),
             "measures": list(prior.measures),
+            "larger_is_better": prior.larger_is_better.tolist(),
+            "reading": _reading_content(prior.reading),
             "task_facts": {column: list(texts) for column, texts in prior.words.facts.items()},
             "files": digests(temporary / ARRAYS),
         }
@@ -136,4 +139,22 @@ def _prior(
         raise ValueError(f"{len(kernel.fields)} fields were learned, {len(words.fields)} are there")
     covariance = Covariance(Factors(a["loadings"], a["own"]), a["facts"], a["weights"])
     measures = tuple(map(str, content["measures"]))
-    return RecordsPrior(models, scaled, a["before"], words, kernel, covariance, measures)
+    reading = _reading(content.get("reading", {}))  # the first priors have none
+    larger = np.array(content.get("larger_is_better", [True] * len(tasks)))
+    if larger.shape != (len(tasks),) or larger.dtype != np.bool_:
+        raise ValueError("larger_is_better must be true or false for every task")
+    return RecordsPrior(
+        models, scaled, a["before"], words, kernel, covariance, measures, larger, reading
+    )
+
+
+def _reading_content(reading: Reading) -> dict[str, float | None]:
+    """As plain values; JSON knows no infinity."""
+    return {name: x if np.isfinite(x) else None for name, x in reading._asdict().items()}
+
+
+def _reading(content: Mapping[str, float | None]) -> Reading:
+    given = {name: float("inf") if x is None else float(x) for name, x in content.items()}
+    if any(not x >= 0 for x in given.values()):
+        raise ValueError(f"reading must have no negative numbers, got {given}")
+    return Reading(**given)

@@ -18,6 +18,8 @@ import numpy as np
 from jaxtyping import Float64, Int32
 from scipy.sparse import csr_array
 
+from spider_jax.belief.evidence import Spread
+
 ROUNDS = 15
 
 
@@ -61,6 +63,11 @@ class Scaled:
         """1 where there is a record, by task and model."""
         ones = np.ones(len(self.z))
         return csr_array((ones, (self.task, self.model)), shape=(self.tasks, self.models))
+
+    @cached_property
+    def spread(self) -> Spread:
+        """How far results spread over the models of a task."""
+        return Spread.of(self.size)
 
     def constant(
         self, before: Float64[np.ndarray, " M"] | None = None

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from spider_jax.belief.belief import Belief
 from spider_jax.errors import InputError
@@ -25,6 +25,8 @@ from spider_jax.recommend.records_prior import RecordsPrior
 from spider_jax.storage.files import read_json, write_json
 
 KIND = "run_search"
+Direction = Literal["larger", "smaller"]
+CLEAR = 0.8  # share of similar tasks of one direction, by which a new one's is known
 ENOUGH = 0.1  # expected loss at which a search says to stop, in standard units
 
 
@@ -37,7 +39,7 @@ class RunSearch:
         describe: the task, in words.
         facts: of the task, by column.
         like: known tasks that it is like.
-        smaller: whether smaller results are better.
+        direction: which results are better; None: as on similar tasks.
         goal: "best" or "order".
         results: (value, standard error or NaN) by model, as they were given.
         failed: why, by model.
@@ -46,14 +48,15 @@ class RunSearch:
         enough: expected loss at which to stop, in standard units.
 
     Raises:
-        InputError: a result that is not finite, or of an unknown model.
+        InputError: a result that is not finite, or of an unknown model; results where similar tasks
+            do not say which are better.
     """
 
     prior: RecordsPrior
     describe: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
     like: tuple[str, ...] = ()
-    smaller: bool = False
+    direction: Direction | None = None
     goal: Goal = "best"
     results: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
@@ -64,6 +67,8 @@ class RunSearch:
     def __post_init__(self) -> None:
         if self.goal not in ("best", "order"):
             raise InputError(f"goal must be best or order, got {self.goal!r}")
+        if self.direction not in (None, "larger", "smaller"):
+            raise InputError(f"direction must be larger or smaller, got {self.direction!r}")
         for model, cost in self.costs.items():
             if not (math.isfinite(cost) and cost > 0):
                 raise InputError(f"cost of {model!r} must be positive, got {cost}")
@@ -82,10 +87,23 @@ class RunSearch:
     def belief(self) -> Belief:
         """What is known by now; larger is better, whatever the measure's direction."""
         found = self.prior.belief(self.describe, facts=self.facts, like=self.like)
-        sign = -1.0 if self.smaller else 1.0
+        sign = -1.0 if self.results and self.smaller else 1.0
         known = {m: sign * value for m, (value, _) in self.results.items()}
         errors = {m: e for m, (_, e) in self.results.items() if not math.isnan(e)}
         return found.observe(known, standard_error=errors) if known else found
+
+    @cached_property
+    def smaller(self) -> bool:
+        """Whether smaller results are better."""
+        if self.direction is not None:
+            return self.direction == "smaller"
+        larger = self.prior.larger_share(self.describe, facts=self.facts, like=self.like)
+        if self.results and 1 - CLEAR < larger < CLEAR:
+            raise InputError(
+                f"of the tasks that are alike, {larger:.0%} have larger results better: say "
+                "--direction larger or --direction smaller"
+            )
+        return larger < 0.5
 
     @property
     def spent(self) -> float:
@@ -246,7 +264,7 @@ class RunSearch:
             "describe": self.describe,
             "facts": dict(self.facts),
             "like": list(self.like),
-            "smaller": self.smaller,
+            "direction": self.direction,
             "goal": self.goal,
             "results": {
                 m: [v, e if math.isfinite(e) else None] for m, (v, e) in self.results.items()
@@ -275,7 +293,7 @@ class RunSearch:
                 describe=str(given["describe"]),
                 facts={str(k): str(v) for k, v in given["facts"].items()},
                 like=tuple(map(str, given["like"])),
-                smaller=_yes_or_no(given["smaller"]),
+                direction=_direction(given),
                 goal=given["goal"],
                 results={str(m): _pair(v) for m, v in given["results"].items()},
                 failed={str(m): str(why) for m, why in given["failed"].items()},
@@ -288,10 +306,12 @@ class RunSearch:
             raise InputError(f"{path} is not a whole search: {why}") from None
 
 
-def _yes_or_no(given: object) -> bool:
-    if not isinstance(given, bool):
-        raise ValueError(f"smaller must be true or false, got {given!r}")
-    return given
+def _direction(given: Mapping[str, Any]) -> Direction | None:
+    if "smaller" not in given:
+        return given["direction"]  # the search refuses another
+    if not isinstance(given["smaller"], bool):  # as the first searches have it
+        raise ValueError(f"smaller must be true or false, got {given['smaller']!r}")
+    return "smaller" if given["smaller"] else None
 
 
 def _pair(given: Sequence[float | None]) -> tuple[float, float]:

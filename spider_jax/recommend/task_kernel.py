@@ -97,7 +97,7 @@ def residuals(
     similarity: Float64[np.ndarray, "F a T"],
     group: Int[np.ndarray, " T"],
     asked: Int[np.ndarray, " a"],
-) -> tuple[Float64[np.ndarray, "3 n"], Int[np.ndarray, " n"]]:
+) -> tuple[Float64[np.ndarray, "4 n"], Int[np.ndarray, " n"]]:
     """What tasks of other groups did not foresee of some tasks' records.
 
     Args:
@@ -109,8 +109,8 @@ def residuals(
         asked: positions of tasks.
 
     Returns:
-        z - mu, mu and mu - q of the asked tasks' records, all over sqrt(v); and the records'
-        positions among all.
+        z - mu, mu and mu - q of the asked tasks' records, all over sqrt(v), and sqrt(v); and the
+        records' positions among all.
     """
     found, places = [], []
     bounds = np.searchsorted(given.task, np.arange(given.tasks + 1))
@@ -127,10 +127,12 @@ def residuals(
             known = (given.known.T @ w)[models]
             mu = q[models] + ((given.table.T @ w)[models] - known * q[models]) / (known + 1)
             v = kernel.variance(known, counts[models])
-            found.append(np.stack([given.z[at] - mu, mu, mu - q[models]]) / np.sqrt(v))
+            unit = np.sqrt(v)
+            shown = given.z[at] - mu, mu, mu - q[models], v
+            found.append(np.stack(shown) / unit)
             places.append(at)
     if not found:
-        return np.zeros((3, 0)), np.zeros(0, np.int64)
+        return np.zeros((4, 0)), np.zeros(0, np.int64)
     return np.concatenate(found, axis=1), np.concatenate(places)
 
 

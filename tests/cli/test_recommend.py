@@ -239,7 +239,7 @@ def test_smaller_is_better_where_it_is_said(command: Command, prior: Path, tmp_p
     up = results(tmp_path, "org/m1,3.5,", "org/m3,7.25,")
     larger = content(command("next", prior, "--results", up, "--json"))
     down = results(tmp_path, "org/m1,-3.5,", "org/m3,-7.25,")
-    found = content(command("next", prior, "--results", down, "--smaller", "--json"))
+    found = content(command("next", prior, "--results", down, "--direction", "smaller", "--json"))
     assert found["best"] == {"model": "org/m3", "result": -7.25}
     assert found["expected_loss"] == larger["expected_loss"]
     rows, mirrored = found["rows"], larger["rows"]
@@ -264,7 +264,7 @@ def test_a_state_goes_on(command: Command, prior: Path, tmp_path: Path) -> None:
         (("--describe", "medical"), ("state.json", "'legal'", "'medical'")),
         (("--fact", "type=legal"), ("state.json", "--fact")),
         (("--like", "task 1"), ("state.json", "--like")),
-        (("--smaller",), ("state.json", "--smaller")),
+        (("--direction", "smaller"), ("state.json", "--direction")),
         (("--batch", "0"), ("batch",)),
     ]:
         one_line(command("next", prior, "--state", state, *words), *mentions)

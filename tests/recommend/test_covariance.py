@@ -46,7 +46,7 @@ def some_residuals(rng, groups):
     there = rng.random((len(groups), M)) < 0.7
     there[:, :2] = True
     task, model = np.nonzero(there)
-    return Residuals(model, task, np.array(groups), *rng.normal(size=(3, len(task))), M)
+    return Residuals(model, task, np.array(groups), *rng.normal(size=(4, len(task))), M)
 
 
 def test_the_loss_is_the_likelihood_of_every_task(rng):
@@ -70,6 +70,7 @@ def test_the_loss_is_the_likelihood_of_every_task(rng):
 
 
 def test_few_tasks_have_plain_weights_and_no_factors(rng):
-    found = learn_covariance(some_residuals(rng, [0, 1, 2, 3, 4]), np.zeros((M, 0)))
+    found, held_out = learn_covariance(some_residuals(rng, [0, 1, 2, 3, 4]), np.zeros((M, 0)))
+    assert held_out == ()
     assert found.weights.tolist() == list(PLAIN)
     assert found.factors.loadings.shape == (M, 0)

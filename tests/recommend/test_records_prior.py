@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from spider_jax.belief.belief import STANDARD
-from spider_jax.recommend.records_prior import LINK_NOISE, RANKS_COUNT, RecordsPrior
+from spider_jax.recommend.records_prior import RecordsPrior
 from spider_jax.recommend.saved_prior import _arrays, is_prior, load_prior, save_prior
 from spider_jax.records.table import Records
 from support.references.beliefs import conditioned, expected_sample_variance, seen_spread
@@ -75,9 +75,9 @@ def test_the_belief_is_the_dense_posterior(prior, heard):
     values, variances, unit, origin = results / seen, (errors / seen) ** 2, seen, 0.0
     if heard > 2:
         values, variances, unit, origin = shown_results(
-            results, errors, expected, seen, size, RANKS_COUNT
+            results, errors, expected, seen, size, prior.reading.ranks
         )
-    dense = conditioned(mean, covariance, [(models, values, variances + LINK_NOISE + 1e-9)])
+    dense = conditioned(mean, covariance, [(models, values, variances + prior.reading.link + 1e-9)])
     M = len(mean)
     np.testing.assert_allclose(after.posterior.mean, dense.mean[:M], rtol=0, atol=1e-8)
     np.testing.assert_allclose(

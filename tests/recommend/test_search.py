@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_bad_options_are_refused(plain_prior, refused):
 
 def test_smaller_is_the_mirror_image(plain_prior):
     up = heard(RunSearch(plain_prior, describe="birds"))
-    down = heard(RunSearch(plain_prior, describe="birds", smaller=True), -1.0)
+    down = heard(RunSearch(plain_prior, describe="birds", direction="smaller"), -1.0)
     assert up.belief.mean.tolist() == down.belief.mean.tolist()
     assert up.belief.sd.tolist() == down.belief.sd.tolist()
     assert up.best == down.best == "cy"
@@ -127,7 +128,7 @@ def test_the_state_on_disk(plain_prior, tmp_path):
         describe="птицы",
         facts={"type": "x"},
         like=("bird songs",),
-        smaller=True,
+        direction="smaller",
         goal="order",
         costs={"ada": 2.0},
         budget=9.0,
@@ -144,6 +145,30 @@ def test_the_state_on_disk(plain_prior, tmp_path):
     assert RunSearch.load(tmp_path / "state.json", plain_prior).budget == math.inf
 
 
+def test_the_direction_is_that_of_similar_tasks(plain_prior, prior, refused):
+    assert not RunSearch(plain_prior).smaller
+    errors = replace(plain_prior, larger_is_better=np.zeros(5, bool))
+    down = RunSearch(errors).tell("ada", 0.5).tell("cy", 0.25)
+    assert down.smaller
+    assert down.best == "cy"
+    assert RunSearch(errors, direction="larger").tell("ada", 0.5).tell("cy", 0.25).best == "ada"
+    mixed = RunSearch(prior)  # half of its tasks have smaller results better
+    assert mixed.ask()
+    with refused("--direction larger", "%"):
+        mixed.tell(prior.models[0], 1.0)
+    assert replace(mixed, direction="smaller").tell(prior.models[0], 1.0).smaller
+
+
+def test_a_first_state_says_smaller(plain_prior, tmp_path):
+    path = tmp_path / "state.json"
+    heard(RunSearch(plain_prior)).save(path)
+    old = json.loads(path.read_text())
+    del old["direction"]
+    for smaller in (True, False):
+        path.write_text(json.dumps(old | {"smaller": smaller}))
+        assert RunSearch.load(path, plain_prior).smaller is smaller
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -156,7 +181,8 @@ def test_the_state_on_disk(plain_prior, tmp_path):
         {"results": {"eve": [1.0, None]}},
         {"results": []},
         {"failed": {"eve": "x"}},
-        {"smaller": "false"},
+        {"direction": "down"},
+        {"direction": ["smaller"]},
         {"goal": ["best"]},
         {"facts": None},
         {"like": 3},

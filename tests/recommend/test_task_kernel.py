@@ -80,8 +80,8 @@ def test_residuals_are_the_loop_without_the_own_group(seed):
         w = np.where(GROUP[t] == GROUP, 0.0, weights_of(near[:, t]))
         mean, variance = moved(left, constant, w, np.array([SIGMA2, A, B]))
         for m in np.flatnonzero(np.isfinite(z[:, t])):
-            shown = np.array([z[m, t] - mean[m], mean[m], mean[m] - constant[m]])
-            expected[m, t] = shown / np.sqrt(variance[m])
+            shown = z[m, t] - mean[m], mean[m], mean[m] - constant[m], variance[m]
+            expected[m, t] = np.array(shown) / np.sqrt(variance[m])
     pairs = list(zip(records.model[places], records.task[places], strict=True))
     assert sorted(pairs) == sorted(expected)
     np.testing.assert_allclose(found.T, [expected[p] for p in pairs], rtol=0, atol=1e-10)
@@ -90,7 +90,7 @@ def test_residuals_are_the_loop_without_the_own_group(seed):
 def test_no_task_asked_has_no_residuals():
     records, _, near = some_records()
     found, at = residuals(KERNEL, records, np.zeros(8), near[:, :0], GROUP, np.zeros(0, np.int64))
-    assert (found.shape, len(at)) == ((3, 0), 0)
+    assert (found.shape, len(at)) == ((4, 0), 0)
 
 
 def dense_objective(p, z, near, before, group):
