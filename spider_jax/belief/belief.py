@@ -102,7 +102,12 @@ class Belief:
     @property
     def unit_size(self) -> float:
         """How much of `unit` a standard unit is."""
-        return self._all[1].unit if self.in_measure else 1.0
+        return self.result_unit if self.in_measure else 1.0
+
+    @property
+    def result_unit(self) -> float:
+        """How much of the measure a standard unit is, as far as is known."""
+        return self._all[1].unit
 
     @cached_property
     def result_sd(self) -> Float64[np.ndarray, " M"]:
@@ -285,18 +290,11 @@ class Belief:
             self.posterior,
             level,
             [name in tried for name in self.names],
-            self._look_variance(),
+            self.evidence.look_variance,
             [1.0 if cost is None else float(cost.get(name, 1.0)) for name in self.names],
             self.names,
             n,
         )
-
-    def _look_variance(self) -> float:
-        """Variance of the error of one look."""
-        noise = self.evidence.noise
-        if noise is None:
-            return 0.0
-        return float(1 / (noise.gain @ np.linalg.solve(noise.noise, noise.gain)))
 
     def look_at(self, zoo: FeatureStore, task: str, n: int) -> "Belief":
         """Look at n models, chosen one after the other by what a look is expected to gain.

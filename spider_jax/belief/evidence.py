@@ -102,6 +102,14 @@ class EvidenceModel(NamedTuple):
     width: float = 1.0
     unit_error: float = 0.0
 
+    @property
+    def look_variance(self) -> float:
+        """Variance of the error of one look with all metrics: 1/(g^T C^-1 g)."""
+        if self.noise is None:
+            return 0.0
+        gain = self.noise.gain
+        return float(1 / (gain @ np.linalg.solve(self.noise.noise, gain)))
+
 
 def learn_metric_noise(
     metrics: Float[np.ndarray, "G K M"], truth: Float[np.ndarray, "G M"]

@@ -125,6 +125,8 @@ def next_(
         Direction | None, arg(help_behavior_hint="(default: as on similar tasks)")
     ] = None,
     enough: Annotated[float | None, arg(help_behavior_hint="(default: 0.1)")] = None,
+    parts: bool = False,
+    probe: Annotated[tuple[Path, str] | None, arg(metavar="ZOO TASK")] = None,
     state: Path | None = None,
     output: Annotated[Output, Flat] = Output(),
     messages: Annotated[Messages, Flat] = Messages(),
@@ -139,19 +141,23 @@ def next_(
         describe: the task, in words.
         like: known tasks that it is like.
         fact: COLUMN=TEXT of the task, as the table of tasks has it.
-        results: CSV of model, value and maybe stderr; a word such as "failed" instead of a value,
-            or in a column failed, is a failed run.
+        results: CSV of model, value and maybe stderr or rows; a word such as "failed" instead of a
+            value, or in a column failed, is a failed run.
         batch: runs to propose.
         goal: find the best model, or know the order of all.
         costs: CSV of model and cost: gain is weighed by it; where not known, the median.
         budget: what may be spent in all, in the unit of the costs; without them, in runs.
         direction: which results are better.
         enough: expected loss at which to stop, in standard units.
+        parts: results with a standard error are of a part of the rows: a model may be asked for
+            again, on more of them; --budget counts first runs.
+        probe: evaluate here: a linear probe on a zoo's features of the task, --batch models or
+            until stopping loses little; with --state what was run is kept as it comes.
         state: JSON that keeps the search; made, or gone on with and given the results.
         output: how data is written.
         messages: what goes to stderr.
     """
-    messages.start()
+    show = messages.start()
     from dataclasses import replace
 
     from spider_jax.recommend.report import NextRuns
@@ -165,16 +171,34 @@ def next_(
     if state is not None and state.exists():
         given = _gone_on(RunSearch.load(state, known), given, state)
     anew: dict[str, Any] = {"goal": goal, "budget": budget, "enough": enough}
+    anew["parts"] = parts or None
     if costs is not None:
         anew["costs"] = read_costs(costs, models)
     search = replace(given, **{name: one for name, one in anew.items() if one is not None})
     if results is not None:
         search = search.tell_all(*read_runs(results, models, search.results))
-    found = NextRuns.of(search, batch)
     if state is not None:
         search.save(state)
-    output.write(found)
+    if probe is not None:
+        search = _probed(search, *probe, batch, state, show)
+    output.write(NextRuns.of(search, batch))
     return DONE  # a run that failed is news, which is listed
+
+
+def _probed(
+    search: "RunSearch", zoo: Path, task: str, most: int, state: Path | None, show: bool
+) -> "RunSearch":
+    """The search after so many probes; each is kept when it is done."""
+    from spider_jax.recommend.probe import probe
+    from spider_jax.runtime.progress import progress
+    from spider_jax.zoo.store import FeatureStore
+
+    runs = probe(search, FeatureStore(zoo), task, most)
+    for now in progress(runs, "probing", show):
+        search = now
+        if state is not None:
+            search.save(state)
+    return search
 
 
 def _gone_on(old: "RunSearch", given: "RunSearch", state: Path) -> "RunSearch":

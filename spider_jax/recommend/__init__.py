@@ -6,6 +6,7 @@ spreadsheets, with holes and mixed measures. Nothing is run to rank.
     spider-jax records fit records/ --out prior/
     spider-jax rank prior/ --describe "short legal sentences in Polish, 12 classes"
     spider-jax next prior/ --describe "..." --results mine.csv --batch 4
+    spider-jax next prior/ --describe "..." --probe zoo/ my_task  # runs them itself, on features
 
 What it needs
     A records folder (`spider_jax.records`). Facts of models and words of tasks are not needed, but

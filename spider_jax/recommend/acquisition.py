@@ -7,6 +7,11 @@ To find the best, the expected improvement of model i over the best of the model
 in standard units of the posterior, divided by the cost. Before any run `best` is the mean model, so
 it begins at the top of the prior; later it tries a model with a low mean where the posterior is
 unsure of it. To order the rest, the variance that a result takes from all: sum_j cov_ij^2/var_i.
+
+A result on a part of the rows comes with a standard error e. Its model may be asked for again, on
+as many rows once more, where that may change who is taken: with t_i = var_i/sqrt(var_i + e^2),
+
+    gain_i = t_i (u Phi(u) + phi(u)),   u = -|mean_i - best other|/t_i.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -33,6 +38,7 @@ class Run(NamedTuple):
         expected: its expected result, in the belief's unit.
         sd: standard deviation of the result.
         cost: of the run.
+        again: whether it was run on a part of the rows, and is worth as many again.
     """
 
     model: str
@@ -41,6 +47,7 @@ class Run(NamedTuple):
     expected: float
     sd: float
     cost: float
+    again: bool = False
 
 
 def next_runs(
@@ -51,6 +58,7 @@ def next_runs(
     costs: Mapping[str, float] | None = None,
     without: Collection[str] = (),
     money: float = float("inf"),
+    parts: bool = False,
 ) -> list[Run]:
     """Choose runs, the first choice first.
 
@@ -64,6 +72,8 @@ def next_runs(
         costs: of a run of each model; where not known, the median; none known: 1.
         without: models that cannot be run.
         money: what may be spent; a model that costs more is not chosen.
+        parts: whether results with a standard error are of a part of the rows, and their models
+            may be run again to find the best.
 
     Returns:
         At most n runs.
@@ -74,7 +84,10 @@ def next_runs(
     names, shares = belief.names, best_chances(belief, without)
     price = prices(names, costs)
     open_ = np.ones(len(names), bool)
-    open_[belief.positions([*belief.results, *without])] = False
+    again = [m for m in belief.results if parts and goal == "best" and _doubtful(belief, m)]
+    open_[belief.positions(belief.results)] = False
+    open_[belief.positions(again)] = True
+    open_[belief.positions(without)] = False
     found: list[Run] = []
     now = belief
     while len(found) < n:
@@ -93,10 +106,11 @@ def next_runs(
                 float(belief.mean[at]),
                 float(belief.result_sd[at]),
                 float(price[at]),
+                names[at] in belief.results,
             )
         )
         open_[at], money = False, money - price[at]
-        if len(found) < n:
+        if len(found) < n and names[at] not in belief.results:
             now = now.observe({names[at]: _expected_result(now, at)})
     return found
 
@@ -105,7 +119,8 @@ def improvements(belief: Belief) -> Float64[np.ndarray, " M"]:
     """Expected improvement of every model over the best that was run, in standard units.
 
     Args:
-        belief: what is known; before any run, the improvement over the mean model.
+        belief: what is known; before any run, the improvement over the mean model. Of a model that
+            was run, what as many rows again would gain.
     """
     from scipy.stats import norm  # slow to import
 
@@ -113,8 +128,21 @@ def improvements(belief: Belief) -> Float64[np.ndarray, " M"]:
     sd = np.sqrt(np.maximum(belief.posterior.variances, 1e-18))
     run = belief.positions(belief.results)
     best = float(mean[run].max()) if len(run) else float(mean.mean())
-    u = (mean - best) / sd
-    return np.asarray(sd * (u * norm.cdf(u) + norm.pdf(u)))
+    gap = mean - best
+    for at, model in zip(run, belief.results, strict=True):
+        others = mean[run[run != at]]
+        gap[at] = -abs(mean[at] - others.max()) if len(others) else 0.0
+        error = belief.results[model][1] / belief.result_unit
+        sd[at] = sd[at] ** 2 / np.sqrt(sd[at] ** 2 + error**2)
+    u = gap / sd
+    gain = np.asarray(sd * (u * norm.cdf(u) + norm.pdf(u)))
+    gain[belief.positions([m for m in belief.results if not _doubtful(belief, m)])] = 0
+    return gain
+
+
+def _doubtful(belief: Belief, model: str) -> bool:
+    """Whether a result came with a standard error: on a part of the rows."""
+    return belief.results[model][1] > belief.evidence.error
 
 
 def reductions(belief: Belief) -> Float64[np.ndarray, " M"]:

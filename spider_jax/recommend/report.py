@@ -116,10 +116,12 @@ class NextRuns(Result):
         if self.goal == "order":
             what = "variance that a result takes from all models, in squared standard units"
         chosen = ", chosen by gain for its cost" if self.dear else ""
+        again = [run.model for run in self.runs if run.again]
+        more = f"; run once more, on as many rows again: {', '.join(again)}" if again else ""
         way = ", larger is better" if self.smaller and self.unit == STANDARD else ""
         return (
             f"gain: {what}{chosen}; expected: the result, in {self.unit}{way}; "
-            "best with: the probability to be the best"
+            f"best with: the probability to be the best{more}"
         )
 
     def _best(self) -> str:

@@ -1,4 +1,4 @@
-"""Results of runs as a CSV: model, value, maybe stderr; a word instead of a value is a failure."""
+"""Results of runs as a CSV: model, value, maybe stderr or rows; a word for a value is a failure."""
 
 import csv
 import difflib
@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spider_jax.errors import InputError
+from spider_jax.recommend.search import supersedes
 from spider_jax.records.files.text_files import open_regular
+from spider_jax.records.noise import accuracy_variance
 
 NO, YES = ("", "no", "false", "0"), ("yes", "true", "1", "x")  # in a column failed
 NEAR = 20_000  # models among which a name that is nearly right is looked for
@@ -33,8 +35,9 @@ def read_runs(
     """Read results of runs.
 
     Args:
-        path: CSV with columns model and value, and maybe stderr. A blank value is a run that has
-            not ended and is left out; a word such as "failed" is a run that failed, and so is a
+        path: CSV with columns model and value, and maybe stderr; or rows that a share v was counted
+            on: its standard error is sqrt(v (1 - v)/rows). A blank value is a run that has not
+            ended and is left out; a word such as "failed" is a run that failed, and so is a
             row that says why in a column failed.
         models: that the prior knows.
         known: results that were known before.
@@ -63,17 +66,12 @@ def read_runs(
             continue
         if not math.isfinite(value):
             raise InputError(f"{path}, line {row}: value of {model!r} must be finite, got {text!r}")
-        error = _number(line.get("stderr", "").strip() or "nan")
-        if error is None or error <= 0:
+        error = _error(f"{path}, line {row}", line, value)
+        earlier = results.get(model, before.get(model))
+        if earlier is not None and not supersedes((value, error), earlier):
             raise InputError(
-                f"{path}, line {row}: stderr of {model!r} must be positive or blank, got "
-                f"{line['stderr']!r}"
-            )
-        earlier = results.get(model, before.get(model, (value, error)))[0]
-        if earlier != value:
-            raise InputError(
-                f"{path}, line {row}: {model!r} has the result {earlier:g} already, got {value:g}: "
-                "keep one, or their mean"
+                f"{path}, line {row}: {model!r} has the result {earlier[0]:g} already, got "
+                f"{value:g}: keep one, or their mean; one on more rows has a smaller stderr"
             )
         results[model] = value, error
     return ToldRuns(results, {m: why for m, why in failed.items() if m not in results})
@@ -108,6 +106,25 @@ def read_costs(path: Path, models: Collection[str]) -> dict[str, float]:
                 f"{cost:g}: keep one"
             )
     return found
+
+
+def _error(where: str, line: Mapping[str, str], value: float) -> float:
+    """Standard error of a result; NaN where nothing says it."""
+    model, rows = line["model"].strip(), line.get("rows", "").strip()
+    error = _number(line.get("stderr", "").strip() or "nan")
+    if error is None or error <= 0:
+        raise InputError(
+            f"{where}: stderr of {model!r} must be positive or blank, got {line['stderr']!r}"
+        )
+    if not math.isnan(error) or not rows:
+        return error
+    count = _number(rows)
+    if count is None or not 1 <= count < math.inf or not 0 <= value <= 1:
+        raise InputError(
+            f"{where}: rows of {model!r} must be a count, at least 1, of a share between 0 and 1, "
+            f"got {rows!r} and the value {value:g}: give stderr instead"
+        )
+    return math.sqrt(accuracy_variance(value, int(count)))
 
 
 def _check_model(where: str, model: str, models: Collection[str]) -> None:

@@ -46,6 +46,8 @@ class RunSearch:
         costs: of a run of each model; empty: all cost 1.
         budget: what may be spent in all.
         enough: expected loss at which to stop, in standard units.
+        parts: whether results with a standard error are of a part of the rows, and their models
+            may be run again.
 
     Raises:
         InputError: a result that is not finite, or of an unknown model; results where similar tasks
@@ -63,6 +65,7 @@ class RunSearch:
     costs: Mapping[str, float] = field(default_factory=dict)
     budget: float = math.inf
     enough: float = ENOUGH
+    parts: bool = False
 
     def __post_init__(self) -> None:
         if self.goal not in ("best", "order"):
@@ -164,6 +167,7 @@ class RunSearch:
             costs=self.costs,
             without=self.failed,
             money=self.budget - self.spent,
+            parts=self.parts,
         )
 
     def tell(self, model: str, result: float, *, standard_error: float = math.nan) -> "RunSearch":
@@ -172,7 +176,8 @@ class RunSearch:
         Args:
             model: that was run.
             result: in the task's measure.
-            standard_error: of it; default: what is usual.
+            standard_error: of it; default: what is usual. A result with a smaller one than before,
+                of more rows, takes its place.
 
         Raises:
             InputError: an unknown model, a result that is not finite or another one of this model,
@@ -181,7 +186,7 @@ class RunSearch:
         self._check(model)
         if not math.isfinite(result):
             raise InputError(f"result of {model!r} must be finite, got {result}: tell a failure")
-        self._refuse_another(model, result)
+        self._refuse_another(model, result, standard_error)
         failed = {m: why for m, why in self.failed.items() if m != model}
         taken = {**self.results, model: (float(result), float(standard_error))}
         return replace(self, results=taken, failed=failed)
@@ -213,8 +218,8 @@ class RunSearch:
         """
         for model in (*results, *failed):
             self._check(model)
-        for model, (value, _) in results.items():
-            self._refuse_another(model, value)
+        for model, (value, error) in results.items():
+            self._refuse_another(model, value, error)
         taken = {**self.results, **results}
         left = {m: why for m, why in {**self.failed, **failed}.items() if m not in taken}
         return replace(self, results=taken, failed=left)
@@ -234,11 +239,12 @@ class RunSearch:
                 self._check(model)
         return replace(self, costs=dict(costs))
 
-    def _refuse_another(self, model: str, result: float) -> None:
-        if model in self.results and self.results[model][0] != result:
+    def _refuse_another(self, model: str, result: float, error: float) -> None:
+        before = self.results.get(model)
+        if before is not None and not supersedes((result, error), before):
             raise InputError(
-                f"{model!r} has the result {self.results[model][0]:g} already, got {result:g}: "
-                "keep one, or their mean"
+                f"{model!r} has the result {before[0]:g} already, got {result:g}: keep one, or "
+                "their mean; one on more rows has a smaller standard error"
             )
 
     def _check(self, model: str) -> None:
@@ -273,6 +279,7 @@ class RunSearch:
             "costs": dict(self.costs),
             "budget": self.budget if math.isfinite(self.budget) else None,
             "enough": self.enough,
+            "parts": self.parts,
         }
 
     @staticmethod
@@ -300,18 +307,33 @@ class RunSearch:
                 costs={str(m): float(c) for m, c in given["costs"].items()},
                 budget=math.inf if given["budget"] is None else float(given["budget"]),
                 enough=float(given["enough"]),
+                parts=_yes_or_no(given.get("parts", False)),
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             why = str(error) if isinstance(error, InputError) else repr(error)
             raise InputError(f"{path} is not a whole search: {why}") from None
 
 
+def supersedes(new: tuple[float, float], old: tuple[float, float]) -> bool:
+    """Whether a result may take the place of another of its model: the same, or on more rows.
+
+    Args:
+        new: value and standard error or NaN.
+        old: as new.
+    """
+    return new[0] == old[0] or new[1] < old[1]
+
+
 def _direction(given: Mapping[str, Any]) -> Direction | None:
     if "smaller" not in given:
         return given["direction"]  # the search refuses another
-    if not isinstance(given["smaller"], bool):  # as the first searches have it
-        raise ValueError(f"smaller must be true or false, got {given['smaller']!r}")
-    return "smaller" if given["smaller"] else None
+    return "smaller" if _yes_or_no(given["smaller"]) else None  # as the first searches have it
+
+
+def _yes_or_no(given: object) -> bool:
+    if not isinstance(given, bool):
+        raise ValueError(f"it must be true or false, got {given!r}")
+    return given
 
 
 def _pair(given: Sequence[float | None]) -> tuple[float, float]:
