@@ -17,7 +17,9 @@ class SelectOptions(TypedDict, total=False):
     policy: Annotated[str, arg(help_behavior_hint="(default: noise-aware)")]
     """noise-aware, successive-halving, brute-force, trend-filter or trend-filter-0.02."""
     recall: Annotated[str, arg(help_behavior_hint="(default: logme)")]
-    """A metric, "prior" (past results alone), or the folder of a spider."""
+    """A metric, "prior" (past results alone), or the folder of a spider or of `records fit`."""
+    describe: Annotated[str, arg(help_behavior_hint="(default: its name)")]
+    """The task, in words, where recall is by records."""
     epochs: Annotated[int, arg(help_behavior_hint="(default: 5)")]
     """Of a full training."""
     representatives: Annotated[bool, arg(help_behavior_hint="(default: False)")]
@@ -59,10 +61,11 @@ def select(
     from dataclasses import replace
 
     from spider_jax.metrics.table import METRICS
+    from spider_jax.recommend.saved_prior import is_prior, load_prior
     from spider_jax.records.performance import PastResults
     from spider_jax.selection.run import SelectConfig, run_name
     from spider_jax.selection.two_phases import select_models
-    from spider_jax.selection.zoo_recall import PRIOR, SPIDER
+    from spider_jax.selection.zoo_recall import PRIOR, RECORDS, SPIDER
     from spider_jax.spider.spider import Spider
     from spider_jax.storage.cache import default_folder
     from spider_jax.storage.toml_page import read_page, with_options
@@ -71,9 +74,14 @@ def select(
     store = FeatureStore(zoo)
     asked = read_page(config, SelectConfig) if config else SelectConfig()
     asked = with_options(asked, settings)
-    named = asked.recall in (PRIOR, *METRICS)  # whatever folders of that name may be here
-    spider = Spider.load(asked.recall) if not named and Path(asked.recall).exists() else None
-    asked = asked if spider is None else replace(asked, recall=SPIDER)
+    spider, records = None, None
+    folder = Path(asked.recall)
+    if asked.recall in (PRIOR, *METRICS) or not folder.exists():
+        pass  # whatever folders of that name may be here
+    elif is_prior(folder):
+        records, asked = load_prior(folder), replace(asked, recall=RECORDS)
+    else:
+        spider, asked = Spider.load(folder), replace(asked, recall=SPIDER)
     past = PastResults.from_accuracies(store.accuracies)
     known = None
     if repository is not None and repository.exists():
@@ -84,8 +92,9 @@ def select(
         store,
         task,
         asked,
-        run=run or default_folder("selections") / run_name(store, task, asked, spider),
+        run=run or default_folder("selections") / run_name(store, task, asked, spider, records),
         spider=spider,
+        records=records,
         past=past if known is None else known.updated(past),
         show_progress=show,
     )

@@ -42,7 +42,7 @@ def save_prior(prior: RecordsPrior, folder: Path) -> None:
     refuse_foreign_prior(folder)
     with atomic_folder(folder) as temporary:
         (temporary / ARRAYS).mkdir()
-        for name, array in _arrays(prior).items():
+        for name, array in saved_arrays(prior).items():
             write_array(temporary / ARRAYS, name, array)
         content = {
             "models": list(prior.models),
@@ -101,7 +101,12 @@ def refuse_foreign_prior(folder: Path) -> None:
     refuse_foreign_folder(folder, "prior", lambda names: PRIOR in names and names <= ours)
 
 
-def _arrays(prior: RecordsPrior) -> dict[str, Shaped[np.ndarray, "..."]]:
+def saved_arrays(prior: RecordsPrior) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """The arrays of a prior, by name.
+
+    Args:
+        prior: the prior.
+    """
     s, c = prior.scaled, prior.covariance
     return {
         "model": s.model,

@@ -18,7 +18,8 @@ What it needs
 
 What to choose
     `budget`: epochs in all, over all models. `recall`: a metric ("logme", "knn", ...), "prior" for
-    past results alone, or a spider that was not trained on the task. `policy`: "noise-aware", or
+    past results alone, a spider that was not trained on the task, or a prior from records that has
+    not seen it (`spider_jax.recommend`), the task described in words. `policy`: "noise-aware", or
     one of the others to compare with: "successive-halving", "brute-force", "trend-filter".
 
 What it costs

@@ -12,6 +12,8 @@ import numpy as np
 from spider_jax.errors import InputError
 from spider_jax.heads.measures import measure_name
 from spider_jax.heads.training import HeadConfig
+from spider_jax.recommend.records_prior import RecordsPrior
+from spider_jax.recommend.saved_prior import saved_arrays
 from spider_jax.records.performance import PastResults
 from spider_jax.selection.policy_table import check_policy
 from spider_jax.selection.selector import Selector
@@ -32,8 +34,9 @@ class SelectConfig:
         budget: epochs in all, over all models; None: every model starts.
         epochs: of a full training.
         policy: name in POLICIES: which models get another epoch.
-        recall: a metric from METRICS that alone tells of a model, "prior" (past results alone), or
-            "spider". On a page also the folder of a spider.
+        recall: a metric from METRICS that alone tells of a model, "prior" (past results alone),
+            "spider" or "records". On a page also the folder of a spider or of a prior from records.
+        describe: the task, in words, for recall="records"; default: its name.
         representatives: run the metric on one model of every cluster only.
         threshold: mean gap in accuracy within which models are of one cluster.
         head: of the training.
@@ -46,6 +49,7 @@ class SelectConfig:
     representatives: bool = False
     threshold: float = 0.09
     head: HeadConfig = field(default_factory=HeadConfig)
+    describe: str = ""
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
@@ -61,7 +65,11 @@ class SelectConfig:
 
 
 def run_name(
-    zoo: FeatureStore, task: str, config: SelectConfig, spider: Spider | None = None
+    zoo: FeatureStore,
+    task: str,
+    config: SelectConfig,
+    spider: Spider | None = None,
+    records: RecordsPrior | None = None,
 ) -> str:
     """A name for the folder of a selection.
 
@@ -70,12 +78,15 @@ def run_name(
         task: name.
         config: settings.
         spider: for recall="spider".
+        records: for recall="records".
 
     Returns:
         24 letters, others for another task, setting, split, measure, spider or content of the
         zoo's files.
     """
-    digest = hashlib.sha256(repr(about_selection(zoo, task, config, spider)).encode())
+    digest = hashlib.sha256(
+        repr(about_selection(zoo, task, config, spider, records=records)).encode()
+    )
     for model in zoo.models_of(task):
         name = f"{name_to_component(task)}.npy"
         path = zoo.folder / "features" / name_to_component(model) / name
@@ -89,6 +100,7 @@ def about_selection(
     config: SelectConfig,
     spider: Spider | None,
     past: PastResults | None = None,
+    records: RecordsPrior | None = None,
 ) -> dict[str, Any]:
     """What a selection is of, as plain values: it goes on only where all are the same.
 
@@ -98,6 +110,7 @@ def about_selection(
         config: settings.
         spider: for recall="spider".
         past: results of the candidates that it began with; others do not stop it.
+        records: for recall="records".
 
     Returns:
         {name: value}, digests of arrays in hexadecimal.
@@ -108,8 +121,15 @@ def about_selection(
         "zoo": zoo.fingerprint(),
         "split": _digest(task_split(zoo, task, seed=config.head.seed)),
         "spider": None if spider is None else _digest(_scoring(spider)),
-        "config": asdict(config),
-    } | ({} if past is None else {"past": _digest(_known(past))})
+        "config": {k: v for k, v in asdict(config).items() if k != "describe" or v},
+    } | {
+        name: _digest(content)
+        for name, content in (
+            ("past", None if past is None else _known(past)),
+            ("records", None if records is None else saved_arrays(records)),
+        )
+        if content is not None
+    }
 
 
 def _digest(content: object) -> str:

@@ -10,6 +10,7 @@ from jaxtyping import Int
 from spider_jax.errors import InputError
 from spider_jax.heads.measures import TASK_MEASURES, is_share, measure_name
 from spider_jax.heads.trainer import HeadTrainer
+from spider_jax.recommend.records_prior import RecordsPrior
 from spider_jax.records.noise import measure_spread
 from spider_jax.records.performance import PastResults
 from spider_jax.report.page import Notes, Section, Table
@@ -151,6 +152,7 @@ def select_models(
     *,
     run: Path,
     spider: Spider | None = None,
+    records: RecordsPrior | None = None,
     past: PastResults | None = None,
     show_progress: bool = False,
 ) -> Selection:
@@ -168,6 +170,8 @@ def select_models(
             results that it began with.
         spider: for recall="spider": one that was not trained on this task; its extractor's
             features of the task must be there.
+        records: for recall="records": a prior that has seen no result on this task; models that
+            it does not know are last.
         past: results on other tasks; default: the zoo's accuracies.csv.
         show_progress: a bar on stderr.
 
@@ -185,7 +189,7 @@ def select_models(
     models, problems = _readable(zoo, task)
     table = past.for_models(models)
     rows = len(split.validation)
-    about = about_selection(zoo, task, config, spider, table) | {"validation_rows": rows}
+    about = about_selection(zoo, task, config, spider, table, records) | {"validation_rows": rows}
     state = run / "selection.json"
     if state.exists():
         selector, more = resume_selection(state, about)
@@ -195,7 +199,9 @@ def select_models(
     else:
         share = is_share(measure, zoo.kind(task))
         given = {"about": about, "validation_rows": rows if share else None}
-        selector = _begun(zoo, task, config, table, split.train, spider, show_progress, given)
+        selector = _begun(
+            zoo, task, config, table, split.train, spider, records, show_progress, given
+        )
         selector.save(state)
     trainer = HeadTrainer(zoo, task, split, measure, config.head, run)
     _run_to_end(selector, trainer, state, show_progress)
@@ -215,6 +221,7 @@ def _begun(
     table: PastResults,
     train: Int[np.ndarray, " n"],
     spider: Spider | None,
+    records: RecordsPrior | None,
     show_progress: bool,
     given: dict[str, Any],
 ) -> Selector:
@@ -229,6 +236,8 @@ def _begun(
         table,
         config.recall,
         spider=spider,
+        records=records,
+        describe=config.describe,
         threshold=config.threshold,
         representatives=config.representatives,
         show_progress=show_progress,

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from spider_jax.errors import InputError
 from spider_jax.metrics.table import METRICS
+from spider_jax.recommend.records_prior import RecordsPrior
 from spider_jax.records.clusters import cluster_models, model_distances
 from spider_jax.records.performance import PastResults
 from spider_jax.runtime.progress import progress
@@ -18,7 +19,7 @@ from spider_jax.zoo.store import FeatureStore
 
 log = logging.getLogger("spider_jax")
 
-PRIOR, SPIDER = "prior", "spider"
+PRIOR, SPIDER, RECORDS = "prior", "spider", "records"
 
 
 def recall_zoo(
@@ -29,6 +30,8 @@ def recall_zoo(
     proxy: str,
     *,
     spider: Spider | None = None,
+    records: RecordsPrior | None = None,
+    describe: str = "",
     threshold: float = 0.09,
     representatives: bool = False,
     show_progress: bool = False,
@@ -40,8 +43,11 @@ def recall_zoo(
         task: name.
         train: the rows that may be read.
         past: results of the candidates on other tasks, a row of holes where nothing is known.
-        proxy: a metric that alone tells of a model, "prior" (mean accuracy alone) or "spider".
+        proxy: a metric that alone tells of a model, "prior" (mean accuracy alone), "spider", or
+            "records" (what records of results say of the described task).
         spider: for "spider".
+        records: for "records": a prior that has seen no result on the task.
+        describe: the task, in words, for "records".
         threshold: mean gap in accuracy within which models are of one cluster.
         representatives: run a metric on one model of every cluster only.
         show_progress: a bar on stderr.
@@ -57,6 +63,9 @@ def recall_zoo(
         if not np.isfinite(means).any():
             raise InputError("recall='prior' needs past results on other tasks: name a metric")
         return means
+    if proxy == RECORDS:
+        said = _records_scores(records, task, describe)
+        return np.array([said.get(name, np.nan) for name in past.models])
     clusters = cluster_models(model_distances(past.accuracies), threshold)
     asked = needs_proxy(means, clusters) if representatives else np.arange(len(means))
     if proxy == SPIDER:
@@ -139,3 +148,17 @@ def _spider_scores(
     tokens = zoo_tokens(zoo, task, spider.description.extractor, rows=train)
     ranking = spider.rank(tokens, task=task)
     return dict(zip(ranking.names, map(float, ranking.scores), strict=True))
+
+
+def _records_scores(records: RecordsPrior | None, task: str, describe: str) -> Mapping[str, float]:
+    if records is None:
+        raise InputError("recall='records' needs a prior from records: give one, or name a metric")
+    if task in records.words.tasks and np.any(
+        records.scaled.task == records.words.tasks.index(task)
+    ):
+        raise InputError(
+            f"the prior has seen results on {task!r}, what is asked for among them: fit it with "
+            f"--hold-out {task}, or name a metric"
+        )
+    found = records.belief(describe or task)
+    return dict(zip(found.names, found.mean.tolist(), strict=True))

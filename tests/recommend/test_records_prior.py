@@ -8,7 +8,7 @@ import pytest
 
 from spider_jax.belief.belief import STANDARD
 from spider_jax.recommend.records_prior import RecordsPrior
-from spider_jax.recommend.saved_prior import _arrays, is_prior, load_prior, save_prior
+from spider_jax.recommend.saved_prior import is_prior, load_prior, save_prior, saved_arrays
 from spider_jax.records.table import Records
 from support.references.beliefs import conditioned, expected_sample_variance, seen_spread
 from support.references.recommending import (
@@ -21,7 +21,7 @@ from support.small_records import MODELS, records_of, table_of
 
 
 def arrays_of(prior):
-    return {name: array.tobytes() for name, array in _arrays(prior).items()}
+    return {name: array.tobytes() for name, array in saved_arrays(prior).items()}
 
 
 def dense_z(prior):
