@@ -226,12 +226,20 @@ def test_pictures_of_every_mode_become_rgb(tmp_path: Path) -> None:
     deep = image.fromarray(ramp.astype(np.uint16) * 257)
     palette = image.fromarray(ramp).convert("P")
     palette.info["transparency"] = bytes(range(256))
-    made = {"grey": image.fromarray(ramp), "deep": deep, "palette": palette}
-    made["alpha"] = image.fromarray(np.dstack([ramp, ramp, ramp, ramp]))
-    for name, picture in made.items():
+    alpha = image.fromarray(np.dstack([ramp, ramp, ramp, ramp]))
+    share = ramp / 255
+    on_white = np.rint(share * ramp + (1 - share) * 255).astype(np.uint8)
+    for name, picture, wanted in (
+        ("grey", image.fromarray(ramp), ramp),
+        ("deep", deep, ramp),
+        ("palette", palette, on_white),
+        ("alpha", alpha, on_white),
+        ("grey alpha", alpha.convert("LA"), on_white),
+    ):
         picture.save(tmp_path / f"{name}.png")
         opened = open_image(tmp_path / f"{name}.png", name)
-        assert (np.asarray(opened) == ramp[..., None]).all(), name
+        assert opened.mode == "RGB"
+        assert (np.asarray(opened) == wanted[..., None]).all(), name
 
 
 def test_a_picture_stands_as_its_exif_says(tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ from jaxtyping import Shaped
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError, one_line
+from spider_jax.extract.data.content import Content
 from spider_jax.extract.data.dataset import (
     Dataset,
     Modality,
     check_rows,
-    data_fingerprint,
     kind_of_labels,
     no_items,
+    text_of,
 )
 from spider_jax.extract.data.items import Item
 from spider_jax.extract.spec import Spec
@@ -61,12 +62,13 @@ def read_arrays(spec: Spec) -> Dataset:
         source=f"arrays:{path.name}",
         modality=modality,
         rows=rows,
-        item=no_items(path) if items is None else partial(_item, items),
+        item=no_items(path) if items is None else partial(_item, items, str(path)),
         where=lambda row: f"{path} (row {row})",
         labels=labels,
         kind=kind,
         classes=None,
-        fingerprint=data_fingerprint([a for a in (items, labels) if a is not None]),
+        fingerprint=None,
+        content=None if items is None else Content(rows, partial(_content, items)),
     )
 
 
@@ -148,5 +150,11 @@ def _labels(
     return arrays.get(name or "labels")
 
 
-def _item(items: NDArray[np.generic], row: int) -> Item:
+def _item(items: NDArray[np.generic], path: str, row: int) -> Item:
+    if items.dtype.kind == "U":
+        return text_of(str(items[row]), f"{path} (row {row})")
+    return np.asarray(items[row])
+
+
+def _content(items: NDArray[np.generic], row: int) -> str | NDArray[np.generic]:
     return str(items[row]) if items.dtype.kind == "U" else np.asarray(items[row])

@@ -98,7 +98,7 @@ def import_spec(zoo: Path, spec: Spec, model: str, data: Dataset, dtype: str) ->
     spec.known(("key",))
     path = Path(spec.what)
     rows = open_rows(path, spec.options.get("key"))
-    _import(zoo, model, replace(data, fingerprint=None), path, rows, dtype)
+    _import(zoo, model, replace(data, fingerprint=None, content=None), path, rows, dtype)
 
 
 def _import(
