@@ -69,7 +69,7 @@ def warn_of_equal_items(content: Content, where: Callable[[int], str], name: str
         row = int(copies[0])
         log.warning(
             "%s: %d of %d items are equal to an earlier one, as %s is to %s: nearest neighbours "
-            "find the copies; leave them out, or name them in groups/ of the zoo",
+            "find the copies, so a score by them is too good; leave the copies out",
             name,
             len(copies),
             content.rows,
