@@ -20,7 +20,7 @@ BLOCK = 4096  # rows whose distances are held at a time
 GAP = 0.25
 SHARE = 0.1  # of the rows that have near-copies, from which on it is said
 EQUAL_SHARE = 0.05
-EQUAL = 1e-3  # of the distance to the last neighbour: float32 tells less apart
+EQUAL = 1e-6  # of the distance to the last neighbour
 NARROWEST = 3  # columns: in fewer, gaps are common
 FEWEST = 30  # rows: among fewer nothing can be told
 
@@ -69,14 +69,14 @@ def find_copies(features: Float[np.ndarray, "N D"], labels: Shaped[np.ndarray, "
 
 def _distances(
     features: Float[np.ndarray, "N D"], queries: NDArray[np.int64], count: int
-) -> NDArray[np.float32]:
+) -> NDArray[np.float64]:
     """The smallest distances of some rows to all others, in ascending order, [Q, count]."""
-    Q = np.asarray(features[queries], np.float32)
+    Q = np.asarray(features[queries], np.float64)
     middle = Q.mean(0)  # near 0 the difference of squares loses least
     Q -= middle
-    best = np.full((len(Q), count), np.inf, np.float32)
+    best = np.full((len(Q), count), np.inf)
     for start in range(0, len(features), BLOCK):
-        F = np.asarray(features[start : start + BLOCK], np.float32) - middle
+        F = np.asarray(features[start : start + BLOCK], np.float64) - middle
         squared = (Q**2).sum(1)[:, None] - 2 * Q @ F.T + (F**2).sum(1)
         own = np.flatnonzero((start <= queries) & (queries < start + len(F)))
         squared[own, queries[own] - start] = np.inf
