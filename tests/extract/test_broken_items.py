@@ -113,9 +113,7 @@ def test_the_share_and_the_last_row_of_a_class(pets: Path, tmp_path: Path) -> No
             extract([SPEC], [f"folder:{pets}"], tmp_path / "zoo", left_out=share)
 
 
-def test_an_item_that_changed_is_encoded_again(
-    pets: Path, tmp_path: Path, seen: list[int]
-) -> None:
+def test_an_item_that_changed_is_encoded_again(pets: Path, tmp_path: Path, seen: list[int]) -> None:
     """The export stops half-way; a picture of what is done is replaced, with as many bytes."""
     data, zoo = f"folder:{pets}", tmp_path / "zoo"
     changed = pets / "cat" / "1.png"

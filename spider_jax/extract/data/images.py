@@ -41,19 +41,19 @@ def open_image(source: Path | bytes, where: str) -> Picture:
     ops = need("PIL.ImageOps", "pillow", "reading pictures")
     try:
         with image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
-            _refuse_bomb(opened, image.MAX_IMAGE_PIXELS, where)
+            _refuse_bomb(opened, image.MAX_IMAGE_PIXELS)
             return to_rgb(ops.exif_transpose(opened))
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(f"{where} {error}") from None
     except Exception as error:  # Pillow's decoders raise of every kind on damaged files
         raise InputError(f"{where} is not a readable picture: {one_line(error)}") from None
 
 
-def _refuse_bomb(opened: Picture, limit: int | None, where: str) -> None:
+def _refuse_bomb(opened: Picture, limit: int | None) -> None:
     """Pillow itself only warns up to twice its limit."""
     pixels = opened.size[0] * opened.size[1]
     if limit is not None and pixels > limit:
-        raise InputError(f"{where} has {pixels} pixels, more than Pillow's limit of {limit}")
+        raise InputError(f"has {pixels} pixels, more than Pillow's limit of {limit}")
 
 
 def to_rgb(picture: Item) -> Picture:

@@ -25,6 +25,7 @@ from spider_jax.zoo.unfinished import Plan, block_path, write_block
 log = logging.getLogger("spider_jax")
 
 ITEMS = "items"
+NAMED = 1000  # broken items, a line each
 
 
 def agree_on_items(folder: Path, plan: Plan, data: Dataset) -> None:
@@ -148,5 +149,6 @@ def leave_out(
         rule = "a class would lose all its rows" if lost else f"at most {share:.2%} are left out"
         first, *others = (broken[row] for row in sorted(broken))
         head = f"{len(broken)} of {data.rows} items cannot be read, {rule}: mend or remove them"
-        raise BrokenItemError(f"{head}: {first}", *others)
+        more = [f"and {len(others) - NAMED} more"] if len(others) > NAMED else []
+        raise BrokenItemError(f"{head}: {first}", *others[:NAMED], *more)
     return out

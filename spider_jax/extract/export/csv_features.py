@@ -111,7 +111,7 @@ class CsvFeatures:
         out += [(header[i], "words") for i in sorted(words)]
         out += [(name, "by its name") for name in header if is_no_feature(name)]
         if out:
-            named = all(why == "by its name" and name.strip() for name, why in out)
+            named = all(name.strip().casefold() in NO_FEATURE for name, _ in out)
             shown = ", ".join(f"{name!r} ({why})" for name, why in out[:12])
             log.log(
                 logging.INFO if named else logging.WARNING,
