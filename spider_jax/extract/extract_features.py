@@ -61,7 +61,8 @@ def extract(
     if extractor and len(specs) > 1:
         raise InputError(f"one model can be the extractor, got {len(specs)}")
     zoo, result = Path(out), Extraction()
-    datasets = _datasets(zoo, data, result)
+    run = any(spec.reader != FEATURES for spec in specs)
+    datasets = _datasets(zoo, data, result, run)
     for spec in specs if datasets else ():
         with failures(result, spec.name or str(spec), None):
             name = _export_model(zoo, spec, datasets, settings, result)
@@ -70,27 +71,39 @@ def extract(
     return result
 
 
-def _datasets(zoo: Path, texts: Sequence[str], result: Extraction) -> dict[str, Dataset]:
+def _datasets(zoo: Path, texts: Sequence[str], result: Extraction, run: bool) -> dict[str, Dataset]:
     found: dict[str, Dataset] = {}
     for text in texts:
         with failures(result, None, text):
             data = open_data(text)
             if data.name in found:
                 raise InputError(f"two datasets are named {data.name!r}: write NAME={text}")
+            if run and data.content is not None:
+                warn_of_equal_items(data.content, data.where, data.source)
             found[data.name] = _as_in_zoo(zoo, data, result)
     return found
 
 
 def _as_in_zoo(zoo: Path, data: Dataset, result: Extraction) -> Dataset:
     """The data without the rows that the zoo's task is made without; what is out is said."""
-    if data.content is not None:
-        warn_of_equal_items(data.content, data.where, data.source)
     data = without_left_out(zoo, data)
     if data.left_out:
         first = data.where(data.left_out[0])
-        message = f"{len(data.left_out)} of {data.rows} rows are left out, as in {zoo}: {first} ..."
+        mended = sum(_can_be_read(data, row) for row in data.left_out)
+        now = f", {mended} of them can be read now: for these too name it TASK2=..." * (mended > 0)
+        message = (
+            f"{len(data.left_out)} of {data.rows} rows are left out, as in {zoo}: {first}{now}"
+        )
         result.problems.append(Skipped(None, data.name, message))
     return data
+
+
+def _can_be_read(data: Dataset, row: int) -> bool:
+    try:
+        data.item(row)
+    except Exception:  # of someone else's format, as when it was read first
+        return False
+    return True
 
 
 def _export_model(

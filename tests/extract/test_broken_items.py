@@ -98,6 +98,7 @@ def test_few_are_left_out(pets: Path, tmp_path: Path, command: Command) -> None:
         ["written: other on pets", "there already: tiny on pets"],
     )
     assert "2 of 40 rows are left out, as in" in again.err
+    assert "2 of them can be read now" in again.err
     assert features(zoo, "other").shape == (38, WIDTH)
     assert FeatureStore(zoo).problems == []
 

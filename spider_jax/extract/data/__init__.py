@@ -15,8 +15,8 @@ beside other classes, which marks one. CSV files may be UTF-8 or UTF-16, with co
 tabs or bars; errors count lines as an editor does.
 
 Every reader gives a `Dataset`. It opens the data and reads the labels; an item is read when a model
-needs it, in threads. A broken item names its file and row; an empty text is one. Data of your own, for
-`spider_jax.extract.export.export`, are a `Dataset` too:
+needs it, in threads. A broken item names its file and row; an empty text is one. Data of your own,
+for `spider_jax.extract.export.export`, are a `Dataset` too:
 
 >>> from spider_jax.extract.data import Content, Dataset, classes_of_names
 >>> texts = ["red sky", "green leaf", "red leaf"]
