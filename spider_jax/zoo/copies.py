@@ -96,11 +96,12 @@ def warn_of_copies(zoo: FeatureStore, task: str, *, most: int | None = None) -> 
     models = sorted(zoo.models_of(task), key=zoo.width)
     try:
         model = next(name for name in models if zoo.width(name) >= NARROWEST)
-        rows, labels = zoo.training_rows(task), zoo.training_labels(task)
+        rows, labels = zoo.training_rows(task), zoo.labels(task)
         if len(rows) < FEWEST or (most is not None and zoo.nbytes(model, task) > most):
             return
         features = zoo.features(model, task)
-        found = find_copies(features if len(rows) == len(features) else features[rows], labels)
+        whole = len(rows) == len(features)
+        found = find_copies(features if whole else features[rows], labels[rows])
     except (InputError, StopIteration):  # whoever uses the task says what is wrong with it
         return
     if found.equal > EQUAL_SHARE or found.near > SHARE:

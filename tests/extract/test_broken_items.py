@@ -100,6 +100,12 @@ def test_few_are_left_out(pets: Path, tmp_path: Path, command: Command) -> None:
     assert "2 of 40 rows are left out, as in" in again.err
     assert "2 of them can be read now" in again.err
     assert features(zoo, "other").shape == (38, WIDTH)
+    np.save(tmp_path / "f.npy", np.array(features(zoo)))
+    np.save(tmp_path / "g.npy", np.array(features(tmp_path / "whole")))
+    made = [f"f=features:{tmp_path / 'f.npy'}", f"g=features:{tmp_path / 'g.npy'}"]
+    imported = command("extract", "--model", *made, *arguments)
+    assert imported.out == "written: f on pets\n"
+    assert "g.npy and labels of 'pets'" in imported.err
     assert FeatureStore(zoo).problems == []
 
 

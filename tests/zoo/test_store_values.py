@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spider_jax.zoo.splits import task_split
 from spider_jax.zoo.store import FeatureStore
 from support.small_zoo import put
 
@@ -152,6 +153,19 @@ def test_a_class_without_a_training_row(small_zoo: Path, refused: Any, caplog: A
     put(small_zoo, "splits/apples", (labels != 1).astype(np.int8))
     with refused("'apples'", "2 of 3 classes have no row in the training split"):
         FeatureStore(small_zoo).training_labels("apples")
+
+
+def test_a_split_leaves_out_rows_of_classes_that_are_not_trained(small_zoo: Path) -> None:
+    labels = np.arange(N) % 3
+    split = np.arange(N) % 2
+    split[labels == 1] = 1
+    put(small_zoo, "labels/apples", labels)
+    put(small_zoo, "splits/apples", split.astype(np.int8))
+    zoo = FeatureStore(small_zoo)
+    found, unseen = task_split(zoo, "apples"), labels == 1
+    assert found.train.tolist() == np.flatnonzero((split == 0) & ~unseen).tolist()
+    assert found.validation.tolist() == np.flatnonzero((split == 1) & ~unseen).tolist()
+    assert f"{unseen.sum()} rows of classes without a training row are left out" in found.note
 
 
 @pytest.mark.parametrize(

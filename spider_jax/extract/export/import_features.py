@@ -101,7 +101,15 @@ def import_spec(zoo: Path, spec: Spec, model: str, data: Dataset, dtype: str) ->
     spec.known(("key",))
     path = Path(spec.what)
     rows = open_rows(path, spec.options.get("key"))
-    _import(zoo, model, replace(data, fingerprint=None, content=None), path, rows, dtype)
+    labels_only = replace(  # of the rows that the zoo's task has
+        data,
+        fingerprint=None,
+        content=None,
+        rows=len(data.kept),
+        labels=data.kept_labels,
+        left_out=(),
+    )
+    _import(zoo, model, labels_only, path, rows, dtype)
 
 
 def _import(
