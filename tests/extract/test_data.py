@@ -157,6 +157,13 @@ def test_arrays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert np.asarray(data.item(4)).shape == (12, 12)
 
 
+def test_arrays_of_words_as_labels(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=pictures(4), labels=["cat", "007", "cat", "7"])
+    data = open_data(f"arrays:{tmp_path / 'a.npz'}")
+    assert data.labels is not None
+    assert (data.classes, data.labels.tolist()) == (("007", "7", "cat"), [2, 0, 2, 1])
+
+
 def test_bad_arrays(tmp_path: Path, refused: Refused) -> None:
     path, labels = tmp_path / "bad.npz", np.arange(4) % 2
 

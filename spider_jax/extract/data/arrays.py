@@ -26,6 +26,7 @@ from spider_jax.extract.data.dataset import (
     text_of,
 )
 from spider_jax.extract.data.items import Item
+from spider_jax.extract.data.label_values import labels_of
 from spider_jax.extract.spec import Spec
 from spider_jax.storage.npy import UNREADABLE, read_header
 
@@ -53,9 +54,12 @@ def read_arrays(spec: Spec) -> Dataset:
     if labels is None and items is None:
         raise InputError(f"{path} has neither images, texts nor labels: it has {_names(arrays)}")
     rows = len(items) if items is not None else len(labels if labels is not None else ())
-    kind = "classification"
-    if labels is not None:
+    kind, classes = "classification", None
+    if labels is not None and labels.dtype.kind in "US" and labels.ndim == 1:
+        labels, classes, kind = labels_of(labels.tolist(), spec.options.get("kind"), str(path))
+    elif labels is not None:
         kind = kind_of_labels(labels, spec.options.get("kind"), str(path))
+    if labels is not None:
         check_rows(labels, rows, f"{path}: {modality}s" if items is not None else str(path))
     return Dataset(
         name=spec.name or path.stem,
@@ -66,7 +70,7 @@ def read_arrays(spec: Spec) -> Dataset:
         where=lambda row: f"{path} (row {row})",
         labels=labels,
         kind=kind,
-        classes=None,
+        classes=classes,
         fingerprint=None,
         content=None if items is None else Content(rows, partial(_content, items)),
     )
