@@ -7,6 +7,7 @@ a file that cannot be read or written, 3 done but some models were skipped (list
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -119,9 +120,25 @@ def _run(arguments: list[str]) -> Any:
         group = groups[arguments[0]]
         commands, prog, about = group.COMMANDS, f"spider-jax {arguments[0]}", group.__doc__
         arguments = arguments[1:]
+    _refuse_unknown(arguments, commands, prog, groups)
     return tyro.extras.subcommand_cli_from_dict(
         commands, prog=prog, args=arguments, description=about
     )
+
+
+def _refuse_unknown(
+    arguments: list[str], commands: dict[str, Any], prog: str, groups: dict[str, Any]
+) -> None:
+    """Refuse a command that there is not, and name the one that was probably meant."""
+    given = arguments[0] if arguments else "-"
+    if given in commands or given.startswith("-"):
+        return
+    known = {name: f"{prog} {name}" for name in commands}
+    if commands is COMMANDS:  # `build` is a command of `index`
+        known |= {n: f"{prog} {g} {n}" for g, group in groups.items() for n in group.COMMANDS}
+    near = get_close_matches(given.lower(), known, 1)
+    guess = f"did you mean `{known[near[0]]}`?" if near else f"known are {', '.join(commands)}"
+    raise InputError(f"unknown command {given!r}: {guess}")
 
 
 def _flush() -> None:

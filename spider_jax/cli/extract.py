@@ -17,6 +17,7 @@ def extract(
     dtype: str = "float32",
     batch: int | None = None,
     shard: str = "1/1",
+    left_out: float = 0.01,
     messages: Annotated[Messages, Flat] = Messages(),
 ) -> int:
     """Export features of models on datasets into a zoo; run it again, it goes on.
@@ -24,7 +25,19 @@ def extract(
     Models: torch:module:factory, timm:NAME, torchvision:NAME, hf:NAME, onnx:FILE#tensor, and
     features:FILE (.npy, .npz, .safetensors, .parquet, .csv). Data: folder:PATH (a sub-folder a
     class), arrays:FILE.npz, tfds:NAME[/config]:split, csv:FILE, parquet:FILE, hf:NAME:split.
-    Options follow as ?key=value&key=value.
+
+    Options follow as ?key=value&key=value, as in "timm:resnet18?size=160&layer=layer3".
+    Of models that see pictures: size, resize, interpolation, mean, std (of the preprocessing);
+    torch: also weights, head, layer (names of modules); timm, torchvision: these and pretrained;
+    onnx: logits, layout. hf: pooling (mean, cls, last), layer (last, mean, best, a number), head,
+    tokens. features: key (array, tensor or columns).
+    Of data. csv, parquet: text, label (columns), kind (classification, regression, multi-label);
+    hf: config, image, text, label; tfds: data_dir, version, image, text, label; arrays: images,
+    texts, labels, kind; folder: none.
+
+    timm:, torchvision:, hf: and onnx: need their packages: pip install "spider_jax[timm]",
+    "spider_jax[torchvision]", "spider_jax[transformers]", "spider_jax[datasets]" or
+    "spider_jax[onnx]"; torch: needs "spider_jax[extract]".
 
     Args:
         model: what to run; several may follow.
@@ -34,6 +47,8 @@ def extract(
         dtype: float16 or float32; values beyond 65,504 make a file float32.
         batch: rows at a time; default: as memory allows, at most 64.
         shard: i/n: do the i-th of n parts; whoever ends last joins them.
+        left_out: the share of a dataset's items that are left out where they cannot be read (exit
+            code 3); with more of them the dataset fails, and goes on once they are mended.
         messages: what goes to stderr.
     """
     show = messages.start()
@@ -47,6 +62,7 @@ def extract(
         dtype=dtype,
         batch=batch,
         shard=_shard(shard),
+        left_out=left_out,
         show_progress=show,
     )
     for word, pairs in (

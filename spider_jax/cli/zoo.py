@@ -26,6 +26,9 @@ def inspect(
     return output.write(inspect_zoo(FeatureStore(zoo), check=check, show_progress=show))
 
 
+COPIES_BYTES = 1 << 26  # of a larger task, `inspect --check` looks for near-copies
+
+
 def score(
     zoo: Zoo,
     task: Task,
@@ -46,10 +49,12 @@ def score(
     """
     show = messages.start()
     from spider_jax.metrics.table import DEFAULT_METRICS, METRICS
+    from spider_jax.zoo.copies import warn_of_copies
     from spider_jax.zoo.scores import score_zoo
     from spider_jax.zoo.store import FeatureStore
 
     store = FeatureStore(zoo)
     chosen = tuple(METRICS) if metrics == ("all",) else metrics or DEFAULT_METRICS
     table = score_zoo(store, task, chosen, cache=cache, show_progress=show)
+    warn_of_copies(store, task, most=COPIES_BYTES)
     return output.write(table.with_accuracies(store.accuracies))

@@ -8,7 +8,8 @@
 
 A model and data are named by a spec, [NAME=]READER:WHAT[?option=value&option=value]. NAME is the
 name in the zoo; without it the reader chooses one. Beside torch, a reader may need a package of its
-own (timm, torchvision, transformers, datasets, onnx and onnxruntime); the error names it.
+own, `pip install "spider_jax[timm]"` or torchvision, transformers, datasets, onnx; the error names
+it.
 
     models                               data
     torch:module:factory                 folder:PATH, a sub-folder for each class
@@ -60,8 +61,15 @@ What to expect
   i. The process that ends last joins the parts. The bytes are those of one process with the same
   batch size.
 - **One failure does not stop the rest**: it is listed, and the exit code is 3.
-- **The manifest records** weights hash, preprocessing, layer, versions and a hash that tells the
-  data from others. Other data or weights under the same name are refused.
+- **Broken items** (pictures that do not open, texts that are missing or empty) are all named at
+  once. Up to 1 % of a dataset's items are left out (`--left-out` says another share): the task has
+  fewer rows, the manifest records which, and every model that follows has the same rows. With more
+  of them the task fails; what was encoded is kept, and once they are mended the same call goes on.
+- **What is passed over is said**: files that are no pictures, leftovers of archives, columns of a
+  table that are no features. Equal items are counted.
+- **The manifest records** weights hash, preprocessing, layer, versions and a SHA-256 of what the
+  items hold and of their labels. Other data or weights under the same name are refused; a picture
+  that is replaced makes other data. Every call reads the files of the data once for it.
 - **Features** of a torch model are the input of its source head, pooled over places; those of a
   transformer are its last layer, pooled over tokens. An option chooses another layer. The source
   head's softmax is kept for NCE and LEEP.
@@ -81,8 +89,8 @@ When not to trust it
   only its name is compared.
 - k-means centres are not classes. A ranking from data without labels rests on what the extractor
   sees as alike, which may not be what you want to tell apart.
-- The hash of a folder is of names and sizes of its files, so pictures that change in place are not
-  noticed. Give such data another name.
+- Near-copies among the items (frames of a video, crops) are no equal items; `inspect --check` and
+  `score` look for them in the features and warn.
 - `hf:NAME?layer=best` chooses the layer by labels of up to 512 rows from all splits, so scores of
   that model are a little too good.
 

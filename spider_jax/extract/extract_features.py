@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spider_jax.errors import InputError
+from spider_jax.extract.data.content import warn_of_equal_items
 from spider_jax.extract.data.dataset import BrokenItemError, Dataset
 from spider_jax.extract.export.import_features import import_spec
-from spider_jax.extract.export.record import name_extractor
-from spider_jax.extract.export.run import Extraction, Settings, export, failures
+from spider_jax.extract.export.record import name_extractor, without_left_out
+from spider_jax.extract.export.run import LEFT_OUT, Extraction, Settings, export, failures
 from spider_jax.extract.readers import FEATURES, model_spec, open_data, open_model
 from spider_jax.extract.spec import Spec
 from spider_jax.zoo.store import Skipped
@@ -23,6 +24,7 @@ def extract(
     batch: int | None = None,
     shard: tuple[int, int] = (1, 1),
     show_progress: bool = False,
+    left_out: float = LEFT_OUT,
 ) -> Extraction:
     """Export the features of models on datasets into a zoo; what is there already is kept.
 
@@ -40,6 +42,9 @@ def extract(
         batch: rows encoded together; default: as memory allows, at most 64.
         shard: (i, n), i from 1 to n: do the i-th of n parts.
         show_progress: whether to show bars on stderr.
+        left_out: the share of a dataset's items that are left out where they cannot be read. They
+            are problems, by name; with more of them the dataset fails, what was encoded is kept,
+            and once they are mended the same call goes on.
 
     Returns:
         What was written, what was there, what waits for other shards, and the problems. A model or
@@ -49,14 +54,15 @@ def extract(
         InputError: no model or no data, a spec of a model that cannot be read, or several models
             where one is to be the extractor.
     """
-    settings = Settings(dtype, batch, shard, show_progress)
+    settings = Settings(dtype, batch, shard, show_progress, left_out)
     specs = [model_spec(text) for text in models]
     if not specs or not data:
         raise InputError("extract needs at least one model and one dataset")
     if extractor and len(specs) > 1:
         raise InputError(f"one model can be the extractor, got {len(specs)}")
     zoo, result = Path(out), Extraction()
-    datasets = _datasets(data, result)
+    run = any(spec.reader != FEATURES for spec in specs)
+    datasets = _datasets(zoo, data, result, run)
     for spec in specs if datasets else ():
         with failures(result, spec.name or str(spec), None):
             name = _export_model(zoo, spec, datasets, settings, result)
@@ -65,15 +71,39 @@ def extract(
     return result
 
 
-def _datasets(texts: Sequence[str], result: Extraction) -> dict[str, Dataset]:
+def _datasets(zoo: Path, texts: Sequence[str], result: Extraction, run: bool) -> dict[str, Dataset]:
     found: dict[str, Dataset] = {}
     for text in texts:
         with failures(result, None, text):
             data = open_data(text)
             if data.name in found:
                 raise InputError(f"two datasets are named {data.name!r}: write NAME={text}")
-            found[data.name] = data
+            if run and data.content is not None:
+                warn_of_equal_items(data.content, data.where, data.source)
+            found[data.name] = _as_in_zoo(zoo, data, result)
     return found
+
+
+def _as_in_zoo(zoo: Path, data: Dataset, result: Extraction) -> Dataset:
+    """The data without the rows that the zoo's task is made without; what is out is said."""
+    data = without_left_out(zoo, data)
+    if data.left_out:
+        first = data.where(data.left_out[0])
+        mended = sum(_can_be_read(data, row) for row in data.left_out)
+        now = f", {mended} of them can be read now: for these too name it TASK2=..." * (mended > 0)
+        message = (
+            f"{len(data.left_out)} of {data.rows} rows are left out, as in {zoo}: {first}{now}"
+        )
+        result.problems.append(Skipped(None, data.name, message))
+    return data
+
+
+def _can_be_read(data: Dataset, row: int) -> bool:
+    try:
+        data.item(row)
+    except Exception:  # of someone else's format, as when it was read first
+        return False
+    return True
 
 
 def _export_model(
@@ -83,15 +113,20 @@ def _export_model(
     encoder = None if spec.reader == FEATURES else open_model(spec)
     name = encoder.name if encoder is not None else spec.name or Path(spec.what).stem
     for task, data in list(datasets.items()):
+        broken: dict[int, str] = {}
         try:
             with failures(result, name, task):
                 if encoder is None:
                     import_spec(zoo, spec, name, data, settings.dtype)
                     done = "written"
                 else:
-                    done = export(zoo, encoder, data, settings)
+                    done = export(zoo, encoder, data, settings, broken)
                 getattr(result, done).append((name, task))
-        except BrokenItemError as error:  # the item is broken for every model
-            result.problems.append(Skipped(None, task, str(error)))
+        except BrokenItemError as error:  # the items are broken for every model
+            result.problems += [Skipped(None, task, message) for message in error.messages]
             del datasets[task]
+        else:
+            datasets[task] = without_left_out(zoo, data)
+            out = [broken[row] for row in datasets[task].left_out if row in broken]
+            result.problems += [Skipped(None, task, f"left out: {message}") for message in out]
     return name

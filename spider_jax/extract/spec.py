@@ -3,6 +3,8 @@
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
 from urllib.parse import unquote
 
 from spider_jax.errors import InputError
@@ -41,8 +43,10 @@ class Spec:
         """
         for option in self.options:
             if option not in options:
+                near = get_close_matches(option, options, 1)
                 raise InputError(
                     f"{self}: unknown option {option!r}, it has {', '.join(options) or 'none'}"
+                    + (f": did you mean {near[0]}?" if near else "")
                 )
 
     def number(self, option: str, default: int, least: int = 1) -> int:
@@ -105,8 +109,10 @@ def parse_spec(text: str, readers: Collection[str], what: str) -> Spec:
     name, rest = (named["name"], named["rest"]) if named else (None, text)
     reader, colon, target = rest.partition(":")
     if not colon or reader not in readers:
+        guess = _guess(rest, readers)
         raise InputError(
             f"{what} {text!r} must be READER:WHAT with READER one of {', '.join(sorted(readers))}"
+            + (f": did you mean {guess}?" if guess else "")
         )
     target, _, options = target.rpartition("?") if "?" in target else (target, "", "")
     if not target:
@@ -114,6 +120,31 @@ def parse_spec(text: str, readers: Collection[str], what: str) -> Spec:
     if name is not None:
         name_to_component(name)
     return Spec(reader, target, _options(options, text), name)
+
+
+SUFFIXES = {  # of files, and who reads them, the first that is among the readers
+    **dict.fromkeys((".npy", ".npz"), ("arrays", "features")),
+    **dict.fromkeys((".csv", ".tsv"), ("csv", "features")),
+    **{".parquet": ("parquet", "features"), ".safetensors": ("features",), ".onnx": ("onnx",)},
+}
+
+
+def _guess(text: str, readers: Collection[str]) -> str:
+    """What was probably meant by a spec without a reader, or with a misspelt one; "" if unknown."""
+    reader, colon, rest = text.partition(":")
+    near = get_close_matches(reader.lower(), readers, 1, 0.7)
+    if colon and near and rest:
+        return f"{near[0]}:{rest}"
+    path = Path(text.partition("?")[0])
+    fits = [r for r in SUFFIXES.get(path.suffix.lower(), ()) if r in readers]
+    if "folder" in readers and path.is_dir():
+        fits = ["folder"]
+    if not fits and not colon:
+        hub = re.fullmatch(r"[\w.-]+/[\w.-]+", text)
+        named = ("hf",) if hub else ("timm", "tfds") if re.fullmatch(r"[\w.-]+", text) else ()
+        fits = [r for r in named if r in readers]
+    tail = ":train" if fits and fits[0] in ("tfds", "hf") and "tfds" in readers else ""
+    return f"{fits[0]}:{text}{tail}" if fits else ""
 
 
 def _options(text: str, whole: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """A target task straight from data: the general extractor runs once, its features become tokens."""
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,14 +12,18 @@ from numpy.typing import NDArray
 from spider_jax.errors import InputError
 from spider_jax.extract.data.clusters import k_means, quantile_bins
 from spider_jax.extract.data.dataset import Dataset
-from spider_jax.extract.export.batches import prepared_item, spans
+from spider_jax.extract.export.batches import sound_items, spans
+from spider_jax.extract.export.block_rows import leave_out
 from spider_jax.extract.export.encode import encoded_batches, refuse_other_items, rows_of_batch
+from spider_jax.extract.export.run import LEFT_OUT
 from spider_jax.extract.models.encoder import Encoder
 from spider_jax.extract.readers import FEATURES, model_spec, open_data, open_model
 from spider_jax.ranking.ranking import Ranking
 from spider_jax.spider.spider import Spider
 from spider_jax.tasks.tokens import TaskTokens, task_tokens
 from spider_jax.zoo.store import FeatureStore
+
+log = logging.getLogger("spider_jax")
 
 EXTRACTOR = "SPIDER_JAX_EXTRACTOR"  # the variable that may hold the spec of the extractor
 
@@ -95,7 +100,7 @@ def task_from(
         refuse_other_extractor(zoo, encoder)
     refuse_other_facts(encoder, facts or {}, "the spider's training")
     refuse_other_items(encoder, opened)
-    features = _features(encoder, opened, batch, show_progress)
+    features, opened = _features(encoder, opened, batch, show_progress)
     rows, labels, classes = pseudo_classes(features, opened, clusters, bins, seed)
     return TargetTask(
         name=opened.name,
@@ -200,13 +205,21 @@ def refuse_other_facts(encoder: Encoder, known: Mapping[str, object], whose: str
 
 def _features(
     encoder: Encoder, data: Dataset, batch: int | None, show: bool
-) -> NDArray[np.float32]:
-    first = prepared_item(data, encoder.prepare, 0)
+) -> tuple[NDArray[np.float32], Dataset]:
+    """Features of the rows that can be read, and the data without the others."""
+    _, first = next(sound_items(data, encoder.prepare, range(data.rows)))
     if encoder.settle is not None:
         raise InputError(f"{encoder.name!r}: an extractor reads the same layer on every task")
-    cuts = spans(0, data.rows, batch or rows_of_batch(encoder, first))
-    parts = [encoded.features for _, encoded in encoded_batches(encoder, data, cuts, None, show)]
-    return np.concatenate(parts)
+    cuts, broken = spans(0, data.rows, batch or rows_of_batch(encoder, first)), dict[int, str]()
+    batches = encoded_batches(encoder, data, cuts, None, show, broken)
+    parts = [encoded.features for _, _, encoded in batches if encoded is not None]
+    if broken:
+        labels = np.zeros(data.rows) if data.labels is None else data.labels
+        data = replace(data, left_out=leave_out(data, broken, LEFT_OUT, labels))
+        for message in broken.values():
+            log.warning("left out: %s", message)
+        data = replace(data, rows=len(data.kept), labels=data.kept_labels, left_out=())
+    return np.concatenate(parts), data
 
 
 def pseudo_classes(

@@ -22,6 +22,7 @@ from spider_jax.heads.training import (
     train_epoch,
 )
 from spider_jax.records.noise import accuracy_variance
+from spider_jax.runtime.open_files import files_at_once
 from spider_jax.zoo.splits import TaskSplit
 from spider_jax.zoo.store import FeatureStore
 
@@ -78,7 +79,7 @@ class HeadTrainer:
         self.targets = make_targets(kind, labels, split.train)
 
     def groups(self, models: Sequence[str]) -> Iterator[list[str]]:
-        """The models by width, the narrowest first; as many at once as memory is for.
+        """The models by width, the narrowest first; as many at once as memory and files allow.
 
         Args:
             models: names.
@@ -89,7 +90,7 @@ class HeadTrainer:
         widths = {model: self.zoo.width(model) for model in models}
         for width in sorted(set(widths.values())):
             alike = [model for model in models if widths[model] == width]
-            step = max(1, GROUP_BYTES // self._bytes(width))
+            step = max(1, min(GROUP_BYTES // self._bytes(width), files_at_once()))
             yield from (alike[i : i + step] for i in range(0, len(alike), step))
 
     def _bytes(self, width: int) -> int:

@@ -5,6 +5,13 @@ from types import ModuleType
 
 from spider_jax.errors import InputError, one_line
 
+# The extra of spider_jax that installs a package, with what else its reader needs.
+EXTRAS = {
+    **dict.fromkeys(("torch", "safetensors", "pillow", "pyarrow"), "extract"),
+    **{"timm": "timm", "torchvision": "torchvision", "transformers": "transformers"},
+    **{"datasets": "datasets", "onnx": "onnx", "onnxruntime": "onnx", "PyYAML": "records"},
+}
+
 
 def need(module: str, package: str, why: str) -> ModuleType:
     """A module of an optional package.
@@ -23,6 +30,7 @@ def need(module: str, package: str, why: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError:
-        raise InputError(f"{why} needs {package}: pip install {package}") from None
+        extra = f', or "spider_jax[{EXTRAS[package]}]"' if package in EXTRAS else ""
+        raise InputError(f"{why} needs {package}: pip install {package}{extra}") from None
     except Exception as error:  # compiled parts that do not load
         raise InputError(f"{why}: {package} cannot be imported: {one_line(error)}") from None

@@ -65,10 +65,13 @@ What to know
   features on every task that is used. Name it in the manifest.
 - **Splits.** Rankings, metrics and teachers read rows of split 0 only; selection and tuning choose
   by split 1 and measure on split 2 once. A task without a split is used whole by the former and
-  split 60/20/20 by the latter (`task_split`).
+  split 60/20/20 by the latter (`task_split`). A class without a training row is left out, and the
+  log says so.
 - **Kinds.** Whole numbers [N] are classes, floats are a regression, whole numbers or bool [N, K]
   are multi-label. `"kind"` in the facts of a task decides otherwise. Classes are re-encoded to
-  0..C-1 in sorted order.
+  0..C-1 in sorted order. -1 beside other classes marks rows without a label and is refused.
+- **Copies.** Rows that are near-copies of others make neighbours look good: `inspect --check` and
+  `score` warn of them.
 - **Facts.** A task may also have `"classes"` (names, checked against the labels) and `"measure"`
   (for selection, for instance "matthews"). Facts of a model (`"params"`, `"source_accuracy"`,
   `"family"`, ...) let a spider guess the place of a model without features. `"standardized": true`

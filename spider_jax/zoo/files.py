@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int8, Int32, Shaped
+from jaxtyping import Bool, Float32, Int, Int8, Int32, Shaped
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
@@ -269,6 +269,28 @@ def _targets(task: str, values: NDArray[np.generic]) -> NDArray[np.float32]:
     return targets
 
 
+def refuse_unlabelled(values: Shaped[np.ndarray, "..."], where: str) -> None:
+    """Refuse classes of which -1 is one: it marks rows without a label, not one more class.
+
+    -1 and 1 alone are two classes, and so is -1 among other negative numbers.
+
+    Args:
+        values: numbers [N].
+        where: what they are, for the error.
+
+    Raises:
+        InputError: a row has -1.
+    """
+    if values.ndim != 1 or values.dtype.kind not in "if" or values.min(initial=0) != -1:
+        return
+    rows = np.flatnonzero(values == -1)
+    if not np.isin(values, (-1, 1)).all() or len(rows) == len(values):
+        raise InputError(
+            f"{where}: {len(rows)} rows have label -1, which marks rows without a label, first "
+            f"row {rows[0]}: leave them out, or number the classes from 0 if -1 is one of them"
+        )
+
+
 def _classes(task: str, values: NDArray[np.generic], names: object) -> NDArray[np.int32]:
     if values.ndim != 1 or values.dtype.kind not in "biu":
         raise InputError(
@@ -276,6 +298,8 @@ def _classes(task: str, values: NDArray[np.generic], names: object) -> NDArray[n
             f"got {values.dtype} {values.shape}"
         )
     found, encoded = np.unique(values, return_inverse=True)
+    if not isinstance(names, list) or len(names) != len(found):  # named, -1 is a class
+        refuse_unlabelled(values, f"labels of {task!r}")
     if isinstance(names, list) and len(names) != len(found):
         empty = [n for i, n in enumerate(names) if i not in found]
         what = f"class {empty[0]!r} has no row" if empty else "more classes than named"
@@ -288,25 +312,54 @@ def _classes(task: str, values: NDArray[np.generic], names: object) -> NDArray[n
     return encoded.astype(np.int32)
 
 
-def check_every_class(
+def unseen_last(
+    labels: Int32[np.ndarray, " N"], training: Int[np.ndarray, " n"]
+) -> tuple[Int32[np.ndarray, " N"], Int32[np.ndarray, " U"]]:
+    """Classes without a training row numbered last, so that those with one are 0..C-1.
+
+    Args:
+        labels: of every row, 0..C+U-1.
+        training: the training rows.
+
+    Returns:
+        The labels, and the former numbers of the U classes that are last now.
+    """
+    counts = np.bincount(labels[training], minlength=labels.max() + 1)
+    unseen = np.flatnonzero(counts == 0).astype(np.int32)
+    if not len(unseen):
+        return labels, unseen
+    order = np.concatenate([np.flatnonzero(counts), unseen])
+    return np.argsort(order).astype(np.int32)[labels], unseen
+
+
+def check_classes(
     task: str, labels: Int32[np.ndarray, " N"], training: Int32[np.ndarray, " n"]
 ) -> None:
-    """Refuse a single class, and a class without a training row.
+    """Refuse a single class; say which have no training row, for the task is used without them.
 
     Args:
         task: its name, for errors.
-        labels: of every row, 0..C-1.
+        labels: of every row, classes without a training row last.
         training: of the training rows.
 
     Raises:
-        InputError: one of these.
+        InputError: fewer than two classes have a training row.
     """
     if labels.max() < 1:
         raise InputError(f"task {task!r} has one class only: a ranking needs at least two")
-    counts = np.bincount(training, minlength=labels.max() + 1)
-    if (counts == 0).any():
-        empty = int(np.flatnonzero(counts == 0)[0])
-        raise InputError(f"task {task!r}: class {empty} has no row in the training split")
+    unseen = int(labels.max() - training.max(initial=-1))
+    if training.max(initial=-1) < 1:
+        raise InputError(
+            f"task {task!r}: {unseen} of {labels.max() + 1} classes have no row in the training "
+            "split: a ranking needs two that do"
+        )
+    if unseen:
+        rows = int((labels > training.max()).sum())
+        log.warning(
+            "task %r: %d of %d classes have no row in the training split: used without them and "
+            "their %d rows",
+            *(task, unseen, labels.max() + 1, rows),
+        )
 
 
 def read_split(path: Path, rows: int) -> Int8[np.ndarray, " N"] | None:

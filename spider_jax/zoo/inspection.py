@@ -8,6 +8,7 @@ from spider_jax.errors import InputError
 from spider_jax.report.page import Notes, Section, Table
 from spider_jax.report.result import Result
 from spider_jax.runtime.progress import progress
+from spider_jax.zoo.copies import warn_of_copies
 from spider_jax.zoo.store import FeatureStore, Skipped
 from spider_jax.zoo.unfinished import unfinished
 
@@ -105,8 +106,8 @@ def inspect_zoo(
 
     Args:
         zoo: the zoo.
-        check: whether to read every feature and probability file once as well; labels and splits
-            are always read.
+        check: whether to read every feature and probability file once as well, and to look for
+            near-copies among the rows; labels and splits are always read.
         show_progress: whether to show a bar on stderr.
 
     Returns:
@@ -128,6 +129,8 @@ def inspect_zoo(
         problems.append(Skipped(None, None, str(error)))
     task_rows: list[list[object]] = []
     for task in zoo.tasks:
+        if check:
+            warn_of_copies(zoo, task)
         try:
             task_rows.append(_task_row(zoo, task, accuracies))
         except InputError as error:

@@ -31,6 +31,14 @@ class TaskSplit(NamedTuple):
     note: str
 
 
+def _of_known_classes(
+    zoo: FeatureStore, task: str, train: Int64[np.ndarray, " n"], rows: Int64[np.ndarray, " m"]
+) -> Int64[np.ndarray, " k"]:
+    """Those of `rows` whose class has a training row: a head cannot say any other."""
+    labels = zoo.labels(task)
+    return rows[np.isin(labels[rows], labels[train])]
+
+
 def task_split(zoo: FeatureStore, task: str, *, seed: int = 0) -> TaskSplit:
     """Rows 0 (train), 1 (validation), 2 (test) of splits/<task>.npy, else a split made here.
 
@@ -49,6 +57,7 @@ def task_split(zoo: FeatureStore, task: str, *, seed: int = 0) -> TaskSplit:
         InputError: no training or no validation row.
     """
     split = zoo.split(task)
+    made = split is None
     if split is None:
         labels = zoo.labels(task)
         rng = np.random.default_rng(seed)
@@ -60,6 +69,10 @@ def task_split(zoo: FeatureStore, task: str, *, seed: int = 0) -> TaskSplit:
     else:
         note = f"rows as splits/ of {task} says"
     train, validation, test = (np.flatnonzero(split == part) for part in range(3))
+    if zoo.kind(task) == "classification" and not made:
+        validation, test = (_of_known_classes(zoo, task, train, r) for r in (validation, test))
+        gone = int((split != 0).sum()) - len(validation) - len(test)
+        note += f"; {gone} rows of classes without a training row are left out" if gone else ""
     for part, rows in (("0 (train)", train), ("1 (validation)", validation)):
         if len(rows) == 0:
             raise InputError(f"splits of {task!r} must have rows {part}: none is there")

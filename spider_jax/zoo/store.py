@@ -23,13 +23,14 @@ from spider_jax.storage.files import write_json
 from spider_jax.storage.npy import write_array
 from spider_jax.zoo.files import (
     Labels,
-    check_every_class,
+    check_classes,
     kind_of,
     read_accuracies,
     read_labels,
     read_manifest,
     read_split,
     refuse_link_out,
+    unseen_last,
     write_feature_file,
 )
 from spider_jax.zoo.opened import OpenedFiles, Skipped
@@ -160,6 +161,8 @@ class FeatureStore:
     def labels(self, task: str) -> Labels:
         """Labels of a task, every row; class labels are re-encoded to 0..C-1 in sorted order.
 
+        Classes without a training row come last, so that the training rows have 0..C-1.
+
         Args:
             task: its name.
 
@@ -170,7 +173,9 @@ class FeatureStore:
             InputError: unknown task, a value that is no label, or a class without a row.
         """
         kind, names = self.kind(task), self.task_info(task).get("classes")
-        return read_labels(self._files.path("labels", task), task, kind, names)
+        labels = read_labels(self._files.path("labels", task), task, kind, names)
+        split = self.split(task) if kind == "classification" else None
+        return labels if split is None else unseen_last(labels, np.flatnonzero(split == 0))[0]
 
     def split(self, task: str) -> Int8[np.ndarray, " N"] | None:
         """The split of a task.
@@ -214,12 +219,12 @@ class FeatureStore:
             As `labels`.
 
         Raises:
-            InputError: a task of fewer than two classes, or a class without a training row.
+            InputError: fewer than two classes have a training row.
         """
         labels = self.labels(task)
         chosen = labels[self.training_rows(task)]
         if self.kind(task) == "classification":
-            check_every_class(task, labels, chosen)
+            check_classes(task, labels, chosen)
         return chosen
 
     def features(self, model: str, task: str) -> Float[np.ndarray, "N D"]:

@@ -177,17 +177,21 @@ def write_block(
         ) from None
 
 
-def _read(folder: Path, plan: Plan, columns: slice) -> Iterator[NDArray[np.float32]]:
+def _read(
+    folder: Path, plan: Plan, columns: slice, left_out: Sequence[int]
+) -> Iterator[NDArray[np.float32]]:
     for block in plan.blocks:
         path, (start, stop) = block_path(folder, block), plan.span(block)
         wanted = (stop - start, plan.width + plan.classes)
         if read_header(path).shape != wanted:
             raise InputError(f"{path} must be {wanted}: remove it and run the export again")
-        yield np.load(path, mmap_mode="r", allow_pickle=False)[:, columns]
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)[:, columns]
+        out = [row - start for row in left_out if start <= row < stop]
+        yield np.delete(rows, out, axis=0) if out else rows
 
 
 def join_blocks(
-    zoo: Path, model: str, task: str, plan: Plan, dtype: str
+    zoo: Path, model: str, task: str, plan: Plan, dtype: str, left_out: Sequence[int] = ()
 ) -> list[tuple[Path, Path]]:
     """Join all blocks to whole matrices in the folder of the blocks.
 
@@ -197,6 +201,7 @@ def join_blocks(
         task: its name.
         plan: of the export.
         dtype: "float16" or "float32".
+        left_out: rows that the zoo is made without, in ascending order.
 
     Returns:
         For `publish`: pairs of what was written and its place in the zoo. Probabilities come first,
@@ -212,8 +217,8 @@ def join_blocks(
     folder, moves = work_folder(zoo, model, task), []
     for part, (columns, width) in parts.items():
         whole, target = folder / f"{part}.npy", matrix_path(zoo / part, model, task)
-        blocks = partial(_read, folder, plan, columns)
-        write_matrix(whole, (plan.rows, width), dtype, blocks, f"{part} of {what}")
+        blocks = partial(_read, folder, plan, columns, left_out)
+        write_matrix(whole, (plan.rows - len(left_out), width), dtype, blocks, f"{part} of {what}")
         moves.append((whole, target))
     return moves
 

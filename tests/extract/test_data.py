@@ -157,6 +157,13 @@ def test_arrays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert np.asarray(data.item(4)).shape == (12, 12)
 
 
+def test_arrays_of_words_as_labels(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=pictures(4), labels=["cat", "007", "cat", "7"])
+    data = open_data(f"arrays:{tmp_path / 'a.npz'}")
+    assert data.labels is not None
+    assert (data.classes, data.labels.tolist()) == (("007", "7", "cat"), [2, 0, 2, 1])
+
+
 def test_bad_arrays(tmp_path: Path, refused: Refused) -> None:
     path, labels = tmp_path / "bad.npz", np.arange(4) % 2
 
@@ -226,12 +233,74 @@ def test_pictures_of_every_mode_become_rgb(tmp_path: Path) -> None:
     deep = image.fromarray(ramp.astype(np.uint16) * 257)
     palette = image.fromarray(ramp).convert("P")
     palette.info["transparency"] = bytes(range(256))
-    made = {"grey": image.fromarray(ramp), "deep": deep, "palette": palette}
-    made["alpha"] = image.fromarray(np.dstack([ramp, ramp, ramp, ramp]))
-    for name, picture in made.items():
+    alpha = image.fromarray(np.dstack([ramp, ramp, ramp, ramp]))
+    share = ramp / 255
+    on_white = np.rint(share * ramp + (1 - share) * 255).astype(np.uint8)
+    for name, picture, wanted in (
+        ("grey", image.fromarray(ramp), ramp),
+        ("deep", deep, ramp),
+        ("palette", palette, on_white),
+        ("alpha", alpha, on_white),
+        ("grey alpha", alpha.convert("LA"), on_white),
+    ):
         picture.save(tmp_path / f"{name}.png")
         opened = open_image(tmp_path / f"{name}.png", name)
-        assert (np.asarray(opened) == ramp[..., None]).all(), name
+        assert opened.mode == "RGB"
+        assert (np.asarray(opened) == wanted[..., None]).all(), name
+
+
+RAMP = np.tile(np.linspace(0, 1, 256), (4, 1))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "suffix"),
+    [
+        (np.uint16(RAMP * 65535), "png"),
+        (np.uint16(RAMP * 65535), "tiff"),
+        (np.uint16(RAMP * 16383), "tiff"),
+        (np.uint16(RAMP * 4095), "tiff"),
+        (np.uint16(RAMP * 4095), "png"),
+        (np.uint16(RAMP * 1023), "tiff"),
+        (np.uint16(RAMP * 255), "tiff"),
+        (np.int32(RAMP * 255), "tiff"),
+        (np.int32(RAMP * 65535), "tiff"),
+        (np.int32(RAMP * 1e6), "tiff"),
+        (np.int32(RAMP * 4095 - 1024), "tiff"),
+        (np.float32(RAMP), "tiff"),
+        (np.float32(2 * RAMP - 1), "tiff"),
+        (np.float32(RAMP * 255), "tiff"),
+        (np.float32(RAMP * 4095), "tiff"),
+        (np.float32(RAMP * 1e6 - 3e5), "tiff"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else f"{v.dtype} to {v.max():.4g}",
+)
+def test_a_deep_gradient_stays_a_gradient(tmp_path: Path, pixels: Any, suffix: str) -> None:
+    image.fromarray(pixels).save(tmp_path / f"deep.{suffix}")
+    found = np.asarray(open_image(tmp_path / f"deep.{suffix}", "deep")).astype(int)
+    assert np.abs(found - np.rint(255 * RAMP)[..., None]).max() <= 1
+
+
+def test_deep_pictures_that_are_flat_or_not_finite(tmp_path: Path, refused: Refused) -> None:
+    for value, wanted in ((0.0, 0), (1.0, 255), (255.0, 255)):
+        image.fromarray(np.full((4, 4), value, np.float32)).save(tmp_path / "flat.tiff")
+        assert (np.asarray(open_image(tmp_path / "flat.tiff", "flat")) == wanted).all()
+    image.fromarray(np.full((4, 4), np.nan, np.float32)).save(tmp_path / "nan.tiff")
+    with refused("nan.tiff", "not finite"):
+        open_image(tmp_path / "nan.tiff", "nan.tiff")
+
+
+def test_what_lies_under_a_transparent_pixel_is_not_seen(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    seen = []
+    for hidden in range(2):
+        pixels = np.full((4, 4, 4), 255, np.uint8)
+        pixels[:2] = (10, 20, 30, 255)
+        pixels[2:, :, :3], pixels[2:, :, 3] = rng.integers(0, 256, (2, 4, 3)), 0
+        image.fromarray(pixels).save(tmp_path / f"{hidden}.png")
+        seen.append(np.asarray(open_image(tmp_path / f"{hidden}.png", "hidden")))
+    assert (seen[0] == seen[1]).all()
+    assert (seen[0][:2] == (10, 20, 30)).all()
+    assert (seen[0][2:] == 255).all()
 
 
 def test_a_picture_stands_as_its_exif_says(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_an_unfinished_export_of_other_data_is_not_mixed(tmp_path: Path) -> None
     extract([f"tiny={SPEC}"], [data], zoo, shard=(1, 2))
     more = f"toys=arrays:{write_arrays(tmp_path / 'more.npz', 301)}"
     (problem,) = extract([f"tiny={SPEC}"], [more], zoo).problems
-    assert "unfinished export with another identity" in problem.message
+    assert "unfinished export with another rows" in problem.message
     assert extract([f"tiny={SPEC}"], [data], zoo).written == [("tiny", "toys")]
 
 

@@ -144,8 +144,8 @@ def test_bad_csv(tmp_path: Path, refused: Refused) -> None:
         with refused("a.csv", *mentions):
             open_data(write_csv(path, *lines) + options)
 
-    bad("row 1 has 1 cells, not 2", lines=("text,label", "a,1", "b"))
-    bad("row 1 has no label", lines=("text,label", "a,1", "b,"))
+    bad("line 3 has 1 cells, the first line 2", "comma", lines=("text,label", "a,1", "b"))
+    bad("line 3 has no label", lines=("text,label", "a,1", "b,"))
     bad("neither a text nor a label", lines=("x,y", "a,1"))
     bad("no column 'z'", "'x', 'y'", lines=("x,y", "a,1"), options="?text=z")
     bad("header line and rows", lines=("text,label",))
@@ -177,8 +177,8 @@ def test_parquet(tmp_path: Path, refused: Refused) -> None:
     assert extract([model], [f"parquet:{tmp_path / 'a.parquet'}"], tmp_path / "zoo").problems == []
     assert FeatureStore(tmp_path / "zoo").features("m", "a").tolist() == rows
     parquet.write_table(pyarrow.table({"text": ["a", None]}), tmp_path / "b.parquet")
-    with refused("b.parquet", "no value in row 1"):
-        open_data(f"parquet:{tmp_path / 'b.parquet'}")
+    with refused("b.parquet (row 1) has no text"):
+        open_data(f"parquet:{tmp_path / 'b.parquet'}").item(1)
     (tmp_path / "c.parquet").write_bytes(b"PAR1")
     with refused("c.parquet"):
         open_data(f"parquet:{tmp_path / 'c.parquet'}")

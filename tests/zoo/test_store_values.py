@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spider_jax.zoo.splits import task_split
 from spider_jax.zoo.store import FeatureStore
 from support.small_zoo import put
 
@@ -29,7 +30,7 @@ def labels_zoo(tmp_path: Path, labels: Any, **facts: Any) -> FeatureStore:
     [
         (np.array([5, 6, 7, 5]), [0, 1, 2, 0]),
         (np.array([0, 9, 2, 9]), [0, 2, 1, 2]),
-        (np.array([2, 0, -1, 2], np.int8), [2, 1, 0, 2]),  # ends at C - 1 all the same
+        (np.array([2, 0, -3, 2], np.int8), [2, 1, 0, 2]),  # ends at C - 1 all the same
         (np.array([2**63, 3, 2**63, 0], np.uint64), [2, 1, 2, 0]),
     ],
     ids=["from 5", "gaps", "negative", "large"],
@@ -136,12 +137,66 @@ def test_training_rows_are_split_zero(small_zoo: Path) -> None:
     assert len(zoo.labels("apples")) == len(zoo.features("wide", "apples")) == N
 
 
-def test_a_class_without_a_training_row(small_zoo: Path, refused: Any) -> None:
+def test_a_class_without_a_training_row(small_zoo: Path, refused: Any, caplog: Any) -> None:
+    """The task is used without it: its number is beyond those of the training rows."""
     labels = np.arange(N) % 3
     put(small_zoo, "labels/apples", labels)
     put(small_zoo, "splits/apples", (labels == 1).astype(np.int8))
-    with refused("'apples'", "class 1 has no row in the training split"):
+    zoo = FeatureStore(small_zoo)
+    assert zoo.training_labels("apples").tolist() == [0 if c == 0 else 1 for c in labels if c != 1]
+    assert zoo.labels("apples").tolist() == [(0, 2, 1)[c] for c in labels]
+    rows = (labels == 1).sum()
+    assert (
+        f"1 of 3 classes have no row in the training split: used without them and their {rows} rows"
+        in caplog.text
+    )
+    put(small_zoo, "splits/apples", (labels != 1).astype(np.int8))
+    with refused("'apples'", "2 of 3 classes have no row in the training split"):
         FeatureStore(small_zoo).training_labels("apples")
+
+
+def test_a_split_leaves_out_rows_of_classes_that_are_not_trained(small_zoo: Path) -> None:
+    labels = np.arange(N) % 3
+    split = np.arange(N) % 2
+    split[labels == 1] = 1
+    put(small_zoo, "labels/apples", labels)
+    put(small_zoo, "splits/apples", split.astype(np.int8))
+    zoo = FeatureStore(small_zoo)
+    found, unseen = task_split(zoo, "apples"), labels == 1
+    assert found.train.tolist() == np.flatnonzero((split == 0) & ~unseen).tolist()
+    assert found.validation.tolist() == np.flatnonzero((split == 1) & ~unseen).tolist()
+    assert f"{unseen.sum()} rows of classes without a training row are left out" in found.note
+
+
+@pytest.mark.parametrize(
+    ("values", "sound"),
+    [
+        ((-1, 1), True),
+        ((-3, -1, 2), True),
+        ((-2, -1), True),
+        ((-1, 0, 1), False),
+        ((-1, 0), False),
+        ((-1, 4, 9), False),
+        ((-1,), False),
+    ],
+)
+def test_labels_of_minus_one(
+    small_zoo: Path, values: tuple[int, ...], sound: bool, refused: Any
+) -> None:
+    labels = np.array(values)[np.arange(N) % len(values)]
+    put(small_zoo, "labels/apples", labels)
+    if sound:
+        found = FeatureStore(small_zoo).labels("apples")
+        assert found.tolist() == (np.arange(N) % len(values)).tolist()
+    else:
+        with refused("'apples'", f"{(labels == -1).sum()} rows have label -1", "first row 0"):
+            FeatureStore(small_zoo).labels("apples")
+
+
+def test_minus_one_that_is_named_is_a_class(small_zoo: Path) -> None:
+    put(small_zoo, "labels/apples", np.arange(N) % 3 - 1)
+    FeatureStore.write_manifest(small_zoo, tasks={"apples": {"classes": ["bad", "fair", "good"]}})
+    assert FeatureStore(small_zoo).labels("apples").tolist() == (np.arange(N) % 3).tolist()
 
 
 @pytest.mark.parametrize(

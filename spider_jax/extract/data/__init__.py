@@ -9,13 +9,16 @@ A user names data by a spec, [NAME=]READER:WHAT[?option=value&...]. The options 
 - `hf:NAME:split`: config, and image, text, label (names of columns).
 
 kind is classification, regression or multi-label; by default whole numbers and words are classes,
-floats are a regression, and whole numbers in rows are multi-label.
+floats are a regression, and whole numbers in rows are multi-label. Words stay words: "007", "1e3",
+"inf" and identifiers beyond 64 bits name classes. A row without a label is refused, and so is -1
+beside other classes, which marks one. CSV files may be UTF-8 or UTF-16, with commas, semicolons,
+tabs or bars; errors count lines as an editor does.
 
 Every reader gives a `Dataset`. It opens the data and reads the labels; an item is read when a model
-needs it, in threads. A broken item names its file and row. Data of your own, for
-`spider_jax.extract.export.export`, are a `Dataset` too:
+needs it, in threads. A broken item names its file and row; an empty text is one. Data of your own,
+for `spider_jax.extract.export.export`, are a `Dataset` too:
 
->>> from spider_jax.extract.data import Dataset, classes_of_names, data_fingerprint
+>>> from spider_jax.extract.data import Content, Dataset, classes_of_names
 >>> texts = ["red sky", "green leaf", "red leaf"]
 >>> labels, classes = classes_of_names(["warm", "cold", "warm"])
 >>> data = Dataset(
@@ -28,17 +31,23 @@ needs it, in threads. A broken item names its file and row. Data of your own, fo
 ...     labels=labels,
 ...     kind="classification",
 ...     classes=classes,
-...     fingerprint=data_fingerprint([*texts, labels]),
+...     fingerprint=None,
+...     content=Content(3, lambda row: texts[row]),
 ... )
 >>> data.item(1), data.labels.tolist(), data.classes
 ('green leaf', [1, 0, 1], ('cold', 'warm'))
 
-Pictures are turned as their EXIF says and converted to RGB. `Preprocessing` then resizes the
+`content` tells these data from others by SHA-256 of their items; a `fingerprint` of your own may
+stand for it.
+
+Pictures are turned as their EXIF says and converted to RGB: those of more than 8 bits, and floats,
+by the range that they fill; see-through ones are laid on white. `Preprocessing` then resizes the
 shorter side, crops the centre and normalises, as torchvision does to 2e-6. Pictures beyond Pillow's
 limit of pixels, and lines of pixels, are refused.
 """
 
 from spider_jax.extract.data.clusters import k_means, quantile_bins
+from spider_jax.extract.data.content import Content
 from spider_jax.extract.data.dataset import (
     NO_LABELS,
     BrokenItemError,
@@ -58,6 +67,7 @@ from spider_jax.extract.data.items import Item, Picture
 __all__ = [
     "NO_LABELS",
     "BrokenItemError",
+    "Content",
     "Dataset",
     "Item",
     "Labelling",

@@ -16,15 +16,17 @@ from jaxtyping import Shaped
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError, one_line
+from spider_jax.extract.data.content import Content
 from spider_jax.extract.data.dataset import (
     Dataset,
     Modality,
     check_rows,
-    data_fingerprint,
     kind_of_labels,
     no_items,
+    text_of,
 )
 from spider_jax.extract.data.items import Item
+from spider_jax.extract.data.label_values import labels_of
 from spider_jax.extract.spec import Spec
 from spider_jax.storage.npy import UNREADABLE, read_header
 
@@ -52,21 +54,25 @@ def read_arrays(spec: Spec) -> Dataset:
     if labels is None and items is None:
         raise InputError(f"{path} has neither images, texts nor labels: it has {_names(arrays)}")
     rows = len(items) if items is not None else len(labels if labels is not None else ())
-    kind = "classification"
-    if labels is not None:
+    kind, classes = "classification", None
+    if labels is not None and labels.dtype.kind in "US" and labels.ndim == 1:
+        labels, classes, kind = labels_of(labels.tolist(), spec.options.get("kind"), str(path))
+    elif labels is not None:
         kind = kind_of_labels(labels, spec.options.get("kind"), str(path))
+    if labels is not None:
         check_rows(labels, rows, f"{path}: {modality}s" if items is not None else str(path))
     return Dataset(
         name=spec.name or path.stem,
         source=f"arrays:{path.name}",
         modality=modality,
         rows=rows,
-        item=no_items(path) if items is None else partial(_item, items),
+        item=no_items(path) if items is None else partial(_item, items, str(path)),
         where=lambda row: f"{path} (row {row})",
         labels=labels,
         kind=kind,
-        classes=None,
-        fingerprint=data_fingerprint([a for a in (items, labels) if a is not None]),
+        classes=classes,
+        fingerprint=None,
+        content=None if items is None else Content(rows, partial(_content, items)),
     )
 
 
@@ -148,5 +154,11 @@ def _labels(
     return arrays.get(name or "labels")
 
 
-def _item(items: NDArray[np.generic], row: int) -> Item:
+def _item(items: NDArray[np.generic], path: str, row: int) -> Item:
+    if items.dtype.kind == "U":
+        return text_of(str(items[row]), f"{path} (row {row})")
+    return np.asarray(items[row])
+
+
+def _content(items: NDArray[np.generic], row: int) -> str | NDArray[np.generic]:
     return str(items[row]) if items.dtype.kind == "U" else np.asarray(items[row])

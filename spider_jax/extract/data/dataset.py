@@ -2,18 +2,19 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Int32, Shaped
+from jaxtyping import Int32, Int64, Shaped
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
+from spider_jax.extract.data.content import Content
 from spider_jax.extract.data.items import Item
-from spider_jax.zoo.files import KINDS
+from spider_jax.zoo.files import KINDS, refuse_unlabelled
 
 log = logging.getLogger("spider_jax")
 
@@ -21,7 +22,20 @@ Modality = Literal["image", "text", "none"]
 
 
 class BrokenItemError(InputError):
-    """An item of the data cannot be read, so no model can use these data."""
+    """Items of the data cannot be read, by no model.
+
+    Attributes:
+        messages: one an item.
+    """
+
+    def __init__(self, *messages: str) -> None:
+        """Keep the messages.
+
+        Args:
+            messages: one an item, at least one.
+        """
+        super().__init__("; ".join(messages))
+        self.messages = messages
 
 
 class Labelling(NamedTuple):
@@ -55,7 +69,11 @@ class Dataset:
         labels: numbers [N] or [N, K] as a zoo keeps them, None where there are none.
         kind: "classification", "regression" or "multi-label".
         classes: names of the classes 0..C-1, None where they have no names.
-        fingerprint: SHA-256 of what tells these data from others, None where only labels are known.
+        fingerprint: SHA-256 of what tells these data from others, from whoever made them; None
+            where `content` tells it, or where only labels are known.
+        content: what the items hold, None where only labels are known.
+        left_out: rows that no model reads, in ascending order: they were broken when a zoo was
+            made of the rest.
     """
 
     name: str
@@ -68,6 +86,30 @@ class Dataset:
     kind: str
     classes: tuple[str, ...] | None
     fingerprint: str | None
+    content: Content | None = None
+    left_out: tuple[int, ...] = ()
+
+    @property
+    def kept(self) -> Int64[np.ndarray, " n"]:
+        """The rows that are not left out."""
+        return np.delete(np.arange(self.rows), list(self.left_out))
+
+    @property
+    def kept_labels(self) -> Shaped[np.ndarray, "n ..."] | None:
+        """Labels of the rows that are not left out."""
+        return self.labels if self.labels is None or not self.left_out else self.labels[self.kept]
+
+    def identity(self) -> Mapping[str, str]:
+        """What tells these data from others, as a manifest keeps it; {} where nothing does.
+
+        Rows that are left out do not count, so that mending them makes no other data.
+        """
+        if self.fingerprint is not None:
+            return {"data_sha256": self.fingerprint}
+        if self.content is None:
+            return {}
+        parts = [self.kind, self.classes, self.content.digests[self.kept], self.kept_labels]
+        return {"content_sha256": data_fingerprint(parts)}
 
 
 def data_fingerprint(parts: Iterable[object]) -> str:
@@ -107,6 +149,25 @@ def no_items(path: Path) -> Callable[[int], Item]:
     return item
 
 
+def text_of(value: object, where: str) -> str:
+    """The text of an item; a missing and an empty one are the same: broken.
+
+    Args:
+        value: what the reader has for it.
+        where: the file and row, for errors.
+
+    Returns:
+        The text.
+
+    Raises:
+        BrokenItemError: there is none.
+    """
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    if value is None or value != value or not text.strip():
+        raise BrokenItemError(f"{where} has no text")
+    return text
+
+
 def kind_of_labels(labels: Shaped[np.ndarray, "..."], declared: str | None, where: str) -> str:
     """The kind that is declared, else the kind that dtype and shape show.
 
@@ -134,6 +195,8 @@ def kind_of_labels(labels: Shaped[np.ndarray, "..."], declared: str | None, wher
     kind = declared or ("multi-label" if labels.ndim == 2 and said != "regression" else said)
     if kind == "classification" and (labels.ndim != 1 or labels.dtype.kind == "f"):
         raise InputError(f"{where}: classes must be int [N], got {labels.dtype} {labels.shape}")
+    if kind == "classification":
+        refuse_unlabelled(labels, where)
     if kind == "multi-label" and (labels.ndim != 2 or not np.isin(labels, (0, 1)).all()):
         raise InputError(f"{where}: multi-label must be 0/1 [N, K]")
     if kind == "regression":
@@ -200,6 +263,7 @@ def drop_unused(
     Raises:
         InputError: a label that is no index into `names`.
     """
+    refuse_unlabelled(labels, where)
     found, encoded = np.unique(labels, return_inverse=True)
     if found.size and not 0 <= found[0] <= found[-1] < len(names):
         row = int(np.flatnonzero((labels < 0) | (labels >= len(names)))[0])

@@ -2,28 +2,36 @@
 
 Options:
     config: the dataset's configuration.
-    image, text, label: names of columns, by default the first of that kind.
+    image, text, label: names of columns, by default the one of that name, else the first of that
+        kind.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
 from spider_jax.errors import InputError, one_line
+from spider_jax.extract.data.content import Content
 from spider_jax.extract.data.dataset import (
     NO_LABELS,
+    BrokenItemError,
     Dataset,
     Labelling,
-    data_fingerprint,
     drop_unused,
+    text_of,
 )
-from spider_jax.extract.data.tables import labels_of
+from spider_jax.extract.data.items import Item
+from spider_jax.extract.data.label_values import labels_of
+from spider_jax.extract.data.tables import column_of
 from spider_jax.extract.network import hub_offline_if_unreachable
 from spider_jax.extract.spec import Spec
 from spider_jax.runtime.optional import need
 
 OPTIONS = ("config", "image", "text", "label")
+STRINGS = ("string", "large_string")
+NO_TEXT = ("id", "idx", "guid", "uid", "split", "label_text")  # columns of words that are no texts
 
 
 def read_hf(spec: Spec) -> Dataset:
@@ -50,8 +58,10 @@ def read_hf(spec: Spec) -> Dataset:
         raise InputError(f"data {spec} cannot be loaded: {one_line(error)}") from None
     features = table.features
     image = _column(spec, "image", features, lambda f: isinstance(f, datasets.Image))
-    text = _column(spec, "text", features, lambda f: getattr(f, "dtype", None) == "string")
     label = _column(spec, "label", features, lambda f: isinstance(f, datasets.ClassLabel))
+    words = {n: f for n, f in features.items() if n != label and n not in NO_TEXT}
+    words = features if "text" in spec.options else words
+    text = _column(spec, "text", words, lambda f: getattr(f, "dtype", None) in STRINGS)
     key = image if image is not None and "text" not in spec.options else text
     if key is None:
         columns = ", ".join(features)
@@ -60,27 +70,52 @@ def read_hf(spec: Spec) -> Dataset:
     if label is not None:
         values = table.select_columns(label)[:][label]
         labels, classes, kind = _labels(spec, label, features[label], values, datasets)
-    parts = [name, split, table.num_rows, key, labels if labels is not None else None]
+    pictures = key == image
+    raw = table.cast_column(key, datasets.Image(decode=False)) if pictures else table
+
+    def where(row: int) -> str:
+        return f"{spec} (row {row})"
+
+    def item(row: int) -> Item:
+        if not pictures:
+            return text_of(table[row][key], where(row))
+        found: Item | None = table[row][key]
+        if found is None:
+            raise BrokenItemError(f"{where(row)} has no picture")
+        return found
+
     return Dataset(
         name=spec.name or f"{name.rstrip('/').rpartition('/')[2]}:{split}",
         source=f"hf:{name.rstrip('/').rpartition('/')[2]}:{split}",
-        modality="image" if key == image else "text",
+        modality="image" if pictures else "text",
         rows=table.num_rows,
-        item=lambda row: table[row][key],
-        where=lambda row: f"{spec} (row {row})",
+        item=item,
+        where=where,
         labels=labels,
         kind=kind,
         classes=classes,
-        fingerprint=data_fingerprint(parts),
+        fingerprint=None,
+        content=Content(table.num_rows, lambda row: _content(raw[row][key])),
     )
+
+
+def _content(value: object) -> bytes | str:
+    """The bytes of a picture, which is {bytes, path} before it is decoded, or the text."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    found = value.get("bytes")
+    return found if isinstance(found, bytes) else Path(str(value.get("path"))).read_bytes()
 
 
 def _column(
     spec: Spec, option: str, features: Mapping[str, object], fits: Callable[[object], bool]
 ) -> str | None:
-    """The column that an option names, else the first that fits."""
+    """The column that an option names, else the one of its own name, else the first that fits."""
     wanted = spec.options.get(option)
     if wanted is None:
+        called = column_of(list(features), None, option)
+        if called is not None and (option == "label" or fits(features[called])):
+            return called
         return next((name for name, f in features.items() if fits(f)), None)
     if wanted not in features:
         columns = ", ".join(features)
@@ -93,5 +128,7 @@ def _labels(
 ) -> Labelling:
     if not isinstance(feature, datasets.ClassLabel):
         return labels_of(values, None, f"data {spec}: {label}")
+    if None in values:
+        raise InputError(f"data {spec}: row {values.index(None)} has no label")
     labels, classes = drop_unused(np.array(values), feature.names, f"data {spec}")
     return Labelling(labels, classes, "classification")

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Num, UInt8
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError, one_line
@@ -13,10 +13,14 @@ from spider_jax.extract.data.items import Item, Picture
 from spider_jax.extract.spec import Spec
 from spider_jax.runtime.optional import need
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    *(".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm"),
+    *(".tif", ".tiff", ".webp"),
+)
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos")
 LONGEST = 200  # times the shorter side: resizing would take gigabytes for a line of pixels
+DEPTHS = (8, 10, 12, 14, 16)  # bits of cameras, scanners and microscopes
 OPTIONS = ("size", "resize", "interpolation", "mean", "std")
 
 
@@ -37,23 +41,23 @@ def open_image(source: Path | bytes, where: str) -> Picture:
     ops = need("PIL.ImageOps", "pillow", "reading pictures")
     try:
         with image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as opened:
-            _refuse_bomb(opened, image.MAX_IMAGE_PIXELS, where)
+            _refuse_bomb(opened, image.MAX_IMAGE_PIXELS)
             return to_rgb(ops.exif_transpose(opened))
-    except InputError:
-        raise
+    except InputError as error:
+        raise InputError(f"{where} {error}") from None
     except Exception as error:  # Pillow's decoders raise of every kind on damaged files
         raise InputError(f"{where} is not a readable picture: {one_line(error)}") from None
 
 
-def _refuse_bomb(opened: Picture, limit: int | None, where: str) -> None:
+def _refuse_bomb(opened: Picture, limit: int | None) -> None:
     """Pillow itself only warns up to twice its limit."""
     pixels = opened.size[0] * opened.size[1]
     if limit is not None and pixels > limit:
-        raise InputError(f"{where} has {pixels} pixels, more than Pillow's limit of {limit}")
+        raise InputError(f"has {pixels} pixels, more than Pillow's limit of {limit}")
 
 
 def to_rgb(picture: Item) -> Picture:
-    """A picture in RGB.
+    """A picture in RGB: deeper ones scaled by their range, see-through ones laid on white.
 
     Args:
         picture: Pillow's of any mode, or an array uint8 [H, W] or [H, W, 1, 3 or 4].
@@ -62,17 +66,57 @@ def to_rgb(picture: Item) -> Picture:
         Pillow's picture of mode "RGB".
 
     Raises:
-        InputError: a text.
+        InputError: a text, or pixels that are not finite.
     """
     if isinstance(picture, str):
         raise InputError(f"is a text and no picture: {picture[:40]!r}")
     found = _of_array(picture) if isinstance(picture, np.ndarray) else picture
-    if found.mode.startswith("I"):  # 16 bits, which convert would clip
-        high = np.asarray(found, np.int64) >> 8
-        found = _of_array(np.clip(high, 0, 255).astype(np.uint8))
-    if "transparency" in found.info:
-        found = found.convert("RGBA")
+    if found.mode[0] in "IF":  # more than 8 bits, which convert would clip
+        found = _of_array(eight_bits(np.asarray(found)))
+    if "transparency" in found.info or found.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+        return _on_white(found.convert("RGBA"))
     return found if found.mode == "RGB" else found.convert("RGB")
+
+
+def _on_white(picture: Picture) -> Picture:
+    """What is seen of a picture with an alpha channel on white paper."""
+    pixels = np.asarray(picture)
+    colours, alpha = pixels[..., :3].astype(np.uint32), pixels[..., 3:].astype(np.uint32)
+    if (alpha == 255).all():
+        return picture.convert("RGB")
+    return _of_array(((colours * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8))
+
+
+def eight_bits(pixels: Num[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
+    """Pixels of one channel in 8 bits, by the range that they fill.
+
+    Whole numbers are of 8, 10, 12, 14 or 16 bits, whichever holds the largest; floats lie in 0..1,
+    -1..1, or as whole numbers do. Anything else is spread from its smallest to its largest value.
+
+    Args:
+        pixels: whole numbers or floats.
+
+    Returns:
+        0..255.
+
+    Raises:
+        InputError: a value that is not finite.
+
+    >>> eight_bits(np.array([[0, 1024, 4095]], np.uint16)), eight_bits(np.array([[0, 0.5, 1]]))
+    (array([[  0,  64, 255]], dtype=uint8), array([[  0, 128, 255]], dtype=uint8))
+    """
+    low, high = float(pixels.min()), float(pixels.max())
+    if not np.isfinite([low, high]).all():
+        raise InputError("has pixels that are not finite")
+    depth = next((bits for bits in DEPTHS if high < 1 << bits), None)
+    if pixels.dtype.kind in "iu" and low >= 0 and depth is not None:
+        return (pixels.astype(np.uint32) >> (depth - 8)).astype(np.uint8)
+    if pixels.dtype.kind == "f" and low >= -1 and high <= 1:
+        low, high = (0.0 if low >= 0 else -1.0), 1.0
+    elif low >= 0 and depth is not None:
+        low, high = 0.0, float(2**depth - 1)
+    scaled = (pixels.astype(np.float64) - low) * (255 / max(high - low, np.finfo(float).tiny))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
 def _of_array(pixels: NDArray[np.generic]) -> Picture:

@@ -19,13 +19,14 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from spider_jax.errors import InputError, one_line
+from spider_jax.extract.data.content import Content
 from spider_jax.extract.data.dataset import (
     NO_LABELS,
     Dataset,
     Labelling,
-    data_fingerprint,
     drop_unused,
     kind_of_labels,
+    text_of,
 )
 from spider_jax.extract.data.images import open_image
 from spider_jax.extract.data.items import Item
@@ -208,10 +209,9 @@ def _dataset(spec: Spec, name: str, split: str, folder: Path) -> Dataset:
     def item(row: int) -> Item:
         value = source[row][key]
         if not picture:
-            return value.decode() if isinstance(value, bytes) else str(value)
+            return text_of(value, where(row))
         return open_image(value, where(row)) if isinstance(value, bytes) else np.asarray(value)
 
-    parts = [name, folder.name, split, len(source), *([] if labels is None else [labels])]
     return Dataset(
         name=task,
         source=str(spec),
@@ -222,7 +222,8 @@ def _dataset(spec: Spec, name: str, split: str, folder: Path) -> Dataset:
         labels=labels,
         kind=kind,
         classes=classes,
-        fingerprint=data_fingerprint(parts),
+        fingerprint=None,
+        content=Content(len(source), lambda row: source[row][key]),
     )
 
 

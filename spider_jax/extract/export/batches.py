@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, MutableMapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from spider_jax.errors import InputError, one_line
@@ -94,32 +94,76 @@ def prepared_item(data: Dataset, prepare: Callable[[Item], Item], row: int) -> I
         raise InputError(f"{data.where(row)} {error}") from None
 
 
+def sound_items(
+    data: Dataset, prepare: Callable[[Item], Item], rows: Iterable[int]
+) -> Generator[tuple[int, Item], None, None]:
+    """Items that can be read, one after the other.
+
+    Args:
+        data: where the items are from.
+        prepare: of the model.
+        rows: of the items; those that are broken or left out are passed over.
+
+    Yields:
+        The row of an item, and the prepared item.
+
+    Raises:
+        BrokenItemError: none of them can be read.
+    """
+    broken, found = list[str](), False
+    for row in rows:
+        if row in data.left_out:
+            continue
+        try:
+            item = prepared_item(data, prepare, row)
+        except BrokenItemError as error:
+            broken += error.messages
+        else:
+            found = True
+            yield row, item
+    if broken and not found:
+        raise BrokenItemError(*broken)
+
+
 def prepared_batches(
-    data: Dataset, prepare: Callable[[Item], Item], batches: Iterable[range]
-) -> Generator[tuple[range, list[Item]], None, None]:
+    data: Dataset,
+    prepare: Callable[[Item], Item],
+    batches: Iterable[range],
+    broken: MutableMapping[int, str],
+) -> Generator[tuple[range, list[int], list[Item]], None, None]:
     """Batches of prepared items, in order; the next two are prepared in threads meanwhile.
 
     Args:
         data: where the items are from.
         prepare: of the model.
         batches: rows of every batch.
+        broken: filled with the row and the message of every item that cannot be read.
 
     Yields:
-        The rows of a batch and its prepared items.
+        The rows of a batch, those of them that can be read, and their prepared items.
     """
-    waiting: deque[tuple[range, list[Future[Item]]]] = deque()
+    waiting: deque[tuple[range, dict[int, Future[Item]]]] = deque()
+    out = frozenset(data.left_out)
+
+    def ready() -> tuple[range, list[int], list[Item]]:
+        rows, futures = waiting.popleft()
+        items = {}
+        for row, future in futures.items():
+            try:
+                items[row] = future.result()
+            except BrokenItemError as error:  # the rest is read, so that all are named at once
+                broken[row] = str(error)
+        return rows, list(items), list(items.values())
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
             for rows in batches:
-                waiting.append((rows, [pool.submit(prepared_item, data, prepare, r) for r in rows]))
+                wanted = [row for row in rows if row not in out]
+                futures = {row: pool.submit(prepared_item, data, prepare, row) for row in wanted}
+                waiting.append((rows, futures))
                 if len(waiting) > AHEAD:
-                    yield _ready(waiting)
+                    yield ready()
             while waiting:
-                yield _ready(waiting)
+                yield ready()
         finally:  # where the caller stops early, the rest need not be read
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _ready(waiting: "deque[tuple[range, list[Future[Item]]]]") -> tuple[range, list[Item]]:
-    rows, futures = waiting.popleft()
-    return rows, [future.result() for future in futures]

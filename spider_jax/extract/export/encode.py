@@ -1,7 +1,7 @@
 """A model run over rows of data, batch by batch, in halves where memory does not suffice."""
 
 import logging
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, MutableMapping, Sequence
 from contextlib import closing, contextmanager
 
 import numpy as np
@@ -46,8 +46,13 @@ def rows_of_batch(encoder: Encoder, prepared: Item) -> int:
 
 
 def encoded_batches(
-    encoder: Encoder, data: Dataset, batches: Sequence[range], settled: int | None, show: bool
-) -> Generator[tuple[range, Encoded], None, None]:
+    encoder: Encoder,
+    data: Dataset,
+    batches: Sequence[range],
+    settled: int | None,
+    show: bool,
+    broken: MutableMapping[int, str],
+) -> Generator[tuple[range, list[int], Encoded | None], None, None]:
     """Batches of rows, encoded in order, with a bar that shows items a second.
 
     Args:
@@ -56,26 +61,27 @@ def encoded_batches(
         batches: rows of every batch.
         settled: the layer that the model chose for the task, or None.
         show: whether to show the bar.
+        broken: filled with the row and the message of every item that cannot be read.
 
     Yields:
-        The rows of a batch and what the model gives for them.
+        The rows of a batch, those of them that can be read, and what the model gives for these;
+        None where there are none.
 
     Raises:
-        BrokenItemError: an item that cannot be read.
         InputError: a value that is not finite; the message names file and row.
     """
     total, phase = sum(map(len, batches)), f"{encoder.name} on {data.name}"
     with (
         _bar(total, phase, data.modality, show) as bar,
-        closing(prepared_batches(data, encoder.prepare, batches)) as prepared,
+        closing(prepared_batches(data, encoder.prepare, batches, broken)) as prepared,
     ):
-        for rows, items in prepared:
-            found = encode_batch(encoder, items, settled)
-            for part in found:
+        for span, rows, items in prepared:
+            found = encode_batch(encoder, items, settled) if items else None
+            for part in found or ():
                 if part is not None:
                     _refuse_not_finite(part, rows, encoder, data)
-            yield rows, found
-            bar.update(len(rows))
+            yield span, rows, found
+            bar.update(len(span))
 
 
 def encode_batch(encoder: Encoder, items: Sequence[Item], settled: int | None) -> Encoded:
@@ -113,12 +119,12 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 def _refuse_not_finite(
-    part: NDArray[np.float32], rows: range, encoder: Encoder, data: Dataset
+    part: NDArray[np.float32], rows: Sequence[int], encoder: Encoder, data: Dataset
 ) -> None:
-    bad = ~np.isfinite(part).all(1)
-    if bad.any():
-        row = rows.start + int(np.flatnonzero(bad)[0])
-        refuse_not_finite(part, rows.start, f"{encoder.name!r} on {data.where(row)}")
+    bad = np.flatnonzero(~np.isfinite(part).all(1))
+    if len(bad):
+        row = rows[int(bad[0])]
+        refuse_not_finite(part[bad[:1]], row, f"{encoder.name!r} on {data.where(row)}")
 
 
 def joined_columns(

@@ -1,6 +1,5 @@
 """Features that exist already, read in blocks: .npy, .npz, .safetensors, .parquet, .csv."""
 
-import csv
 import json
 import math
 import zipfile
@@ -14,15 +13,14 @@ from jaxtyping import Shaped
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError, one_line
+from spider_jax.extract.export.csv_features import CsvFeatures, is_no_feature
 from spider_jax.runtime.optional import need
 from spider_jax.storage.npy import UNREADABLE, read_header
 
 BLOCK_BYTES = 1 << 24
 MAX_HEADER = 1 << 27
 SAFETENSORS = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
-SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet", ".csv")
-CSV_ROWS = 1024  # of a block
-NO_FEATURE = ("label", "text", "split", "id")  # columns of a CSV that are no features
+SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet", ".csv", ".tsv")
 
 
 class Rows(NamedTuple):
@@ -32,20 +30,24 @@ class Rows(NamedTuple):
         shape: N and D.
         dtype: of the numbers in the file.
         blocks: reads the rows in order, in blocks [b, D].
+        columns: names [D], where the file is a table of columns.
     """
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
     blocks: Callable[[], Iterator[Shaped[np.ndarray, "b D"]]]
+    columns: tuple[str, ...] = ()
 
 
 def open_rows(path: Path, key: str | None) -> Rows:
     """The features of a file. They are read when they are used, and memory holds one block.
 
     Args:
-        path: .npy, .npz, .safetensors, .parquet or .csv. Of a CSV all columns are features but
-            those named label, text, split or id.
-        key: the array, tensor or column; None where there is only one, or one named features.
+        path: .npy, .npz, .safetensors, .parquet, .csv or .tsv. Of a table all columns of numbers
+            are features, but for those that hold row numbers or are called label, text, id, index
+            or the like.
+        key: the array, tensor or column; None where there is only one, or one named features. Of
+            a CSV, names of columns with commas between them.
 
     Returns:
         The matrix.
@@ -59,6 +61,7 @@ def open_rows(path: Path, key: str | None) -> Rows:
         ".safetensors": _safetensors,
         ".parquet": _parquet,
         ".csv": _csv,
+        ".tsv": _csv,
     }
     if path.suffix not in readers:
         raise InputError(f"{path} must be one of {', '.join(SUFFIXES)}")
@@ -194,7 +197,7 @@ def _parquet(path: Path, key: str | None) -> Rows:
     except Exception as error:  # pyarrow's own kinds
         raise InputError(f"{path} is not a readable .parquet file: {one_line(error)}") from None
     lists = [f.name for f in schema if _is_list(types, f.type)]
-    floats = [f.name for f in schema if types.is_floating(f.type)]
+    floats = [f.name for f in schema if types.is_floating(f.type) and not is_no_feature(f.name)]
     columns = [_one_of(path, key, lists)] if key is not None or lists else floats
     if not columns or count == 0:
         raise InputError(f"{path} has no rows of floats: it has {', '.join(schema.names)}")
@@ -206,7 +209,8 @@ def _parquet(path: Path, key: str | None) -> Rows:
             row += len(batch)
 
     first = next(blocks())
-    return Rows((count, first.shape[1]), first.dtype, blocks)
+    names = () if lists or key is not None else tuple(floats)
+    return Rows((count, first.shape[1]), first.dtype, blocks, names)
 
 
 def _is_list(types: ModuleType, kind: Any) -> bool:
@@ -243,34 +247,8 @@ def _matrix(batch: Any, columns: list[str], first: int, path: Path) -> NDArray[n
 
 
 def _csv(path: Path, key: str | None) -> Rows:
-    """The columns of numbers of a CSV file with a header line; read once for its length."""
-    if key is not None:
-        raise InputError(f"{path}: a .csv has no key, its columns are the features")
-    count = sum(len(block) for block in _csv_blocks(path))
-    first = next(_csv_blocks(path), np.empty((0, 0)))
-    return Rows((count, first.shape[1]), np.dtype(np.float64), lambda: _csv_blocks(path))
-
-
-def _csv_blocks(path: Path) -> Iterator[NDArray[np.generic]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.reader(file, strict=True)
-            names = next(rows, [])
-            columns = [i for i, name in enumerate(names) if name not in NO_FEATURE]
-            held: list[list[float]] = []
-            for number, row in enumerate(rows):
-                held.append(_csv_row(path, number, row, columns))
-                if len(held) == CSV_ROWS:
-                    yield np.array(held)
-                    held = []
-            if held:
-                yield np.array(held)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not a readable CSV file: {one_line(error)}") from None
-
-
-def _csv_row(path: Path, number: int, row: list[str], columns: list[int]) -> list[float]:
-    try:
-        return [float(row[i]) for i in columns]
-    except (ValueError, IndexError):
-        raise InputError(f"{path}: row {number} has a cell that is no number") from None
+    """The columns of numbers of a CSV file; read once for its length."""
+    found = CsvFeatures(path, key)
+    return Rows(
+        (found.rows, len(found.columns)), np.dtype(np.float64), found.blocks, tuple(found.columns)
+    )

@@ -1,6 +1,7 @@
 """Features that exist already, put into a zoo: checked, streamed, all or nothing."""
 
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from spider_jax.storage.locks import locked_folder
 from spider_jax.storage.npy import read_header
 from spider_jax.zoo.matrix_file import matrix_path, write_matrix
 from spider_jax.zoo.unfinished import discard, work_folder
+
+Block = Shaped[np.ndarray, "b D"]
 
 
 def import_features(
@@ -98,7 +101,15 @@ def import_spec(zoo: Path, spec: Spec, model: str, data: Dataset, dtype: str) ->
     spec.known(("key",))
     path = Path(spec.what)
     rows = open_rows(path, spec.options.get("key"))
-    _import(zoo, model, replace(data, fingerprint=None), path, rows, dtype)
+    labels_only = replace(  # of the rows that the zoo's task has
+        data,
+        fingerprint=None,
+        content=None,
+        rows=len(data.kept),
+        labels=data.kept_labels,
+        left_out=(),
+    )
+    _import(zoo, model, labels_only, path, rows, dtype)
 
 
 def _import(
@@ -115,7 +126,7 @@ def _import(
     with locked_folder(zoo):
         work = work_folder(zoo, model, data.name) / "imported.npy"
         try:
-            write_matrix(work, rows.shape, wanted, rows.blocks, str(path))
+            write_matrix(work, rows.shape, wanted, _watched(rows, data, path), str(path))
             write_labels_once(zoo, data.name, data.labels)
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(work, target)
@@ -124,3 +135,25 @@ def _import(
             work.unlink(missing_ok=True)
             if not (work.parent / "plan.json").exists():  # no export of pictures is at work there
                 discard(zoo, model, data.name)
+
+
+def _watched(rows: Rows, data: Dataset, path: Path) -> Callable[[], Iterator[Block]]:
+    """The blocks of a table; a column that is the label of every row is refused at their end."""
+    labels = data.labels
+    if not rows.columns or labels is None or labels.ndim != 1:
+        return rows.blocks
+
+    def blocks() -> Iterator[Block]:
+        same, start = np.ones(len(rows.columns), bool), 0
+        for block in rows.blocks():
+            same &= (block == labels[start : start + len(block), None]).all(0)
+            start += len(block)
+            yield block
+        if same.any() and start > 2:
+            name = rows.columns[int(np.flatnonzero(same)[0])]
+            raise InputError(
+                f"{path}: column {name!r} is the label of every row, which is no feature: name the "
+                "columns that are with ?key=a,b"
+            )
+
+    return blocks

@@ -5,6 +5,7 @@ Several processes may write to a zoo, so a process that changes it holds its loc
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,39 @@ from spider_jax.zoo.files import read_manifest
 
 log = logging.getLogger("spider_jax")
 
+IDENTITY = ("data_sha256", "content_sha256")  # of a task: given by who made it, or by its items
 HEADER = ("format", "version", "created_with")
+
+
+def has_labels(zoo: Path, task: str) -> bool:
+    """Whether the zoo has labels of a task.
+
+    Args:
+        zoo: its folder.
+        task: its name.
+    """
+    return (zoo / "labels" / f"{name_to_component(task)}.npy").exists()
+
+
+def without_left_out(zoo: Path, data: Dataset) -> Dataset:
+    """The data without the rows that the zoo left out when it was first made of them.
+
+    Args:
+        zoo: its folder.
+        data: of a task.
+
+    Returns:
+        The data, whose `left_out` are those of the zoo where both have the same number of rows.
+
+    Raises:
+        InputError: a manifest that cannot be read.
+    """
+    entry = read_manifest(zoo / "manifest.json").get("tasks", {}).get(data.name, {})
+    rows = entry.get("left_out")
+    sound = isinstance(rows, list) and all(type(r) is int and 0 <= r < data.rows for r in rows)
+    if not sound or entry.get("rows") != data.rows - len(set(rows)):
+        return data
+    return replace(data, left_out=tuple(sorted(set(rows))))
 
 
 def refuse_other_labels(zoo: Path, task: str, labels: Shaped[np.ndarray, "N ..."]) -> bool:
@@ -81,8 +114,8 @@ def refuse_others(
         InputError: the manifest records other data, or other facts.
     """
     manifest = read_manifest(zoo / "manifest.json")
-    known = manifest.get("tasks", {}).get(task, {}).get("data_sha256")
-    if None not in (known, data.fingerprint) and known != data.fingerprint:
+    recorded = manifest.get("tasks", {}).get(task, {})
+    if any(recorded.get(key, value) != value for key, value in data.identity().items()):
         raise InputError(
             f"{zoo}: task {task!r} was exported from other data: name it TASK={data.source}"
         )
@@ -106,9 +139,19 @@ def is_recorded(zoo: Path, task: str, data: Dataset, model: str) -> bool:
     """
     path = zoo.joinpath("features", name_to_component(model), f"{name_to_component(task)}.npy")
     manifest = read_manifest(zoo / "manifest.json")
-    known = manifest.get("tasks", {}).get(task, {}).get("data_sha256")
     exported = manifest.get("models", {}).get(model, {}).get("exported", ())
-    return known == data.fingerprint and task in exported and path.exists()
+    if task not in exported or not path.exists():
+        return False
+    recorded, identity = manifest.get("tasks", {}).get(task, {}), data.identity()
+    if "content_sha256" in identity and "content_sha256" not in recorded:
+        if "data_sha256" not in recorded:
+            return False
+        log.warning(
+            "%s: task %r was exported before contents were compared: taken as the same data",
+            *(zoo, task),
+        )
+        return True
+    return all(recorded.get(key) == identity.get(key) for key in IDENTITY)
 
 
 def record(zoo: Path, data: Dataset, model: str, facts: Mapping[str, Any]) -> None:
@@ -136,9 +179,11 @@ def record(zoo: Path, data: Dataset, model: str, facts: Mapping[str, Any]) -> No
 
 
 def _task_facts(data: Dataset) -> dict[str, object]:
-    facts: dict[str, object] = {"kind": data.kind, "rows": data.rows}
-    if data.fingerprint is not None:
-        facts |= {"source": data.source, "data_sha256": data.fingerprint}
+    facts: dict[str, object] = {"kind": data.kind, "rows": len(data.kept)}
+    if identity := data.identity():
+        facts |= {"source": data.source, **identity}
+    if data.left_out:
+        facts |= {"left_out": list(data.left_out)}
     return facts if data.classes is None else facts | {"classes": list(data.classes)}
 
 
