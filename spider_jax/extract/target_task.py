@@ -13,6 +13,7 @@ from spider_jax.extract.data.clusters import k_means, quantile_bins
 from spider_jax.extract.data.dataset import Dataset
 from spider_jax.extract.export.batches import prepared_item, spans
 from spider_jax.extract.export.encode import encoded_batches, refuse_other_items, rows_of_batch
+from spider_jax.extract.export.guard import refuse_unsteady
 from spider_jax.extract.models.encoder import Encoder
 from spider_jax.extract.readers import FEATURES, model_spec, open_data, open_model
 from spider_jax.ranking.ranking import Ranking
@@ -204,7 +205,9 @@ def _features(
     first = prepared_item(data, encoder.prepare, 0)
     if encoder.settle is not None:
         raise InputError(f"{encoder.name!r}: an extractor reads the same layer on every task")
-    cuts = spans(0, data.rows, batch or rows_of_batch(encoder, first))
+    together = batch or rows_of_batch(encoder, first)
+    refuse_unsteady(encoder, data, None, together)
+    cuts = spans(0, data.rows, together)
     parts = [encoded.features for _, encoded in encoded_batches(encoder, data, cuts, None, show)]
     return np.concatenate(parts)
 

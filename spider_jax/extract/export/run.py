@@ -23,6 +23,7 @@ from spider_jax.extract.export.encode import (
     refuse_other_items,
     rows_of_batch,
 )
+from spider_jax.extract.export.guard import refuse_unsteady
 from spider_jax.extract.export.record import (
     is_recorded,
     record,
@@ -144,6 +145,7 @@ def export(zoo: Path, encoder: Encoder, data: Dataset, settings: Settings) -> st
     first = prepared_item(data, encoder.prepare, 0)
     folder = work_folder(zoo, encoder.name, data.name)
     proposed = _plan(encoder, data, first, settings)
+    refuse_unsteady(encoder, data, proposed.settled, proposed.batch)
     with locked_folder(zoo):
         if is_recorded(zoo, data.name, data, encoder.name):
             return "there"  # another process has finished it meanwhile

@@ -174,9 +174,9 @@ def _settle_pooling(spec: Spec, read: _Model, loaded: Loaded, asked: str | None)
             return read._replace(pooling=simple)
         head = _head_reading(read, inputs) if output.get("logits") is not None else None
         if head is not None:
-            same = class_token and torch.allclose(
-                run(read.runs, inputs, head).features, tokens[:, 0]
-            )
+            seen = run(read.runs, inputs, head).features
+            first = tokens[:, 0] if class_token else seen[:, :0]
+            same = seen.shape == first.shape and torch.allclose(seen, first, rtol=1e-5, atol=1e-6)
             return read._replace(pooling="cls") if same else read._replace(pooling=OWN, head=head)
         # A dense pooler (ViT's) belongs to its pretraining; classifiers read the token below it.
         dense = hasattr(getattr(read.encoder, "pooler", None), "dense")

@@ -15,7 +15,7 @@ from spider_jax.extract.spec import Spec
 from spider_jax.runtime.optional import need
 
 TOKENS = 512  # of a text, unless an option says otherwise
-LAST_TOKEN_READERS = ("xlnet",)  # their head reads the last place, so padding stays on the left
+LAST_TOKEN_READERS = ("xlnet",)  # their head reads the last place, and positions are relative
 
 
 @runtime_checkable
@@ -70,7 +70,7 @@ def preparation(transformers: ModuleType, spec: Spec, loaded: Loaded, config: An
 def _of_texts(transformers: ModuleType, spec: Spec, loaded: Loaded, config: Any) -> Preparation:
     tokenizer = transformers.AutoTokenizer.from_pretrained(spec.what, trust_remote_code=False)
     most = min(spec.number("tokens", TOKENS), int(tokenizer.model_max_length))
-    most = min(most, _places(loaded.encoder, config) or most)
+    most = min(most, _places(loaded.encoder) or most)
     _pad_so_that_nothing_moves(tokenizer, loaded, config)
     takes = _arguments(loaded.runs)
 
@@ -105,8 +105,8 @@ def _text(item: Item) -> Item:
 
 def _pad_so_that_nothing_moves(tokenizer: Any, loaded: Loaded, config: Any) -> None:
     """Pad behind the text, with any token: the mask hides it, and the text keeps its positions."""
-    if getattr(config, "model_type", "") not in LAST_TOKEN_READERS:
-        tokenizer.padding_side = "right"
+    reads_last = getattr(config, "model_type", "") in LAST_TOKEN_READERS
+    tokenizer.padding_side = "left" if reads_last else "right"
     if tokenizer.pad_token is None:
         known = (tokenizer.eos_token, tokenizer.unk_token, tokenizer.convert_ids_to_tokens(0))
         tokenizer.pad_token = next(token for token in known if token is not None)
@@ -115,14 +115,15 @@ def _pad_so_that_nothing_moves(tokenizer: Any, loaded: Loaded, config: Any) -> N
         whole.config.pad_token_id = tokenizer.pad_token_id
 
 
-def _places(encoder: Module, config: Any) -> int:
+def _places(encoder: Module) -> int:
     """The most tokens that the model has positions for; 0: not known."""
     torch = need("torch", "torch", "a transformers model")
     for name, module in encoder.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
             skipped = 0 if module.padding_idx is None else module.padding_idx + 1  # RoBERTa's
             return int(module.num_embeddings) - skipped
-    return int(getattr(config, "max_position_embeddings", None) or 0)
+    config: Any = getattr(encoder, "config", None)
+    return max(0, int(getattr(config, "max_position_embeddings", None) or 0))
 
 
 def _arguments(model: Module) -> set[str]:

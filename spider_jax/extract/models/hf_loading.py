@@ -58,13 +58,14 @@ def load(transformers: ModuleType, spec: Spec, config: Any, head: bool) -> Loade
     auto: Any = getattr(transformers, named, None) if named else None
     if not (isinstance(auto, type) and issubclass(auto, transformers.PreTrainedModel)):
         auto = transformers.AutoModel
+    if getattr(config, "mask_ratio", None):  # a masked autoencoder hides patches in evaluation too
+        config.mask_ratio = 0.0
     given = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
     if auto is not transformers.AutoModel:
         del given["trust_remote_code"]
     model, info = auto.from_pretrained(spec.what, config=config, **given)
     if any(name.startswith((COMPILED, "module.")) for name in info["unexpected_keys"]):
         model, info = auto.from_pretrained(spec.what, config=config, key_mapping=WRAPPED, **given)
-    _mask_nothing(model)
     modality = _modality(transformers, spec, model, config)
     encoder = _encoder(model, config, modality)
     classifier = head and any(kind in named for kind in HEADS)
@@ -91,13 +92,6 @@ def _inside(part: Module, whole: Module, names: Collection[str]) -> list[str]:
     return [name for name in names if not place or name.startswith(f"{place}.")]
 
 
-def _mask_nothing(model: Module) -> None:
-    """A masked autoencoder hides parts of its input in evaluation too, unless it is told not to."""
-    for module in model.modules():
-        if getattr(getattr(module, "config", None), "mask_ratio", None):
-            module.config.mask_ratio = 0.0
-
-
 def _modality(transformers: ModuleType, spec: Spec, model: Any, config: Any) -> str:
     """What the encoder takes; of two towers pictures, where the folder prepares them."""
     if hasattr(config, "vision_config") and hasattr(config, "text_config"):
@@ -113,17 +107,16 @@ def _modality(transformers: ModuleType, spec: Spec, model: Any, config: Any) -> 
     return INPUTS[model.main_input_name]
 
 
-def _encoder(model: Any, config: Any, modality: str) -> Module:
+def _encoder(model: Any, config: Any, modality: str) -> Any:
     """The part that turns an item into tokens."""
     base = model.base_model
     towers = VISION if modality == IMAGE else ("text_model",)
     if hasattr(config, "vision_config") or hasattr(config, "text_config"):
         for tower in towers:
             if hasattr(base, tower):
-                found: Module = getattr(base, tower)
-                return found
+                return getattr(base, tower)
     if getattr(config, "is_encoder_decoder", False):
-        encoder: Module = model.get_encoder()
-        return encoder
-    body: Module = base
-    return body
+        return model.get_encoder()
+    name = type(model).__name__
+    bare = name.endswith("Model") and not name.endswith(("HeadModel", "HeadsModel"))
+    return model if bare else base  # some bare models call a part of themselves the base
