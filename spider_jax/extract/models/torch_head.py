@@ -1,9 +1,8 @@
 """The pooled features before a torch model's last layer, and the logits after it, by hooks.
 
-The last module with weights that runs is the source head, if it is linear (or a 1 x 1 convolution)
-onto the width of the model's output, and its output is the model's by value: as it is, scaled, as a
-softmax, or averaged with that of other heads. Its input is the feature; of averaged heads, the mean
-of their inputs. A model without a head gives its output as the feature.
+The source head is the last linear module (or 1 x 1 convolution) whose output is the model's by
+value: as it is, scaled, as a softmax, or averaged with that of other heads. Its input is the feature;
+of averaged heads, the mean of their inputs. A model without a head gives its output as the feature.
 """
 
 import logging
@@ -138,17 +137,20 @@ def _heads(torch: ModuleType, ran: Sequence[Leaf], output: Tensor) -> tuple[tupl
         InputError: the last module looks like a head, but the output is not made of it.
     """
     width = output.shape[-1]
-    if output.ndim != 2 or not ran or not _is_head(torch, ran[-1].module, width):
+    like = [leaf for leaf in ran if output.ndim == 2 and _is_head(torch, leaf.module, width)]
+    for leaf in reversed(like):
+        logits = _logits_of(torch, output, pooled(leaf.output))
+        if logits != NONE:
+            return (leaf.name,), logits
+    if not like or like[-1] is not ran[-1]:
         return (), NONE
-    last = ran[-1]
-    like = [leaf for leaf in ran if _is_head(torch, leaf.module, width)]
+    last = like[-1]
     alike = [leaf for leaf in like if leaf.given.shape[1:] == last.given.shape[1:]][-HEADS:]
-    for count in range(1, len(alike) + 1):
+    for count in range(2, len(alike) + 1):
         names = tuple(leaf.name for leaf in alike[-count:])
         mean = sum(pooled(leaf.output) for leaf in alike[-count:]) / count
-        logits = _logits_of(torch, output, mean)
-        if logits != NONE and len({*names}) == count:
-            return names, logits if count == 1 else "output"
+        if _logits_of(torch, output, mean) != NONE and len({*names}) == count:
+            return names, "output"
     raise InputError(
         f"the model's output is not what its last layer {last.name!r} gives: "
         "head=none reads the output, head= or layer= another module"
