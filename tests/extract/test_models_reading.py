@@ -220,11 +220,28 @@ def test_weights_that_are_not_whole(tmp_path: Path, change: str, refused: Refuse
         load_weights(tiny(), tmp_path / "w.pt")
 
 
-@pytest.mark.filterwarnings("default")  # torch.compile warns of itself
+class Compiled(torch.nn.Module):
+    """The name that torch.compile gives to what it wraps; compiling itself takes seconds."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self._orig_mod = model
+
+    def forward(self, x: Any) -> Any:
+        return self._orig_mod(x)
+
+
 @pytest.mark.parametrize(
-    "wrap", [lambda m: m.half(), lambda m: m.bfloat16(), lambda m: m.double(), torch.compile]
+    "wrap",
+    [
+        lambda m: m.half(),
+        lambda m: m.bfloat16(),
+        lambda m: m.double(),
+        torch.nn.DataParallel,
+        Compiled,
+    ],
 )
-def test_a_model_in_another_precision_or_compiled(wrap: Any) -> None:
+def test_a_model_in_another_precision_or_wrapped(wrap: Any) -> None:
     model = made(lambda: wrap(tiny()), Spec("torch", "m:f"))
     encoder = picture_encoder(Spec("torch", "m:f"), "m", model, preprocessing(), ())
     items = [encoder.prepare(picture) for picture in pictures(3)]

@@ -1,8 +1,8 @@
 """The pooled features before a torch model's last layer, and the logits after it, by hooks.
 
 The source head is the last linear module (or 1 x 1 convolution) whose output is the model's by
-value: as it is, scaled, as a softmax, or averaged with that of other heads. Its input is the feature;
-of averaged heads, the mean of their inputs. A model without a head gives its output as the feature.
+value: as it is, scaled, as a softmax, or averaged with that of other heads. Its input is the
+feature; of averaged heads, the mean of their inputs. A model without a head gives its output.
 """
 
 import logging
