@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,15 @@ TEXT = {
     "max_position_embeddings": 12,
 }
 TEXTS = ("red sky", "green blue sky red leaf leaf green", "blue sky red", "sky", "leaf red " * 12)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny products cost more in handing them to threads than in computing them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def seeded(model: Any) -> Any:

@@ -248,6 +248,8 @@ def _graph(spec: Spec, session: _Session, model: _Model, names: tuple[str, ...])
         raise _no_picture(spec, inputs)
     picture = inputs[0]
     said = picture_layout(model.graph, picture.name, picture.shape)
+    if said is None and "layout" not in spec.options:
+        raise _no_picture(spec, inputs)
     layout = spec.choice("layout", ("nchw", "nhwc"), said or "")
     side = picture.shape[1 if layout == "nchw" else 3]
     if isinstance(side, int) and side not in (1, 3):
