@@ -74,6 +74,7 @@ HEADS: dict[str, Callable[[Net, Any], Any]] = {
     "log softmax": lambda n, m: torch.log_softmax(n.first(mean(m)), 1),
     "two averaged": lambda n, m: (n.first(mean(m)) + n.second(top(m))) / 2,
     "two added": lambda n, m: n.first(mean(m)) + n.second(top(m)),
+    "tokens, averaged later": lambda n, m: n.first(m.flatten(2).mT).mean(1),
     "logits by name": lambda n, m: {"maps": m, "logits": n.first(mean(m))},
     "a loss first": lambda n, m: {"loss": m.sum(), "logits": n.first(mean(m))},
     "a tuple": lambda n, m: (n.first(mean(m)), m),
@@ -118,6 +119,12 @@ def test_a_named_head_that_is_not_the_output_keeps_no_softmax(caplog: Any) -> No
     _, found = read(net(HEADS["two averaged"]), head="second")
     assert found.logits is None
     assert "no softmax is kept" in caplog.text
+
+
+@pytest.mark.parametrize("option", ["head", "layer"])
+def test_a_module_that_does_not_run(option: str, refused: Refused) -> None:
+    with refused("'second' does not run"):
+        read(net(HEADS["one"]), **{option: "second"})
 
 
 def test_a_named_head_that_is_a_softmax_is_not_softened_again() -> None:

@@ -15,11 +15,11 @@ from spider_jax.errors import InputError
 from spider_jax.extract.models.torch_classes import Module, Tensor
 from spider_jax.extract.models.torch_maps import (
     FIRST,
-    LAST,
     Leaf,
     channel_axis,
     leaves_that_run,
     pooled,
+    side_of,
 )
 from spider_jax.runtime.optional import need
 
@@ -97,22 +97,26 @@ def find_reading(
         _count_before(model, layer, ran) as before,
     ):
         output = first_tensor(_call(model, inputs))
-    heads: tuple[str, ...] = () if named is None else (named,)
-    logits = NONE
-    if head is None:
-        heads, logits = _heads(torch, ran, output)
-    elif named is not None:
-        logits = _logits_of(torch, pooled(output), pooled(seen[named]))
+    for name in (named, layer):
+        if name is not None and name not in seen:
+            raise InputError(f"module {name!r} does not run when the model does")
+    heads, logits = _heads(torch, ran, output) if head is None else ((), NONE)
+    if named is not None:
+        heads = (named,)
+        logits = _logits_of(torch, pooled(output), _pooled_of(model, named, seen[named]))
         if logits == NONE:
             log.warning("module %r does not give the model's output: no softmax is kept", named)
     if layer is not None:
-        side = channel_axis(seen["features"], ran[: before[0]], channels)
-    elif heads:
-        linear = isinstance(model.get_submodule(heads[-1]), torch.nn.Linear)
-        side = channels or (LAST if linear else FIRST)
-    else:
-        side = channel_axis(output, ran, channels)
+        return Reading(heads, layer, channel_axis(seen[layer], ran[: before[0]], channels), logits)
+    if not heads:
+        return Reading(heads, layer, channel_axis(output, ran, channels), logits)
+    given = seen["features"] if named else next(r for r in ran if r.name == heads[-1]).given
+    side = channels or side_of(model.get_submodule(heads[-1]), given)
     return Reading(heads, layer, side, logits)
+
+
+def _pooled_of(model: Module, head: str, output: Tensor) -> Tensor:
+    return pooled(output, side_of(model.get_submodule(head), output))
 
 
 @contextmanager
@@ -139,7 +143,7 @@ def _heads(torch: ModuleType, ran: Sequence[Leaf], output: Tensor) -> tuple[tupl
     width = output.shape[-1]
     like = [leaf for leaf in ran if output.ndim == 2 and _is_head(torch, leaf.module, width)]
     for leaf in reversed(like):
-        logits = _logits_of(torch, output, pooled(leaf.output))
+        logits = _logits_of(torch, output, _pooled(leaf))
         if logits != NONE:
             return (leaf.name,), logits
     if not like or like[-1] is not ran[-1]:
@@ -148,13 +152,17 @@ def _heads(torch: ModuleType, ran: Sequence[Leaf], output: Tensor) -> tuple[tupl
     alike = [leaf for leaf in like if leaf.given.shape[1:] == last.given.shape[1:]][-HEADS:]
     for count in range(2, len(alike) + 1):
         names = tuple(leaf.name for leaf in alike[-count:])
-        mean = sum(pooled(leaf.output) for leaf in alike[-count:]) / count
+        mean = sum(_pooled(leaf) for leaf in alike[-count:]) / count
         if _logits_of(torch, output, mean) != NONE and len({*names}) == count:
             return names, "output"
     raise InputError(
         f"the model's output is not what its last layer {last.name!r} gives: "
         "head=none reads the output, head= or layer= another module"
     )
+
+
+def _pooled(leaf: Leaf) -> Tensor:
+    return pooled(leaf.output, side_of(leaf.module, leaf.output))
 
 
 def _logits_of(torch: ModuleType, output: Tensor, logits: Tensor) -> str:
@@ -215,7 +223,9 @@ def run(model: Module, inputs: Tensor | Mapping[str, Tensor], reading: Reading) 
     features = pooled(seen.get("features", output), reading.channels)
     if reading.logits == NONE:
         return Read(features, None)
-    logits = output if reading.logits == "output" else pooled(seen[reading.heads[-1]])
+    if reading.logits == "output":
+        return Read(features, output)
+    logits = _pooled_of(model, reading.heads[-1], seen[reading.heads[-1]])
     if reading.logits == "probabilities":
         return Read(features, None, logits)
     return Read(features, logits)
@@ -235,7 +245,7 @@ def _captured(
             seen["features"] = inputs[0] if len(heads) == 1 else sum(given.values()) / len(heads)
 
     def of_layer(module: Module, inputs: tuple[Tensor, ...], output: object) -> None:
-        seen["features"] = first_tensor(output)
+        seen["features"] = seen[str(layer)] = first_tensor(output)
 
     hooks = [
         model.get_submodule(name).register_forward_hook(

@@ -87,6 +87,17 @@ def channel_axis(features: Tensor, ran: list[Leaf], said: str | None) -> str:
     )
 
 
+def side_of(module: Module, tensor: Tensor) -> str:
+    """Where the channels of what a head reads or gives stand, by its kind.
+
+    Args:
+        module: the head.
+        tensor: its input or output.
+    """
+    torch = need("torch", "torch", "a torch model")
+    return LAST if isinstance(module, torch.nn.Linear) or tensor.ndim == 3 else FIRST
+
+
 def _width(module: Module) -> int | None:
     """Channels that a module with weights gives, or None."""
     for name in ("out_features", "out_channels", "num_features", "num_channels"):

@@ -87,7 +87,9 @@ def made(factory: Callable[[], object], spec: Spec) -> Module:
     """
     torch = need("torch", "torch", f"model {spec}")
     try:
-        model = factory()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # what a factory draws is the same in every process
+            model = factory()
     except Exception as error:  # someone else's code
         raise InputError(f"model {spec}: its factory fails: {one_line(error)}") from None
     if not isinstance(model, torch.nn.Module):

@@ -4,6 +4,7 @@ Options: those of `torch:`, and pretrained, yes or no. Weights come from the lib
 download; with weights=FILE nothing is downloaded.
 """
 
+import logging
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,8 @@ from spider_jax.extract.models.torch_module import OPTIONS, made, picture_encode
 from spider_jax.extract.network import hub_offline_if_unreachable
 from spider_jax.extract.spec import Spec
 from spider_jax.runtime.optional import need
+
+log = logging.getLogger("spider_jax")
 
 CROP_PCT = 0.875  # timm's, where a model names none
 
@@ -111,7 +114,10 @@ def _pretrained(spec: Spec) -> bool:
     """Whether the library's own weights are wanted: unless weights are given."""
     spec.known((*OPTIONS, *PICTURE_OPTIONS, "pretrained"))
     given = "weights" in spec.options
-    return spec.choice("pretrained", ("yes", "no"), "no" if given else "yes") == "yes"
+    pretrained = spec.choice("pretrained", ("yes", "no"), "no" if given else "yes") == "yes"
+    if not pretrained and not given:
+        log.warning("model %s: its weights are drawn at random, nothing is trained", spec)
+    return pretrained
 
 
 def _interpolation(spec: Spec, name: str) -> str:
