@@ -1,6 +1,7 @@
 """An encoder that is no function of its row is refused before anything is written."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.extract.data.dataset import Dataset
+from spider_jax.extract.data.dataset import BrokenItemError, Dataset
+from spider_jax.extract.export.guard import refuse_unsteady
 from spider_jax.extract.export.run import Settings, export
 from spider_jax.extract.models.encoder import Encoded, Encoder
 
@@ -136,3 +138,17 @@ def test_another_width_in_another_batch(tmp_path: Path) -> None:
     encoder = encoder_of(lambda b: np.repeat(np.stack(b), len(b), 1))
     with pytest.raises(InputError, match="another width in another batch"):
         export(tmp_path / "zoo", encoder, data_of(list(VALUES), "image"), Settings(batch=8))
+
+
+@pytest.mark.parametrize("broken", [{0}, {0, 1, 5}, set(range(ROWS))])
+def test_broken_items_are_passed_over(broken: set[int]) -> None:
+    def item(row: int) -> Any:
+        if row in broken:
+            raise BrokenItemError(f"row {row}")
+        return VALUES[row]
+
+    data = replace(data_of(list(VALUES), "image"), item=item)
+    refuse_unsteady(encoder_of(np.stack), data, None, 8)
+    if len(broken) < ROWS:
+        with pytest.raises(InputError, match="no function of a row"):
+            refuse_unsteady(encoder_of(lambda b: by_batch(np.stack(b))), data, None, 8)

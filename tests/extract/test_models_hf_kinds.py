@@ -321,6 +321,8 @@ WHOLE: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "of several processes": renamed("module."),
     "both": renamed("module._orig_mod."),
     "another head": lambda state: state | {"cls.seq_relationship.weight": torch.zeros(2, 16)},
+    "counters": lambda state: state | {"bert.embeddings.position_ids": torch.arange(12)},
+    "heads of DeBERTa": lambda state: state | {"mask_predictions.dense.bias": torch.zeros(16)},
     "no head": without("cls."),  # of the pretraining, which is not read
 }
 
@@ -366,6 +368,8 @@ def test_a_pooler_that_is_drawn_at_random_is_not_read(tmp_path: Path, refused: R
     np.testing.assert_array_equal(first, second)
     with refused("lacks the pooler"):
         opened(tmp_path / "m", pooling="own")
+    with refused("own reads the last layer"):
+        opened(tmp_path / "m", pooling="own", layer="0")
 
 
 def test_masking_that_stays_on_is_refused(tmp_path: Path, monkeypatch: Any) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.extract.data.dataset import Dataset
+from spider_jax.extract.data.dataset import BrokenItemError, Dataset
 from spider_jax.extract.data.items import Item
 from spider_jax.extract.export.batches import prepared_item
 from spider_jax.extract.export.encode import encode_batch
@@ -41,6 +41,8 @@ def refuse_unsteady(encoder: Encoder, data: Dataset, settled: int | None, batch:
         InputError: a row changes by more than rounding; the message names the likely cause.
     """
     rows, items = _probes(encoder, data, min(ROWS, max(batch, 1)))
+    if not items:
+        return
     together = encode_batch(encoder, items, settled)
     again = encode_batch(encoder, items, settled)
     for row in range(len(items)):
@@ -57,14 +59,28 @@ def _probes(encoder: Encoder, data: Dataset, count: int) -> tuple[list[int], lis
     Padding shows most in a short text beside a long one.
     """
     if encoder.modality != "text":
-        rows = list(range(min(count, data.rows)))
-        return rows, [prepared_item(data, encoder.prepare, row) for row in rows]
-    texts = [prepared_item(data, encoder.prepare, r) for r in range(min(LOOKED_AT, data.rows))]
-    order = sorted(range(len(texts)), key=lambda row: len(str(texts[row])))
+        return _first(encoder, data, count)
+    rows, texts = _first(encoder, data, LOOKED_AT)
+    order = sorted(range(len(texts)), key=lambda place: len(str(texts[place])))
     rest = order[1:][-(count - 1) :] if count > 1 else []
     middle = (len(rest) + 1) // 2
-    rows = [*rest[:middle], order[0], *rest[middle:]]
-    return rows, [texts[row] for row in rows]
+    chosen = [*rest[:middle], *order[:1], *rest[middle:]]
+    return [rows[place] for place in chosen], [texts[place] for place in chosen]
+
+
+def _first(encoder: Encoder, data: Dataset, count: int) -> tuple[list[int], list[Item]]:
+    """The first rows that can be read, and their items; the export names the others."""
+    rows: list[int] = []
+    items: list[Item] = []
+    for row in range(min(LOOKED_AT, data.rows)):
+        if len(rows) == count:
+            break
+        try:
+            items.append(prepared_item(data, encoder.prepare, row))
+        except BrokenItemError:
+            continue
+        rows.append(row)
+    return rows, items
 
 
 def _compare(

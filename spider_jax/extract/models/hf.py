@@ -103,6 +103,8 @@ def read_hf(spec: Spec) -> Encoder:
             None,
             not multiple,
         )
+        if pooling == OWN and layer != LAST:
+            raise InputError(f"model {spec}: pooling=own reads the last layer, got layer={layer}")
         if pooling == OWN and not loaded.pooler:
             raise InputError(
                 f"model {spec}: its checkpoint lacks the pooler, which pooling=own reads"

@@ -1,7 +1,7 @@
 """Weights of transformers: the class that the checkpoint names, whole or not at all."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -15,7 +15,8 @@ INPUTS = {"pixel_values": IMAGE, "input_ids": TEXT}
 HEADS = ("ForImageClassification", "ForSequenceClassification")
 VISION = ("vision_model", "vision_tower", "visual", "vision_encoder", "image_tower")
 # Heads of another pretraining than the one that the configuration names (BERT's and its kin's).
-OTHER_HEADS = re.compile(r"(^|\.)(cls|lm_head|pooler|qa_outputs|classifier|score|predictions)\.")
+OTHER_HEADS = re.compile(r"(^|\.)(cls|\w*head|pooler|qa_outputs|classifier|score|\w*predictions)\.")
+COUNTERS = re.compile(r"(num_batches_tracked|position_ids|inv_freq)$")  # made anew, not trained
 WRAPPED = {rf"^(module\.)?{re.escape(COMPILED)}": "", r"^module\.": ""}
 SHOWN = 3  # names of tensors in an error
 
@@ -70,11 +71,12 @@ def load(transformers: ModuleType, spec: Spec, config: Any, head: bool) -> Loade
     encoder = _encoder(model, config, modality)
     classifier = head and any(kind in named for kind in HEADS)
     runs = model if classifier else encoder
-    missing = _inside(runs, model, info["missing_keys"])
+    missing = _inside(runs, model, filter(_is_trained, info["missing_keys"]))
     pooler = [name for name in missing if re.search(r"(^|\.)pooler\.", name)]
     if not classifier:  # then the pooler is read for nothing but itself
         missing = [name for name in missing if name not in pooler]
-    other = [name for name in info["unexpected_keys"] if not OTHER_HEADS.search(name)]
+    unknown = filter(_is_trained, info["unexpected_keys"])
+    other = [name for name in unknown if not OTHER_HEADS.search(name)]
     for names, what in ((missing, "lacks"), (other, "has tensors that are none of the model's:")):
         if names:
             raise InputError(f"model {spec}: its checkpoint {what} {_shown(names)}")
@@ -86,7 +88,11 @@ def _shown(names: Collection[str]) -> str:
     return ", ".join(sorted(names)[:SHOWN]) + more
 
 
-def _inside(part: Module, whole: Module, names: Collection[str]) -> list[str]:
+def _is_trained(name: str) -> bool:
+    return not COUNTERS.search(name)
+
+
+def _inside(part: Module, whole: Module, names: Iterable[str]) -> list[str]:
     """Those of the names of tensors of the whole that are inside a part."""
     place = next(name for name, module in whole.named_modules() if module is part)
     return [name for name in names if not place or name.startswith(f"{place}.")]
