@@ -121,6 +121,13 @@ def test_a_named_head_that_is_not_the_output_keeps_no_softmax(caplog: Any) -> No
     assert "no softmax is kept" in caplog.text
 
 
+def test_a_sigmoid_has_no_softmax() -> None:
+    model = net(lambda n, m: torch.sigmoid(n.first(mean(m))))
+    reading, found = read(model)
+    assert (str(reading), found.logits) == ("input of first", None)
+    torch.testing.assert_close(found.features, mean(model.stem(X)).detach())
+
+
 @pytest.mark.parametrize("option", ["head", "layer"])
 def test_a_module_that_does_not_run(option: str, refused: Refused) -> None:
     with refused("'second' does not run"):

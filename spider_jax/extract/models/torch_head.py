@@ -103,7 +103,7 @@ def find_reading(
     heads, logits = _heads(torch, ran, output) if head is None else ((), NONE)
     if named is not None:
         heads = (named,)
-        logits = _logits_of(torch, pooled(output), _pooled_of(model, named, seen[named]))
+        logits = _logits_of(torch, pooled(output), _pooled_of(model, named, seen[named])) or NONE
         if logits == NONE:
             log.warning("module %r does not give the model's output: no softmax is kept", named)
     if layer is not None:
@@ -144,7 +144,7 @@ def _heads(torch: ModuleType, ran: Sequence[Leaf], output: Tensor) -> tuple[tupl
     like = [leaf for leaf in ran if output.ndim == 2 and _is_head(torch, leaf.module, width)]
     for leaf in reversed(like):
         logits = _logits_of(torch, output, _pooled(leaf))
-        if logits != NONE:
+        if logits is not None:
             return (leaf.name,), logits
     if not like or like[-1] is not ran[-1]:
         return (), NONE
@@ -153,7 +153,7 @@ def _heads(torch: ModuleType, ran: Sequence[Leaf], output: Tensor) -> tuple[tupl
     for count in range(2, len(alike) + 1):
         names = tuple(leaf.name for leaf in alike[-count:])
         mean = sum(_pooled(leaf) for leaf in alike[-count:]) / count
-        if _logits_of(torch, output, mean) != NONE and len({*names}) == count:
+        if _logits_of(torch, output, mean) is not None and len({*names}) == count:
             return names, "output"
     raise InputError(
         f"the model's output is not what its last layer {last.name!r} gives: "
@@ -165,16 +165,18 @@ def _pooled(leaf: Leaf) -> Tensor:
     return pooled(leaf.output, side_of(leaf.module, leaf.output))
 
 
-def _logits_of(torch: ModuleType, output: Tensor, logits: Tensor) -> str:
-    """Where the logits are, if the output is made of what a head gives; else "none"."""
+def _logits_of(torch: ModuleType, output: Tensor, logits: Tensor) -> str | None:
+    """Where the logits are, as `Reading` says it; None: the output is not made of these."""
     if output.shape != logits.shape:
-        return NONE
+        return None
     y, x = output.double(), logits.double()
     if torch.allclose(y, x, rtol=1e-5, atol=1e-6):
         return "probabilities" if _is_softmax(x) else "head"
     if _is_softmax_of(torch, y, x):
         return "head"
-    return "output" if _is_scaled(y, x) else NONE
+    if torch.allclose(y, torch.sigmoid(x), rtol=1e-3, atol=1e-6):
+        return NONE  # classes that do not exclude each other have no softmax
+    return "output" if _is_scaled(y, x) else None
 
 
 def _is_head(torch: ModuleType, module: Module, width: int) -> bool:
