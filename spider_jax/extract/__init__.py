@@ -72,8 +72,8 @@ What to expect
 What it costs
 -------------
 N forward passes for each model and dataset of N rows, once, and three small batches before them. A
-zoo takes 4 N D bytes for each (2 with `dtype="float16"`). Memory holds a batch and a block of 256 rows; `task_from` holds all
-features of the extractor, 4 N D bytes.
+zoo takes 4 N D bytes for each (2 with `dtype="float16"`). Memory holds a batch and a block of 256
+rows; `task_from` holds all features of the extractor, 4 N D bytes.
 
 When not to trust it
 --------------------
