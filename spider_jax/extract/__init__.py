@@ -71,14 +71,17 @@ What to expect
   items hold and of their labels. Other data or weights under the same name are refused; a picture
   that is replaced makes other data. Every call reads the files of the data once for it.
 - **Features** of a torch model are the input of its source head, pooled over places; those of a
-  transformer are its last layer, pooled over tokens. An option chooses another layer. The source
-  head's softmax is kept for NCE and LEEP.
+  transformer are what its classifier of pictures reads, or the mean over the tokens of a text. An
+  option chooses another layer. The source head's softmax is kept for NCE and LEEP.
+- **A model that is no function of a row is refused**: before an export a few rows are encoded
+  together, again, and one alone. Dropout or masks that stay on, batch statistics and padding that
+  is seen show there. So are checkpoints with missing or unknown tensors.
 
 What it costs
 -------------
-N forward passes for each model and dataset of N rows, once. A zoo takes 4 N D bytes for each
-(2 with `dtype="float16"`). Memory holds a batch and a block of 256 rows; `task_from` holds all
-features of the extractor, 4 N D bytes.
+N forward passes for each model and dataset of N rows, once, and three small batches before them. A
+zoo takes 4 N D bytes for each (2 with `dtype="float16"`). Memory holds a batch and a block of 256
+rows; `task_from` holds all features of the extractor, 4 N D bytes.
 
 When not to trust it
 --------------------

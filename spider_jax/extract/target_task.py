@@ -15,6 +15,7 @@ from spider_jax.extract.data.dataset import Dataset
 from spider_jax.extract.export.batches import sound_items, spans
 from spider_jax.extract.export.block_rows import leave_out
 from spider_jax.extract.export.encode import encoded_batches, refuse_other_items, rows_of_batch
+from spider_jax.extract.export.guard import refuse_unsteady
 from spider_jax.extract.export.run import LEFT_OUT
 from spider_jax.extract.models.encoder import Encoder
 from spider_jax.extract.readers import FEATURES, model_spec, open_data, open_model
@@ -210,7 +211,9 @@ def _features(
     _, first = next(sound_items(data, encoder.prepare, range(data.rows)))
     if encoder.settle is not None:
         raise InputError(f"{encoder.name!r}: an extractor reads the same layer on every task")
-    cuts, broken = spans(0, data.rows, batch or rows_of_batch(encoder, first)), dict[int, str]()
+    together = batch or rows_of_batch(encoder, first)
+    refuse_unsteady(encoder, data, None, together)
+    cuts, broken = spans(0, data.rows, together), dict[int, str]()
     batches = encoded_batches(encoder, data, cuts, None, show, broken)
     parts = [encoded.features for _, _, encoded in batches if encoded is not None]
     if broken:

@@ -136,6 +136,7 @@ class Preprocessing:
         interpolation: Pillow's, with antialiasing: bilinear, bicubic, nearest or lanczos.
         mean: of red, green and blue.
         std: of red, green and blue.
+        stretch: both sides are stretched to `resize` before the crop.
     """
 
     size: int = 224
@@ -143,6 +144,7 @@ class Preprocessing:
     interpolation: str = "bilinear"
     mean: tuple[float, ...] = IMAGENET[0]
     std: tuple[float, ...] = IMAGENET[1]
+    stretch: bool = False
 
     def __call__(self, picture: Item) -> Float32[np.ndarray, "3 H H"]:
         """The pixels that a model takes.
@@ -168,6 +170,8 @@ class Preprocessing:
         width, height = picture.size
         short = min(width, height)
         new = (self.resize * width // short, self.resize * height // short)
+        if self.stretch:
+            new = (self.resize, self.resize)
         if max(new) > LONGEST * self.resize:
             raise InputError(
                 f"has {width} x {height} pixels, sides of at most 1 : {LONGEST} are read"
@@ -178,8 +182,9 @@ class Preprocessing:
         return picture.crop((left, top, left + self.size, top + self.size))
 
     def facts(self) -> dict[str, object]:
-        """The fields by name, for the manifest."""
-        return asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        """The fields by name, for the manifest; `stretch` where it is asked for."""
+        fields = asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        return {name: value for name, value in fields.items() if name != "stretch" or value}
 
 
 def preprocessing_of(spec: Spec, default: Preprocessing | None = None) -> Preprocessing:
@@ -206,7 +211,7 @@ def preprocessing_of(spec: Spec, default: Preprocessing | None = None) -> Prepro
     mean, std = _triple(spec, "mean", base.mean), _triple(spec, "std", base.std)
     if min(std) <= 0:
         raise InputError(f"{spec}: std must be positive, got {std}")
-    return Preprocessing(size, resize, interpolation, mean, std)
+    return Preprocessing(size, resize, interpolation, mean, std, base.stretch)
 
 
 def _triple(spec: Spec, option: str, default: tuple[float, ...]) -> tuple[float, ...]:

@@ -19,7 +19,7 @@ from spider_jax.storage.npy import UNREADABLE, read_header
 
 BLOCK_BYTES = 1 << 24
 MAX_HEADER = 1 << 27
-SAFETENSORS = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
+SAFETENSORS = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "BF16": "<u2"}
 SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet", ".csv", ".tsv")
 
 
@@ -69,7 +69,9 @@ def open_rows(path: Path, key: str | None) -> Rows:
         raise InputError(f"{path}: no such file")
     rows = readers[path.suffix](path, key)
     if len(rows.shape) != 2 or 0 in rows.shape or rows.dtype.kind != "f":
-        raise InputError(f"{path} must hold floats [N, D], got {rows.dtype} {rows.shape}")
+        raw = rows.dtype.kind == "V"  # what NumPy makes of bfloat16 and its kin
+        advice = ": save them as float32" if raw or rows.dtype.kind in "iu" else ""
+        raise InputError(f"{path} must hold floats [N, D], got {rows.dtype} {rows.shape}{advice}")
     return rows
 
 
@@ -180,8 +182,16 @@ def _safetensors(path: Path, key: str | None) -> Rows:
     if offset + (stop - start) > path.stat().st_size:
         raise InputError(f"{path} is cut: its data should end at byte {offset + stop - start}")
     if 0 in shape:
-        return Rows(shape, dtype, lambda: iter(()))
-    return _of_array(np.memmap(path, dtype, "r", offset, shape))
+        return Rows(shape, np.dtype(np.float32), lambda: iter(()))
+    rows = _of_array(np.memmap(path, dtype, "r", offset, shape))
+    if kind != "BF16":
+        return rows
+    return Rows(shape, np.dtype(np.float32), lambda: map(_of_bfloat16, rows.blocks()))
+
+
+def _of_bfloat16(bits: NDArray[np.generic]) -> NDArray[np.float32]:
+    """bfloat16 is the upper half of a float32."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 # ---- .parquet --------------------------------------------------------------------------------

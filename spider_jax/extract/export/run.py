@@ -30,6 +30,7 @@ from spider_jax.extract.export.encode import (
     refuse_other_items,
     rows_of_batch,
 )
+from spider_jax.extract.export.guard import refuse_unsteady
 from spider_jax.extract.export.record import (
     has_labels,
     is_recorded,
@@ -167,6 +168,7 @@ def export(
     _, first = next(sound_items(data, encoder.prepare, range(data.rows)))
     folder = work_folder(zoo, encoder.name, data.name)
     proposed = _plan(encoder, data, first, settings)
+    refuse_unsteady(encoder, data, proposed.settled, proposed.batch)
     with locked_folder(zoo):
         if is_recorded(zoo, data.name, data, encoder.name):
             return "there"  # another process has finished it meanwhile

@@ -1,29 +1,32 @@
 """`hf:NAME`: image and text encoders of transformers, from a folder, the cache or the hub.
 
 Options:
-    pooling: mean (over the tokens, without padding), cls (the first token) or last (the last
-        token); by default cls for pictures and mean for texts.
+    pooling: own (what the source head reads, else the model's own pooled output), mean (over the
+        tokens, without padding), cls (the first token) or last (the last token); by default own
+        for pictures and mean for texts.
     layer: last (the default), mean (of all layers), best (the layer whose features score best on
         the labels of a task by LogME), or the number of a layer.
     head: yes or no, whether the source head's softmax is kept; by default yes.
     tokens: the most tokens of a text, by default 512.
+
+Of a model with two towers the vision tower runs, of an encoder-decoder the encoder.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
-from types import ModuleType
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError, one_line
-from spider_jax.extract.data.images import to_rgb
 from spider_jax.extract.data.items import Item
 from spider_jax.extract.models.encoder import Encoded, Encoder
+from spider_jax.extract.models.hf_inputs import preparation
+from spider_jax.extract.models.hf_loading import IMAGE, Loaded, load
 from spider_jax.extract.models.torch_classes import Module, Tensor
-from spider_jax.extract.models.torch_head import pooled
+from spider_jax.extract.models.torch_head import Reading, find_reading, run
+from spider_jax.extract.models.torch_maps import pooled
 from spider_jax.extract.models.torch_module import device, encoded, exact
 from spider_jax.extract.models.torch_weights import weights_hash
 from spider_jax.extract.network import hub_offline_if_unreachable
@@ -32,27 +35,36 @@ from spider_jax.metrics.methods.logme import logme
 from spider_jax.runtime.optional import need
 
 OPTIONS = ("pooling", "layer", "head", "tokens")
-POOLINGS = ("mean", "cls", "last")
-HEADS = ("ForImageClassification", "ForSequenceClassification")
+OWN = "own"
+POOLINGS = ("mean", "cls", "last", OWN)
 LAST, MEAN, BEST = "last", "mean", "best"
+CLASS_TOKENS = ("cls_token", "class_embedding", "class_token")
 SETTLE_BATCH = 32
-
-
-@runtime_checkable
-class _Inputs(Protocol):
-    """What a tokenizer or an image processor gives for a batch."""
-
-    def to(self, device: str) -> Mapping[str, Tensor]: ...
+PROBE = 2  # pictures of noise on which it is found what the head reads
 
 
 class _Model(NamedTuple):
-    """A transformers model, how a batch of items becomes its inputs, and what is read of it."""
+    """A transformers model, how a batch of items becomes its inputs, and what is read of it.
 
-    model: Module
-    inputs: Callable[[Sequence[Item]], _Inputs]
+    Attributes:
+        runs: what is run.
+        encoder: the part of it whose tokens are read.
+        inputs: items and a device -> inputs of the model.
+        pooling: own, mean, cls or last.
+        layer: last, mean, best or a number.
+        where: the device.
+        head: how the source head is read, where its input is the feature.
+        logits: whether the head's softmax is kept.
+    """
+
+    runs: Module
+    encoder: Module
+    inputs: Callable[[Sequence[Item], str], Mapping[str, Tensor]]
     pooling: str
     layer: str
     where: str
+    head: Reading | None = None
+    logits: bool = True
 
 
 def read_hf(spec: Spec) -> Encoder:
@@ -65,76 +77,70 @@ def read_hf(spec: Spec) -> Encoder:
         The model.
 
     Raises:
-        InputError: it cannot be had, or its repository needs code of its own.
+        InputError: it cannot be had, its weights are not whole, or its repository needs code of its
+            own.
     """
     spec.known(OPTIONS)
+    pooling = spec.choice("pooling", POOLINGS, "") if "pooling" in spec.options else None
+    keep = spec.choice("head", ("yes", "no"), "yes") == "yes"
     hub_offline_if_unreachable()
     transformers = need("transformers", "transformers", f"model {spec}")
     try:
         config = transformers.AutoConfig.from_pretrained(spec.what, trust_remote_code=False)
-        model = _load(transformers, spec, config)
-        modality, inputs, preprocessing = _processor(transformers, spec, config)
-        layer = _layer(spec, config)
+        loaded = load(transformers, spec, config, keep)
+        prepared = preparation(transformers, spec, loaded, config)
+        layer = _layer(spec, loaded.encoder)
+        digest = weights_hash(loaded.runs)
+        runs = loaded.runs.to(device())
+        multiple = getattr(config, "problem_type", None) == "multi_label_classification"
+        read = _Model(
+            runs,
+            loaded.encoder,
+            prepared.batch,
+            pooling or MEAN,
+            layer,
+            device(),
+            None,
+            not multiple,
+        )
+        if pooling == OWN and layer != LAST:
+            raise InputError(f"model {spec}: pooling=own reads the last layer, got layer={layer}")
+        if pooling == OWN and not loaded.pooler:
+            raise InputError(
+                f"model {spec}: its checkpoint lacks the pooler, which pooling=own reads"
+            )
+        if loaded.modality == IMAGE:
+            read = _settle_pooling(spec, read, loaded, pooling)
     except InputError:
         raise
     except Exception as error:  # of every kind
         raise InputError(f"model {spec} cannot be loaded: {one_line(error)}") from None
-    default = "mean" if modality == "text" else "cls"
-    pooling = spec.choice("pooling", POOLINGS, default)
-    read = _Model(model.to(device()), inputs, pooling, layer, device())
     return Encoder(
         name=spec.name or spec.what.rstrip("/").rpartition("/")[2],
-        modality=modality,
-        prepare=to_rgb if modality == "image" else str,
+        modality=loaded.modality,
+        prepare=prepared.item,
         encode=lambda batch, settled: _encode(read, batch, settled),
         facts={
             "source": f"hf:{spec.what.rstrip('/').rpartition('/')[2]}",
-            "weights_sha256": weights_hash(model),
-            "preprocessing": preprocessing,
-            "layer": f"{layer}, pooling {pooling}",
-            "params": sum(p.numel() for p in model.parameters()),
+            "weights_sha256": digest,
+            "preprocessing": prepared.facts,
+            "layer": f"{layer}, {_said(read)}",
+            "params": sum(p.numel() for p in runs.parameters()),
         },
         versions={p: metadata.version(p) for p in ("torch", "transformers")},
         settle=(lambda items, labels, kind: _best(read, items, labels)) if layer == BEST else None,
-        batch=None if modality == "image" else 32,
+        batch=None if loaded.modality == IMAGE else 32,
     )
 
 
-def _load(transformers: ModuleType, spec: Spec, config: object) -> Module:
-    """The model, with its source head where the checkpoint has one."""
-    made = (getattr(config, "architectures", None) or [""])[0]
-    want = spec.choice("head", ("yes", "no"), "yes") == "yes"
-    kind = next((head for head in HEADS if made.endswith(head)), None) if want else None
-    auto = getattr(transformers, f"AutoModel{kind or ''}")
-    model = auto.from_pretrained(spec.what, trust_remote_code=False, use_safetensors=True)
-    return model.float().eval()
+def _said(read: _Model) -> str:
+    """How a layer becomes a feature, for the manifest."""
+    return str(read.head) if read.head is not None else f"pooling {read.pooling}"
 
 
-def _processor(
-    transformers: ModuleType, spec: Spec, config: object
-) -> tuple[str, Callable[[Sequence[Item]], _Inputs], dict[str, object]]:
-    """Modality, the function from items to inputs, and what the manifest says of it."""
-    if hasattr(config, "vocab_size"):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(spec.what, trust_remote_code=False)
-        most = min(spec.number("tokens", 512), int(tokenizer.model_max_length))
-
-        def of_texts(batch: Sequence[Item]) -> _Inputs:
-            return tokenizer(
-                list(batch), padding=True, truncation=True, max_length=most, return_tensors="pt"
-            )
-
-        facts = {"tokenizer": type(tokenizer).__name__, "tokens": most}
-        return "text", of_texts, facts
-    processor = transformers.AutoImageProcessor.from_pretrained(
-        spec.what, trust_remote_code=False, backend="pil"
-    )
-    facts = json.loads(json.dumps(processor.to_dict(), default=str))
-    return "image", lambda batch: processor(images=list(batch), return_tensors="pt"), facts
-
-
-def _layer(spec: Spec, config: object) -> str:
+def _layer(spec: Spec, encoder: Any) -> str:
     layer = spec.options.get("layer", LAST)
-    most = getattr(config, "num_hidden_layers", 0)
+    most = getattr(encoder.config, "num_hidden_layers", 0)
     numbered = layer.isdecimal() and int(layer) <= most
     if layer not in (LAST, MEAN, BEST) and not numbered:
         raise InputError(
@@ -143,23 +149,95 @@ def _layer(spec: Spec, config: object) -> str:
     return layer
 
 
-def _run(read: _Model, batch: Sequence[Item]) -> tuple[list[Tensor], Tensor | None]:
-    """Pooled features [b, D] of every layer, the last one last, and the logits or None."""
+# ---- what is read of a picture ---------------------------------------------------------------
+
+
+def _settle_pooling(spec: Spec, read: _Model, loaded: Loaded, asked: str | None) -> _Model:
+    """The pooling of a vision model, found on pictures of noise.
+
+    Raises:
+        InputError: the class token of a model without one is asked for.
+    """
     torch = need("torch", "torch", "a transformers model")
-    seen: dict[str, Mapping[str, Any]] = {}
-    base = read.model.base_model
-    hook = base.register_forward_hook(lambda m, given, output: seen.update(base=output))
+    noise = np.random.default_rng(0).integers(0, 256, (PROBE, 64, 64, 3), np.uint8)
+    inputs = read.inputs(list(noise), read.where)
+    with torch.inference_mode():
+        output, base = _forward(read, inputs)
+        tokens = base["last_hidden_state"]
+        class_token = tokens.ndim == 3 and any(
+            name.endswith(CLASS_TOKENS) for name, _ in read.encoder.named_parameters()
+        )
+        if asked == "cls" and not class_token:
+            raise InputError(f"model {spec} has no class token: pooling must be own or mean")
+        if asked not in (None, OWN):
+            return read._replace(pooling=asked)
+        simple = "cls" if class_token else MEAN
+        if read.layer != LAST:
+            return read._replace(pooling=simple)
+        head = _head_reading(read, inputs) if output.get("logits") is not None else None
+        if head is not None:
+            seen = run(read.runs, inputs, head).features
+            first = tokens[:, 0] if class_token else seen[:, :0]
+            same = seen.shape == first.shape and torch.allclose(seen, first, rtol=1e-5, atol=1e-6)
+            return read._replace(pooling="cls") if same else read._replace(pooling=OWN, head=head)
+        # A dense pooler (ViT's) belongs to its pretraining; classifiers read the token below it.
+        dense = hasattr(getattr(read.encoder, "pooler", None), "dense")
+        own = base.get("pooler_output") is not None and loaded.pooler and not dense
+        return read._replace(pooling=OWN if own else simple)
+
+
+def _head_reading(read: _Model, inputs: Mapping[str, Tensor]) -> Reading | None:
+    """How the source head is read; None where its output is not the model's logits by value."""
     try:
-        with torch.inference_mode(), exact(torch, read.where):
-            inputs = read.inputs(batch).to(read.where)
-            output = read.model(**inputs, output_hidden_states=True, return_dict=True)
+        found = find_reading(read.runs, inputs, None, None)
+    except InputError:
+        return None
+    return found if found.heads else None
+
+
+# ---- features --------------------------------------------------------------------------------
+
+
+def _forward(
+    read: _Model, inputs: Mapping[str, Tensor]
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Outputs of the model and of its encoder."""
+    seen: dict[str, Mapping[str, Any]] = {}
+    hook = read.encoder.register_forward_hook(lambda m, given, output: seen.update(base=output))
+    more = {} if read.layer == LAST else {"output_hidden_states": True}
+    try:
+        output = read.runs(**inputs, **more, return_dict=True)
     finally:
         hook.remove()
-    base_output = seen["base"]
-    hidden = list(base_output.get("hidden_states") or output.get("hidden_states") or ())
-    layers = [*hidden[:-1], base_output["last_hidden_state"]]
-    mask = inputs.get("attention_mask")
-    return [_pool(layer, mask, read.pooling) for layer in layers], output.get("logits")
+    return output, seen["base"]
+
+
+def _run(read: _Model, batch: Sequence[Item]) -> tuple[list[Tensor], Tensor | None]:
+    """Pooled features [b, D] of the layers, the last one last, and the logits or None."""
+    torch = need("torch", "torch", "a transformers model")
+    with torch.inference_mode(), exact(torch, read.where):
+        inputs = read.inputs(batch, read.where)
+        if read.head is not None:
+            found = run(read.runs, inputs, read.head)
+            return [found.features], found.logits
+        output, base = _forward(read, inputs)
+        if read.pooling == OWN:
+            return [pooled(_own(base))], output.get("logits")
+        hidden: Sequence[Tensor] = ()
+        if read.layer != LAST:
+            places = (base, "hidden_states"), (output, "hidden_states")
+            everywhere = (*places, (output, "encoder_hidden_states"))
+            hidden = next((part[key] for part, key in everywhere if part.get(key)), ())
+        layers = [*hidden[:-1], base["last_hidden_state"]]
+        mask = inputs.get("attention_mask")
+        return [_pool(layer, mask, read.pooling) for layer in layers], output.get("logits")
+
+
+def _own(base: Mapping[str, Any]) -> Tensor:
+    found: Tensor | None = base.get("pooler_output")
+    if found is None:
+        raise InputError("the model has no pooled output: pooling must be mean, cls or last")
+    return found
 
 
 def _pool(hidden: Tensor, mask: Tensor | None, pooling: str) -> Tensor:
@@ -183,7 +261,8 @@ def _encode(read: _Model, batch: Sequence[Item], settled: int | None) -> Encoded
         features = layers[-1]
     else:
         features = layers[int(read.layer) if settled is None else settled]
-    return encoded(features, logits if logits is not None and logits.shape[1] > 1 else None)
+    kept = read.logits and logits is not None and logits.shape[1] > 1
+    return encoded(features, logits if kept else None)
 
 
 def _best(read: _Model, items: Sequence[Item], labels: NDArray[np.generic] | None) -> int:

@@ -1,8 +1,9 @@
 """`onnx:FILE#tensor`: a tensor inside an ONNX graph as the feature.
 
 Options:
-    logits: a tensor whose softmax is kept as source probabilities.
+    logits: a tensor whose softmax is kept as source probabilities, or that is a softmax.
     layout: nchw or nhwc, by default as the shape of the input shows.
+    channels: first or last, where the channels of the feature stand, if the operators do not show.
     size, resize, interpolation, mean, std: of the preprocessing.
 
 External data must lie in the model's folder.
@@ -11,6 +12,7 @@ External data must lie in the model's folder.
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -21,13 +23,23 @@ from numpy.typing import NDArray
 
 from spider_jax.errors import InputError, one_line
 from spider_jax.extract.data.images import OPTIONS as PICTURE_OPTIONS
-from spider_jax.extract.data.images import Preprocessing, preprocessing_of
+from spider_jax.extract.data.images import Preprocessing, preprocessing_of, to_rgb
 from spider_jax.extract.data.items import Item
 from spider_jax.extract.models.encoder import Encoded, Encoder, softmax
+from spider_jax.extract.models.onnx_layout import (
+    CHANNELS,
+    FIRST,
+    LAST,
+    Layout,
+    picture_layout,
+    pooled,
+    widths,
+)
 from spider_jax.extract.spec import Spec
 from spider_jax.runtime.optional import need
 
-OPTIONS = ("logits", "layout")
+OPTIONS = ("logits", "layout", "channels")
+TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
@@ -55,18 +67,39 @@ class _Session(Protocol):
 
     def get_inputs(self) -> Sequence[Any]: ...
 
+    def get_outputs(self) -> Sequence[Any]: ...
+
     def run(
         self, names: Sequence[str], feeds: dict[str, NDArray[np.generic]]
     ) -> Sequence[NDArray[np.generic]]: ...
 
 
 class _Graph(NamedTuple):
-    """A session, the name of its input, its layout and the batch it is fixed to (0: any)."""
+    """A graph that runs.
+
+    Attributes:
+        session: of the runtime.
+        input: its name.
+        shape: of the input, numbers or words.
+        dtype: of the input.
+        layout: of the input, nchw or nhwc.
+        grey: whether a picture has one channel.
+        batch: that it is fixed to; 0: any.
+        names: of the feature, and of the logits where they are kept.
+        channels: of the feature, "first" or "last".
+        softmax: whether the logits are a softmax already.
+    """
 
     session: _Session
     input: str
+    shape: Sequence[Any]
+    dtype: str
     layout: str
+    grey: bool
     batch: int
+    names: tuple[str, ...]
+    channels: str = FIRST
+    softmax: bool = False
 
 
 def read_onnx(spec: Spec) -> Encoder:
@@ -79,8 +112,8 @@ def read_onnx(spec: Spec) -> Encoder:
         The model.
 
     Raises:
-        InputError: no such file or tensor, external data outside its folder, or an input that is
-            no picture.
+        InputError: no such file or tensor, several outputs and none is named, external data outside
+            its folder, or an input that is no picture.
     """
     spec.known((*OPTIONS, *PICTURE_OPTIONS))
     file, _, tensor = spec.what.partition("#")
@@ -92,17 +125,15 @@ def read_onnx(spec: Spec) -> Encoder:
     except Exception as error:  # protobuf's kinds, OSError
         raise InputError(f"{path} is not a readable ONNX file: {one_line(error)}") from None
     external = external_files(model, path)
-    names = [
-        name for name in (tensor or model.graph.output[0].name, spec.options.get("logits")) if name
-    ]
+    names = _names(spec, model, tensor)
     _add_outputs(onnx, model, names, spec)
-    graph = _graph(spec, _session(runtime, model, path), model)
+    graph = _graph(spec, _session(runtime, model, path), model, names)
     preprocessing = preprocessing_of(spec, _default(graph, spec))
     return Encoder(
         name=spec.name or path.stem,
         modality="image",
-        prepare=preprocessing if graph.layout == "nchw" else _last_axis(preprocessing),
-        encode=lambda batch, _: _encode(graph, batch, names),
+        prepare=_prepare(graph, preprocessing),
+        encode=lambda batch, _: _encode(graph, batch),
         facts={
             "source": f"onnx:{path.name}#{names[0]}",
             "weights_sha256": _hash([path, *external]),
@@ -111,6 +142,26 @@ def read_onnx(spec: Spec) -> Encoder:
         },
         versions={p: metadata.version(p) for p in ("onnx", "onnxruntime", "pillow")},
     )
+
+
+def _names(spec: Spec, model: _Model, tensor: str) -> tuple[str, ...]:
+    """Names of the feature, and of the logits where they are asked for.
+
+    Raises:
+        InputError: several outputs, and none is named.
+    """
+    logits = spec.options.get("logits")
+    shapes = {
+        output.name: [d.dim_param or d.dim_value for d in output.type.tensor_type.shape.dim]
+        for output in model.graph.output
+    }
+    rest = [name for name in shapes if name != logits] or list(shapes)
+    if not tensor and len(rest) != 1:
+        raise InputError(
+            f"model {spec} has {len(shapes)} outputs, {widths(shapes)}: "
+            f"name the feature, {spec}#{next(iter(shapes), 'TENSOR')}"
+        )
+    return (tensor or rest[0], *([logits] if logits else []))
 
 
 # ---- the file --------------------------------------------------------------------------------
@@ -190,50 +241,100 @@ def _session(runtime: ModuleType, model: _Model, path: Path) -> _Session:
 # ---- the graph -------------------------------------------------------------------------------
 
 
-def _graph(spec: Spec, session: _Session, model: _Model) -> _Graph:
+def _graph(spec: Spec, session: _Session, model: _Model, names: tuple[str, ...]) -> _Graph:
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [i for i in session.get_inputs() if i.name not in weights]
-    if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
-        shown = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
-        raise InputError(f"model {spec} must take one float picture [N, 3, H, W], it takes {shown}")
-    shape = inputs[0].shape
-    said = "nhwc" if shape[3] == 3 and shape[1] != 3 else "nchw"
-    layout = spec.choice("layout", ("nchw", "nhwc"), said)
-    return _Graph(session, inputs[0].name, layout, shape[0] if isinstance(shape[0], int) else 0)
+    if len(inputs) != 1 or inputs[0].type not in TYPES or len(inputs[0].shape) != 4:
+        raise _no_picture(spec, inputs)
+    picture = inputs[0]
+    said = picture_layout(model.graph, picture.name, picture.shape)
+    if said is None and "layout" not in spec.options:
+        raise _no_picture(spec, inputs)
+    layout = spec.choice("layout", ("nchw", "nhwc"), said or "")
+    side = picture.shape[1 if layout == "nchw" else 3]
+    if isinstance(side, int) and side not in (1, 3):
+        raise _no_picture(spec, inputs)
+    first = picture.shape[0]
+    graph = _Graph(
+        session=session,
+        input=picture.name,
+        shape=picture.shape,
+        dtype=TYPES[picture.type],
+        layout=layout,
+        grey=side == 1,
+        batch=first if isinstance(first, int) and first > 0 else 0,
+        names=names,
+    )
+    found = Layout(model.graph, picture.name, layout)
+    softmax = len(names) > 1 and found.is_softmax(names[1])
+    return graph._replace(softmax=softmax, channels=_channels(spec, found, names[0], session))
+
+
+def _no_picture(spec: Spec, inputs: Sequence[Any]) -> InputError:
+    shown = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
+    return InputError(
+        f"model {spec} must take one float picture [N, 1 or 3, H, W], it takes {shown}"
+    )
+
+
+def _channels(spec: Spec, found: Layout, tensor: str, session: _Session) -> str:
+    """Where the channels of the feature stand.
+
+    Raises:
+        InputError: it has places, and the operators do not show which axis holds the channels.
+    """
+    if "channels" in spec.options:
+        return spec.choice("channels", CHANNELS, "")
+    shape = next(output.shape for output in session.get_outputs() if output.name == tensor)
+    if len(shape) in (1, 2):
+        return FIRST
+    channels = found.channels(tensor)
+    if channels is None and len(shape) > 3:
+        raise InputError(
+            f"model {spec}: {tensor} has shape {shape}: say where its channels stand, "
+            "channels=first or channels=last"
+        )
+    return channels or LAST  # of three axes [b, tokens, D]
 
 
 def _default(graph: _Graph, spec: Spec) -> Preprocessing:
     """The size that the graph is fixed to, if it is."""
-    height, width = graph.session.get_inputs()[0].shape[2 if graph.layout == "nchw" else 1 :][:2]
+    height, width = graph.shape[2 if graph.layout == "nchw" else 1 :][:2]
+    default = Preprocessing()
+    if graph.grey:  # one mean for one channel
+        mean, std = (float(np.mean(three)) for three in (default.mean, default.std))
+        default = replace(default, mean=(mean,) * 3, std=(std,) * 3)
     if not isinstance(height, int) or not isinstance(width, int):
-        return Preprocessing()
+        return default
     if height != width:
         raise InputError(f"model {spec} takes {height} x {width} pictures, only squares are made")
-    return Preprocessing(size=height, resize=round(height * 256 / 224))
+    return replace(default, size=height, resize=round(height * 256 / 224))
 
 
-def _last_axis(preprocessing: Preprocessing) -> Callable[[Item], Item]:
-    return lambda picture: preprocessing(picture).transpose(1, 2, 0)
+def _prepare(graph: _Graph, preprocessing: Preprocessing) -> Callable[[Item], Item]:
+    """From an item to the array that the graph takes: its layout, its channels, its type."""
+
+    def prepare(picture: Item) -> Item:
+        rgb = to_rgb(picture)
+        pixels = preprocessing(rgb.convert("L").convert("RGB") if graph.grey else rgb)
+        pixels = (pixels[:1] if graph.grey else pixels).astype(graph.dtype)
+        return pixels if graph.layout == "nchw" else pixels.transpose(1, 2, 0)
+
+    return prepare
 
 
-def _encode(graph: _Graph, batch: Sequence[Item], names: Sequence[str]) -> Encoded:
+def _encode(graph: _Graph, batch: Sequence[Item]) -> Encoded:
     """Run in batches of the fixed size; the last one is filled up with its first row."""
     size = graph.batch or len(batch)
     parts: list[list[NDArray[np.float32]]] = []
     for start in range(0, len(batch), size):
         rows = np.stack([np.asarray(item) for item in batch[start : start + size]])
         full = np.concatenate([rows, np.repeat(rows[:1], size - len(rows), 0)])
-        outputs = graph.session.run(names, {graph.input: full})
+        outputs = graph.session.run(graph.names, {graph.input: full})
         parts.append([np.asarray(output, np.float32)[: len(rows)] for output in outputs])
     joined = [np.concatenate(part) for part in zip(*parts, strict=True)]
-    features = _pooled(joined[0], graph.layout)
-    return Encoded(features, softmax(joined[1]) if len(joined) > 1 else None)
-
-
-def _pooled(features: NDArray[np.float32], layout: str) -> NDArray[np.float32]:
-    """[b, D]: means over places or tokens."""
-    if features.ndim <= 2:
-        return features.reshape(len(features), -1)
-    if features.ndim == 3 or layout == "nhwc":
-        return features.mean(tuple(range(1, features.ndim - 1)))
-    return features.mean(tuple(range(2, features.ndim)))
+    features = pooled(joined[0], graph.channels)
+    if len(joined) == 1:
+        return Encoded(features, None)
+    logits = joined[1].reshape(len(joined[1]), -1)
+    return Encoded(features, logits if graph.softmax else softmax(logits))

@@ -4,6 +4,7 @@ Options:
     weights: a file of a state_dict, .safetensors or written by torch.save.
     head: the module whose input is the feature, or "none" where there is no source head.
     layer: a module whose output is the feature instead.
+    channels: first or last, where the channels of the feature stand, if that is not found.
     size, resize, interpolation, mean, std: of the preprocessing.
 """
 
@@ -26,11 +27,15 @@ from spider_jax.extract.data.items import Item
 from spider_jax.extract.models.encoder import Encoded, Encoder, softmax
 from spider_jax.extract.models.torch_classes import Module, Tensor
 from spider_jax.extract.models.torch_head import Reading, find_reading, run
-from spider_jax.extract.models.torch_weights import load_weights, weights_hash
+from spider_jax.extract.models.torch_maps import CHANNELS
+from spider_jax.extract.models.torch_weights import load_weights, unwrapped, weights_hash
 from spider_jax.extract.spec import Spec
 from spider_jax.runtime.optional import need
 
-OPTIONS = ("weights", "head", "layer")
+OPTIONS = ("weights", "head", "layer", "channels")
+
+
+PROBES = 2  # rows of noise on which the head is looked for
 
 
 def read_torch(spec: Spec) -> Encoder:
@@ -82,14 +87,17 @@ def made(factory: Callable[[], object], spec: Spec) -> Module:
     """
     torch = need("torch", "torch", f"model {spec}")
     try:
-        model = factory()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # what a factory draws is the same in every process
+            model = factory()
     except Exception as error:  # someone else's code
         raise InputError(f"model {spec}: its factory fails: {one_line(error)}") from None
     if not isinstance(model, torch.nn.Module):
         raise InputError(f"model {spec} must make a torch.nn.Module, got {type(model).__name__}")
+    model = unwrapped(model)
     if "weights" in spec.options:
         load_weights(model, Path(spec.options["weights"]))
-    return model.eval()
+    return model.float().eval()
 
 
 def picture_encoder(
@@ -113,8 +121,11 @@ def picture_encoder(
     torch = need("torch", "torch", f"model {spec}")
     digest, where = weights_hash(model), device()
     model = model.to(where)
-    probe = torch.zeros((1, 3, preprocessing.size, preprocessing.size), device=where)
-    reading = find_reading(model, probe, spec.options.get("head"), spec.options.get("layer"))
+    side, options = preprocessing.size, spec.options
+    channels = spec.choice("channels", CHANNELS, "") if "channels" in options else None
+    probe = torch.randn((PROBES, 3, side, side), generator=torch.Generator().manual_seed(0))
+    probe = probe.to(where)
+    reading = find_reading(model, probe, options.get("head"), options.get("layer"), channels)
     return Encoder(
         name=name,
         modality="image",
@@ -141,8 +152,11 @@ def _batch(items: Sequence[Item]) -> Tensor:
 def _encode(model: Module, batch: Sequence[Item], reading: Reading, where: str) -> Encoded:
     torch = need("torch", "torch", "a torch model")
     with torch.inference_mode(), exact(torch, where):
-        features, logits = run(model, _batch(batch).to(where), reading)
-    return encoded(features, logits)
+        read = run(model, _batch(batch).to(where), reading)
+    found = encoded(read.features, read.logits)
+    if read.probabilities is None:
+        return found
+    return Encoded(found.features, read.probabilities.float().cpu().numpy())
 
 
 def encoded(features: Tensor, logits: Tensor | None) -> Encoded:

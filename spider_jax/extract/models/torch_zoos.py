@@ -4,6 +4,11 @@ Options: those of `torch:`, and pretrained, yes or no. Weights come from the lib
 download; with weights=FILE nothing is downloaded.
 """
 
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
 from spider_jax.errors import InputError
 from spider_jax.extract.data.images import INTERPOLATIONS, Preprocessing, preprocessing_of
 from spider_jax.extract.data.images import OPTIONS as PICTURE_OPTIONS
@@ -13,6 +18,10 @@ from spider_jax.extract.models.torch_module import OPTIONS, made, picture_encode
 from spider_jax.extract.network import hub_offline_if_unreachable
 from spider_jax.extract.spec import Spec
 from spider_jax.runtime.optional import need
+
+log = logging.getLogger("spider_jax")
+
+CROP_PCT = 0.875  # timm's, where a model names none
 
 
 def read_timm(spec: Spec) -> Encoder:
@@ -31,16 +40,44 @@ def read_timm(spec: Spec) -> Encoder:
     hub_offline_if_unreachable()
     timm = need("timm", "timm", f"model {spec}")
     model = made(lambda: timm.create_model(spec.what, pretrained=pretrained), spec)
-    config = timm.data.resolve_model_data_config(model)
-    size = int(config["input_size"][-1])
-    default = Preprocessing(
-        size=size,
-        resize=round(size / config["crop_pct"]),
-        interpolation=_interpolation(config["interpolation"]),
+    default = timm_preprocessing(spec, timm.data.resolve_model_data_config(model))
+    return _encoder(spec, model, default, "timm")
+
+
+def timm_preprocessing(spec: Spec, config: Mapping[str, Any]) -> Preprocessing:
+    """What timm's `create_transform` does in evaluation, in its own numbers.
+
+    The side before the crop is floor(size / crop_pct). "center" scales the shorter side to it,
+    "squash" stretches both.
+
+    Args:
+        spec: timm:NAME.
+        config: of `timm.data.resolve_model_data_config`.
+
+    Returns:
+        The preprocessing.
+
+    Raises:
+        InputError: pictures that are no squares of three channels, or another way to crop.
+    """
+    channels, height, width = config["input_size"]
+    mode, share = config.get("crop_mode") or "center", config.get("crop_pct") or CROP_PCT
+    if channels != 3 or height != width:
+        raise InputError(
+            f"model {spec} takes {channels} x {height} x {width}, only 3 x H x H is made"
+        )
+    if mode not in ("center", "squash"):
+        raise InputError(f"model {spec}: timm's crop_mode must be center or squash, got {mode!r}")
+    before = math.floor(height / share)
+    stretched = mode == "squash"
+    return Preprocessing(
+        size=height,
+        resize=0 if stretched and before == height else before,
+        interpolation=_interpolation(spec, config["interpolation"]),
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
+        stretch=stretched and before != height,
     )
-    return _encoder(spec, model, default, "timm")
 
 
 def read_torchvision(spec: Spec) -> Encoder:
@@ -66,7 +103,7 @@ def read_torchvision(spec: Spec) -> Encoder:
     default = Preprocessing(
         size=int(transforms.crop_size[0]),
         resize=int(transforms.resize_size[0]),
-        interpolation=_interpolation(transforms.interpolation.value),
+        interpolation=_interpolation(spec, transforms.interpolation.value),
         mean=tuple(transforms.mean),
         std=tuple(transforms.std),
     )
@@ -77,11 +114,20 @@ def _pretrained(spec: Spec) -> bool:
     """Whether the library's own weights are wanted: unless weights are given."""
     spec.known((*OPTIONS, *PICTURE_OPTIONS, "pretrained"))
     given = "weights" in spec.options
-    return spec.choice("pretrained", ("yes", "no"), "no" if given else "yes") == "yes"
+    pretrained = spec.choice("pretrained", ("yes", "no"), "no" if given else "yes") == "yes"
+    if not pretrained and not given:
+        log.warning("model %s: its weights are drawn at random, nothing is trained", spec)
+    return pretrained
 
 
-def _interpolation(name: str) -> str:
-    return name if name in INTERPOLATIONS else "bilinear"
+def _interpolation(spec: Spec, name: str) -> str:
+    """The name in Pillow's words; timm's "random" is for training, and bilinear in evaluation."""
+    found = "bilinear" if name == "random" else name
+    if found not in INTERPOLATIONS:
+        raise InputError(
+            f"model {spec}: interpolation must be one of {', '.join(INTERPOLATIONS)}, got {name!r}"
+        )
+    return found
 
 
 def _encoder(spec: Spec, model: Module, default: Preprocessing, package: str) -> Encoder:

@@ -1,0 +1,157 @@
+"""How items become the inputs of a transformers model: its own processor or tokenizer."""
+
+import inspect
+import json
+from collections.abc import Callable, ItemsView, Mapping, Sequence
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from spider_jax.errors import InputError
+from spider_jax.extract.data.images import to_rgb
+from spider_jax.extract.data.items import Item
+from spider_jax.extract.models.hf_loading import TEXT, Loaded
+from spider_jax.extract.models.torch_classes import Module, Tensor
+from spider_jax.extract.spec import Spec
+from spider_jax.runtime.optional import need
+
+TOKENS = 512  # of a text, unless an option says otherwise
+LAST_TOKEN_READERS = ("xlnet",)  # their head reads the last place, and positions are relative
+
+
+@runtime_checkable
+class Inputs(Protocol):
+    """What a tokenizer or an image processor gives for a batch."""
+
+    def items(self) -> ItemsView[str, Tensor]: ...
+
+
+class Preparation(NamedTuple):
+    """How items are prepared.
+
+    Attributes:
+        item: an item of the data -> what `batch` takes; runs in threads.
+        batch: prepared items and a device -> the inputs of the model.
+        facts: what the manifest says of it.
+    """
+
+    item: Callable[[Item], Item]
+    batch: Callable[[Sequence[Item], str], Mapping[str, Tensor]]
+    facts: dict[str, object]
+
+
+def preparation(transformers: ModuleType, spec: Spec, loaded: Loaded, config: Any) -> Preparation:
+    """The preparation that belongs to a model.
+
+    Args:
+        transformers: the module.
+        spec: hf:NAME, with the option tokens.
+        loaded: the model.
+        config: of its checkpoint.
+
+    Returns:
+        The preparation.
+    """
+    if loaded.modality == TEXT:
+        return _of_texts(transformers, spec, loaded, config)
+    processor = transformers.AutoImageProcessor.from_pretrained(
+        spec.what, trust_remote_code=False, backend="pil"
+    )
+    takes = _arguments(loaded.runs)
+    order = _kept_order(loaded.encoder)
+
+    def of_pictures(batch: Sequence[Item], where: str) -> Mapping[str, Tensor]:
+        inputs = processor(images=list(batch), return_tensors="pt").to(where)
+        return order(_taken(inputs, takes, "pixel_values"))
+
+    facts = json.loads(json.dumps(processor.to_dict(), default=str))
+    return Preparation(to_rgb, of_pictures, facts)
+
+
+def _of_texts(transformers: ModuleType, spec: Spec, loaded: Loaded, config: Any) -> Preparation:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(spec.what, trust_remote_code=False)
+    most = min(spec.number("tokens", TOKENS), int(tokenizer.model_max_length))
+    most = min(most, _places(loaded.encoder) or most)
+    _pad_so_that_nothing_moves(tokenizer, loaded, config)
+    takes = _arguments(loaded.runs)
+
+    def of_texts(batch: Sequence[Item], where: str) -> Mapping[str, Tensor]:
+        inputs = tokenizer(
+            list(batch),
+            padding=True,
+            truncation=True,
+            max_length=most,
+            return_attention_mask=True,
+            return_tensors="pt",
+        )
+        lengths = inputs["attention_mask"].sum(1).tolist()
+        if not all(lengths):
+            text = batch[lengths.index(0)]
+            raise InputError(f"the text {str(text)[:40]!r} has no tokens: leave its row out")
+        return _taken(inputs.to(where), takes, "input_ids")
+
+    return Preparation(_text, of_texts, {"tokenizer": type(tokenizer).__name__, "tokens": most})
+
+
+def _text(item: Item) -> Item:
+    """A text with something in it: an empty one is a missing one.
+
+    Raises:
+        InputError: no text, or an empty one.
+    """
+    if not isinstance(item, str) or not item.strip():
+        raise InputError("has an empty text, which has no features: leave the row out")
+    return item
+
+
+def _pad_so_that_nothing_moves(tokenizer: Any, loaded: Loaded, config: Any) -> None:
+    """Pad behind the text, with any token: the mask hides it, and the text keeps its positions."""
+    reads_last = getattr(config, "model_type", "") in LAST_TOKEN_READERS
+    tokenizer.padding_side = "left" if reads_last else "right"
+    if tokenizer.pad_token is None:
+        known = (tokenizer.eos_token, tokenizer.unk_token, tokenizer.convert_ids_to_tokens(0))
+        tokenizer.pad_token = next(token for token in known if token is not None)
+    whole: Any = loaded.whole
+    if getattr(whole.config, "pad_token_id", None) is None:  # a head finds the last token by it
+        whole.config.pad_token_id = tokenizer.pad_token_id
+
+
+def _places(encoder: Module) -> int:
+    """The most tokens that the model has positions for; 0: not known."""
+    torch = need("torch", "torch", "a transformers model")
+    for name, module in encoder.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            skipped = 0 if module.padding_idx is None else module.padding_idx + 1  # RoBERTa's
+            return int(module.num_embeddings) - skipped
+    config: Any = getattr(encoder, "config", None)
+    return max(0, int(getattr(config, "max_position_embeddings", None) or 0))
+
+
+def _arguments(model: Module) -> set[str]:
+    """The names that a model's forward takes."""
+    return set(inspect.signature(model.forward).parameters)
+
+
+def _taken(inputs: Inputs, takes: set[str], main: str) -> dict[str, Tensor]:
+    """The inputs that the model knows; some tokenizers make more."""
+    return {name: value for name, value in inputs.items() if name in takes or name == main}
+
+
+def _kept_order(
+    encoder: Module,
+) -> Callable[[dict[str, Tensor]], Mapping[str, Tensor]]:
+    """A masked autoencoder shuffles the patches that it keeps: noise in order keeps theirs."""
+    torch = need("torch", "torch", "a transformers model")
+    config: Any = getattr(encoder, "config", None)
+    if "noise" not in _arguments(encoder) or getattr(config, "mask_ratio", None) is None:
+        return lambda inputs: inputs
+    patches: Any = getattr(encoder, "embeddings", None)
+    count = getattr(getattr(patches, "patch_embeddings", None), "num_patches", None)
+    if not isinstance(count, int):
+        return lambda inputs: inputs
+
+    def ordered(inputs: dict[str, Tensor]) -> Mapping[str, Tensor]:
+        pixels = inputs["pixel_values"]
+        noise = torch.arange(count, device=pixels.device, dtype=torch.float32)
+        return inputs | {"noise": noise.expand(len(pixels), count)}
+
+    return ordered
