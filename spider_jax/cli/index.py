@@ -131,7 +131,7 @@ def top_k(
     opened, store = ZooIndex.open(index), FeatureStore(zoo)
     tokens = [zoo_tokens(store, task, opened.about.extractor) for task in tasks]
     rankings = opened.top_k_tasks(tokens, k, tasks=tasks, show_progress=show)
-    return output.write(Rankings(tuple(rankings)))
+    return output.write(Rankings(tuple(rankings)), beside=store.problems_on(*tasks))
 
 
 COMMANDS: dict[str, Any] = {

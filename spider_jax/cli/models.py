@@ -45,12 +45,13 @@ def add(
     target = out or spider
     refuse_foreign(target)
     before = Spider.load(spider)
-    found = add_models(before, FeatureStore(zoo), models or None, cold=cold, show_progress=show)
+    store = FeatureStore(zoo)
+    found = add_models(before, store, models or None, cold=cold, show_progress=show)
     found.spider.save(target)
     guessed = len(found.spider.guessed) - len(before.guessed)
     guesses = f", {guessed} of them by a guess" if guessed else ""
     print(f"{len(found.models)} added{guesses}, {len(found.spider.models)} models in {target}")
-    return report_skipped(found.problems)
+    return report_skipped([*found.problems, *store.problems_on()])
 
 
 def remove(

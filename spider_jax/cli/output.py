@@ -55,7 +55,14 @@ class Output:
     json: bool = False
     csv: Path | None = None
 
-    def write(self, result: Result, page: Sequence[Section] | None = None, **more: object) -> int:
+    def write(
+        self,
+        result: Result,
+        page: Sequence[Section] | None = None,
+        *,
+        beside: Sequence[object] = (),
+        **more: object,
+    ) -> int:
         """Write a result: its page or its JSON to stdout, its table as CSV where that is asked for.
 
         A table that is wider than the terminal is shown in parts; in a file or a pipe it is whole.
@@ -63,19 +70,22 @@ class Output:
         Args:
             result: any result.
             page: what is shown in a terminal; default: the result's own page.
+            beside: what else was skipped, as the problems of a zoo; nothing is listed twice.
             more: entries of the JSON, beside or instead of the result's own.
 
         Returns:
             The exit code: SKIPPED where something was skipped, which is listed on stderr.
         """
+        skipped = list(dict.fromkeys([*result.skipped, *map(str, beside)]))
         if self.csv is not None:
             result.to_csv(self.csv)
         if self.json:
-            print(json.dumps(result.to_content() | more, indent=1, ensure_ascii=False))
+            content = result.to_content() | {"skipped": skipped} | more
+            print(json.dumps(content, indent=1, ensure_ascii=False))
         else:
             width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
             print(page_text(result.page() if page is None else page, width=width))
-        return report_skipped(result.skipped)
+        return report_skipped(skipped)
 
 
 Flat: Any = tyro.conf.OmitArgPrefixes
@@ -107,7 +117,7 @@ def report_skipped(problems: Iterable[object]) -> int:
         The exit code: SKIPPED where there is any, else DONE.
     """
     code = DONE
-    for problem in problems:
-        print(f"spider-jax: skipped: {escape_terminal(str(problem))}", file=sys.stderr)
+    for problem in dict.fromkeys(map(str, problems)):
+        print(f"spider-jax: skipped: {escape_terminal(problem)}", file=sys.stderr)
         code = SKIPPED
     return code

@@ -92,4 +92,4 @@ def select(
     if repository is not None:
         none = PastResults.from_accuracies({})
         found.add_to(none if known is None else known).save(repository)
-    return output.write(found)
+    return output.write(found, beside=store.problems_on(task))

@@ -107,7 +107,7 @@ def tune(
     if out is not None and found.student is not None:
         found.student.save(out)
         print(f"written: {out}", file=sys.stderr)
-    code = output.write(found, task=task)
+    code = output.write(found, beside=store.problems_on(task), task=task)
     if run is None:
         shutil.rmtree(folder, ignore_errors=True)  # nothing is left to go on from
     return code

@@ -52,4 +52,5 @@ def score(
     store = FeatureStore(zoo)
     chosen = tuple(METRICS) if metrics == ("all",) else metrics or DEFAULT_METRICS
     table = score_zoo(store, task, chosen, cache=cache, show_progress=show)
-    return output.write(table.with_accuracies(store.accuracies))
+    table = table.with_accuracies(store.accuracies)  # whose faults are problems of the zoo
+    return output.write(table, beside=store.problems_on(task))
