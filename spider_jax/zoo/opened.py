@@ -173,9 +173,7 @@ class OpenedFiles:
             width: int | None = None  # of a model's features; its probabilities may differ in width
             files = list(self._listed(f"{folder}/{path.name}", ".npy"))
             if not files and (path.is_dir() or path.is_symlink() or path.suffix == ".npy"):
-                why = (
-                    f"{path} holds no <task>.npy: a model needs a folder with a file for each task"
-                )
+                why = f"{path} holds no <task>.npy: a model needs a folder of such files"
                 self.problems.append(Skipped(model, None, why))
             for task, file in files:
                 try:

@@ -1,4 +1,4 @@
-"""One order of several metrics: of those that all compared models have, by a number that is shown."""
+"""One order by several metrics: those that all compared models have, and the number it shows."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -56,9 +56,8 @@ def order_models(
         shared = np.arange(len(metrics)) == most
         compared = known[:, most]
         notes.append("no metric has a value for every model")
-    partial = [
-        m for m, all_, any_ in zip(metrics, shared, known.any(0), strict=True) if any_ > all_
-    ]
+    some = known.any(0) & ~shared
+    partial = [metric for metric, out in zip(metrics, some, strict=True) if out]
     if partial:
         notes.append(f"not in the order, some models have no value: {', '.join(partial)}")
     without = [model for model, there in zip(models, compared, strict=True) if not there]
@@ -116,7 +115,10 @@ def _groups(models: Sequence[str], rows: Float64[np.ndarray, "m k"]) -> list[lis
     _, group = np.unique(np.round(rows, 12), axis=0, return_inverse=True)
     which: Int64[np.ndarray, " m"] = group.reshape(-1)
     sizes = np.bincount(which)
-    return [[models[i] for i in np.flatnonzero(which == one)] for one in np.flatnonzero(sizes > 1)]
+    return [
+        [models[i] for i in np.flatnonzero(which == one).tolist()]
+        for one in np.flatnonzero(sizes > 1)
+    ]
 
 
 def _named(names: Sequence[str]) -> str:

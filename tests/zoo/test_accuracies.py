@@ -85,7 +85,7 @@ def test_a_range_is_that_of_the_measure(
         ("wide,pears,0.5", "line 3: unknown task 'pears'"),
         (
             "a,apples,0.5\nb,apples,0.5",
-            "unknown model 'a': no model of the zoo has that name (and 1",
+            "'a': no model of the zoo has that name (and 1 more)",
         ),
     ],
 )
