@@ -93,11 +93,12 @@ def test_no_folder_is_crowded() -> None:
     assert {folder.name: n for folder, n in count.items() if n > MODULES} == {}
 
 
-def test_the_root_holds_three_names() -> None:
+def test_the_root_holds_four_names() -> None:
     assert sorted(path.name for path in PACKAGE.glob("*.py")) == [
         "__init__.py",
         "demo.py",
         "errors.py",
+        "interrupt.py",
     ]
 
 

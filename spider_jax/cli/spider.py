@@ -14,7 +14,9 @@ from spider_jax.cli.output import (
     Output,
     SpiderFolder,
     Zoo,
+    messages_only,
     report_skipped,
+    say,
 )
 from spider_jax.cli.recommend import rank_prior, refuse_with_prior
 from spider_jax.errors import InputError
@@ -85,7 +87,7 @@ def train(
     share = ""
     if spider.beliefs is not None:  # by held-out datasets
         share = f"the network's share {spider.network_weight * settings.memory:.2f}, "
-    print(
+    say(
         f"{len(spider.models)} models, {len(datasets)} source datasets, "
         f"held-out weighted tau {tau}, {share}written to {out}"
     )
@@ -163,14 +165,15 @@ def rank(
     if data is not None:
         if zoo is not None or rerank != 0:
             raise InputError("--data takes the place of ZOO and TASK, and goes without --rerank")
-        ranking = rank_data(
-            Spider.load(spider),
-            data,
-            extractor,
-            clusters=clusters,
-            bins=bins,
-            show_progress=show,
-        )
+        with messages_only():  # the extractor may be anyone's code
+            ranking = rank_data(
+                Spider.load(spider),
+                data,
+                extractor,
+                clusters=clusters,
+                bins=bins,
+                show_progress=show,
+            )
     elif zoo is None or task is None:
         raise InputError("rank needs ZOO and TASK, or --data")
     else:

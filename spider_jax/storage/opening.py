@@ -20,7 +20,7 @@ KINDS = {
 
 
 @contextlib.contextmanager
-def open_regular(path: Path) -> Iterator[IO[bytes]]:
+def open_regular(path: Path) -> Iterator[io.BufferedReader]:
     """Open a file for reading, if it is a regular one: a FIFO is not waited for.
 
     Args:

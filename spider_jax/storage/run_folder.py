@@ -35,6 +35,7 @@ from spider_jax.storage.files import (
     write_text,
 )
 from spider_jax.storage.orbax import quiet
+from spider_jax.storage.private import make_private, refuse_foreign_writers
 
 if TYPE_CHECKING:
     import orbax.checkpoint as ocp
@@ -66,7 +67,8 @@ class RunFolder:
         identity: plain JSON values that say what is trained.
 
     Raises:
-        InputError: the folder holds something else, or the training of something else.
+        InputError: the folder holds something else, or the training of something else; or others
+            may write to it.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
@@ -75,6 +77,10 @@ class RunFolder:
         self._unsigned: int | None = None  # a step whose checksums are still to be written
         given = json.loads(json.dumps(identity))
         refuse_foreign_folder(self.folder, "training run", _is_run)
+        if is_writer():
+            make_private(self.folder)
+        else:
+            refuse_foreign_writers(self.folder)
         if (self.folder / DESCRIPTION).exists():
             self._refuse_other(given)
         elif is_writer():

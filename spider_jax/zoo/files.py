@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from spider_jax.errors import InputError
 from spider_jax.storage.files import component_to_name, name_to_component, read_json
 from spider_jax.storage.npy import Header, read_header, refuse_twin_on_disk, write_array
+from spider_jax.storage.opening import refuse_links
 
 log = logging.getLogger("spider_jax")
 
@@ -147,25 +148,27 @@ def check_matrix(path: Path, header: Header, rows: int, width: int | None) -> No
 
 
 def write_feature_file(
-    folder: Path, model: str, task: str, features: Shaped[np.ndarray, "..."]
+    zoo: Path, model: str, task: str, features: Shaped[np.ndarray, "..."]
 ) -> None:
-    """Write <folder>/<model>/<task>.npy, all or nothing.
+    """Write <zoo>/features/<model>/<task>.npy, all or nothing.
 
     Args:
-        folder: of the features of a zoo.
+        zoo: its folder.
         model: its name.
         task: its name.
         features: float16 or float32 [N, D].
 
     Raises:
-        InputError: another shape or dtype, or a name that differs from another only in case.
+        InputError: another shape or dtype, a name that differs from another only in case, or a
+            link in the way.
     """
     if features.dtype.name not in FEATURE_DTYPES or features.ndim != 2:
         raise InputError(
             f"features must be float16 or float32 [N, D], got {features.dtype} {features.shape}"
         )
-    refuse_twin_on_disk(folder, model)
-    write_array(folder / name_to_component(model), task, features)
+    below = zoo / "features" / name_to_component(model)
+    refuse_twin_on_disk(below.parent, model)
+    write_array(refuse_links(zoo, below), task, features)
 
 
 # ---- labels and splits -----------------------------------------------------------------------

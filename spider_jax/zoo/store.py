@@ -22,6 +22,7 @@ from jaxtyping import Float, Float32, Int, Int8, Shaped
 from spider_jax.errors import InputError
 from spider_jax.storage.files import write_json
 from spider_jax.storage.npy import write_array
+from spider_jax.storage.opening import refuse_links
 from spider_jax.zoo.accuracies import range_of, read_accuracies, unknown_names
 from spider_jax.zoo.files import (
     Labels,
@@ -343,8 +344,9 @@ class FeatureStore:
             labels: int [N] classes, float [N] or [N, K] targets, or bool [N, K] multi-labels.
 
         Raises:
-            InputError: a name that cannot stand on disk, or an array of Python objects.
+            InputError: a name that cannot stand on disk, an array of Python objects, or a link.
         """
+        refuse_links(Path(folder), Path(folder) / "labels")
         write_array(Path(folder) / "labels", task, labels)
 
     @staticmethod
@@ -360,9 +362,10 @@ class FeatureStore:
             features: float16 or float32 [N, D]; row i belongs to label i.
 
         Raises:
-            InputError: a name that cannot stand on disk, or a dtype other than float16/float32.
+            InputError: a name that cannot stand on disk, a dtype other than float16/float32, or a
+                link in the way.
         """
-        write_feature_file(Path(folder) / "features", model, task, features)
+        write_feature_file(Path(folder), model, task, features)
 
     @staticmethod
     def write_manifest(folder: str | Path, **content: object) -> None:
