@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from spider_jax.runtime.processes import gather, share
+from spider_jax.runtime.single_precision import single_precision
 from spider_jax.spider.folding import CHUNK
 from spider_jax.spider.own_maps import OwnMaps
 from spider_jax.spider.spider import Spider
@@ -51,6 +52,7 @@ HOW_IT_RUNS = ("parallel", "model_shards", "checkpoint_every")
 EXTRACTOR_FACTS = ("weights_sha256", "preprocessing", "layer")
 
 
+@single_precision
 def train(
     zoo: FeatureStore,
     config: TrainConfig | None = None,
@@ -87,6 +89,7 @@ def train(
     return fit(zoo, config, names, given, run=folder, show_progress=show_progress)
 
 
+@single_precision
 def shared_training_set(
     zoo: FeatureStore,
     config: TrainConfig,
@@ -131,6 +134,7 @@ def _config_of(config: TrainConfig) -> dict[str, object]:
     return {name: value for name, value in asdict(config).items() if name not in HOW_IT_RUNS}
 
 
+@single_precision
 def fit(
     zoo: FeatureStore,
     config: TrainConfig,
