@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +35,7 @@ from spider_jax.cli.recommend import next_
 from spider_jax.cli.spider import rank, train
 from spider_jax.cli.zoo import inspect, score
 from spider_jax.errors import InputError
+from spider_jax.storage.own_files import refuse_own_file
 
 
 def demo(
@@ -124,6 +126,9 @@ def _run(arguments: list[str]) -> Any:
     if arguments == ["--version"]:
         say(f"spider-jax {version('spider_jax')}")
         return DONE
+    for option, name in pairwise([part for given in arguments for part in given.split("=", 1)]):
+        if option == "--csv":  # before the work, not after it
+            refuse_own_file(Path(name))
     commands, prog, about = COMMANDS, "spider-jax", __doc__
     groups: dict[str, Any] = {"index": cli_index, "records": cli_records}
     if len(arguments) > 1 and arguments[0] in groups:

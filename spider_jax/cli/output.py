@@ -20,6 +20,7 @@ from spider_jax.report.page import Section, page_text
 from spider_jax.report.result import Result
 from spider_jax.storage.own_files import refuse_own_file
 
+LONGEST = 2000  # characters of a line: a value of a file may be any length
 DONE, FAILED, BAD_INPUT, SKIPPED = range(4)
 
 
@@ -61,10 +62,6 @@ class Output:
     json: bool = False
     csv: Path | None = None
 
-    def __post_init__(self) -> None:
-        if self.csv is not None:
-            refuse_own_file(self.csv)
-
     def write(
         self,
         result: Result,
@@ -88,6 +85,7 @@ class Output:
         """
         skipped = list(dict.fromkeys([*result.skipped, *map(str, beside)]))
         if self.csv is not None:
+            refuse_own_file(self.csv)
             result.to_csv(self.csv)
         if self.json:
             content = result.to_content() | more
@@ -167,7 +165,8 @@ def note(text: str) -> None:
     Args:
         text: what names from files may stand in.
     """
-    print(f"spider-jax: {escape_terminal(text)}", file=sys.stderr)
+    shown = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+    print(f"spider-jax: {escape_terminal(shown)}", file=sys.stderr)
 
 
 @contextmanager

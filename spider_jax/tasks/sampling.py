@@ -65,7 +65,9 @@ class TaskConfig:
                 raise InputError(f"tasks: {name} must be at least 1, got {getattr(self, name)}")
         for name, limit in AT_MOST.items():
             if getattr(self, name) > limit:
-                raise InputError(f"tasks: {name} must be at most {limit}, got {getattr(self, name)}")
+                raise InputError(
+                    f"tasks: {name} must be at most {limit}, got {getattr(self, name)}"
+                )
         if not 0 <= self.single <= 1:
             raise InputError(f"tasks: single must be in [0, 1], got {self.single}")
         if self.min_classes < 2:

@@ -76,7 +76,9 @@ def test_csv_keeps_all_digits():
 @EXAMPLES
 def test_csv_reads_back_any_text(cells):
     text = tables.to_csv(cells, [cells])
-    guarded = [f"'{cell}" if cell != "-" and cell.startswith(tables.FORMULA) else cell for cell in cells]
+    guarded = [
+        f"'{cell}" if cell != "-" and cell.startswith(tables.FORMULA) else cell for cell in cells
+    ]
     assert list(csv.reader(io.StringIO(text, newline=""))) == [cells, guarded]
 
 
