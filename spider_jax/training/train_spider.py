@@ -38,6 +38,7 @@ from spider_jax.training.own_features import OwnFeatures, own_features
 from spider_jax.training.resolution import measured_resolution
 from spider_jax.training.training_set import (
     TrainingSet,
+    readable_datasets,
     refuse_untrainable,
     source_datasets,
     training_set,
@@ -84,8 +85,10 @@ def train(
     config = config or TrainConfig()
     names = source_datasets(zoo) if datasets is None else tuple(datasets)
     refuse_untrainable(zoo, names)  # before a folder is made
+    names, lost = readable_datasets(zoo, names)
     folder = None if run is None else RunFolder(Path(run), _identity(zoo, config, names))
     given = shared_training_set(zoo, config, names, show_progress=show_progress)
+    given = given._replace(problems=(*lost, *given.problems))
     return fit(zoo, config, names, given, run=folder, show_progress=show_progress)
 
 
