@@ -33,7 +33,7 @@ from spider_jax.storage.files import (
     seal,
     write_json,
 )
-from spider_jax.storage.orbax import checkpointer, quiet
+from spider_jax.storage.orbax import checkpointer, quiet, written
 from spider_jax.tasks.scaling import Scaling
 
 DESCRIPTION, CHECKSUMS, ARRAYS = "spider.json", "checksums.json", "arrays"
@@ -59,7 +59,7 @@ def save(spider: SpiderState, folder: Path) -> None:
     )
     resolution = spider.description.resolution
     content["resolution"] = resolution if math.isfinite(resolution) else None
-    with atomic_folder(folder) as temporary, quiet(), checkpointer() as orbax:
+    with atomic_folder(folder) as temporary, written(folder), checkpointer() as orbax:
         write_json(temporary / DESCRIPTION, "spider", content)
         arrays = jax.tree.map(np.asarray, _arrays(spider))  # on devices they would be everyone's
         orbax.save(temporary.absolute() / ARRAYS, arrays)

@@ -196,8 +196,7 @@ def pactran_gauss(
     Range: any real number; larger is better. It depends on C and N, so it does not compare across
     tasks.
     Cost: O(N D min(N, D)) once, then 50 to 100 times O(N min(N, D) C). Of more than 65,536 rows so
-    many are read (`some_rows`); the fit's mean log-likelihood then has a standard error of about
-    1/256 of its deviation over rows.
+    many are read (`some_rows`): the score is that of the smaller task, the same one of every model.
     N < D: solved in N dimensions.
     A class of one sample: as any other.
     A constant feature: only counts in D.
