@@ -45,10 +45,10 @@ class HeadConfig:
 
     def __post_init__(self) -> None:
         for name, least in (("hidden", 0), ("batch", 1), ("seed", 0)):
-            if not least <= getattr(self, name) <= MOST[name]:
-                raise InputError(
-                    f"{name} must be >= {least} and at most {MOST[name]}, got {getattr(self, name)}"
-                )
+            if getattr(self, name) < least:
+                raise InputError(f"{name} must be >= {least}, got {getattr(self, name)}")
+            if getattr(self, name) > MOST[name]:
+                raise InputError(f"{name} must be <= {MOST[name]}, got {getattr(self, name)}")
         if not 0 < self.learning_rate < np.inf:
             raise InputError(f"learning_rate must be > 0 and finite, got {self.learning_rate}")
         if not 0 <= self.weight_decay < np.inf:
