@@ -50,6 +50,7 @@ SIGNATURES = {
     "FeatureStore.models_of": "(self, task)",
     "FeatureStore.nbytes": "(self, model, task)",
     "FeatureStore.probabilities": "(self, model, task)",
+    "FeatureStore.problems_on": "(self, *tasks)",
     "FeatureStore.split": "(self, task)",
     "FeatureStore.task_info": "(self, task)",
     "FeatureStore.training_features": "(self, model, task)",

@@ -10,6 +10,18 @@ Traceback (most recent call last):
 SystemExit: 0
 """
 
-from spider_jax.cli.app import main
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; it ends in SystemExit.
+
+    Args:
+        arguments: default: those of the process.
+    """
+    from spider_jax.cli.app import main as run  # with JAX: the package itself must stay light
+
+    run(arguments)
+
 
 __all__ = ["main"]

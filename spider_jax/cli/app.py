@@ -4,17 +4,20 @@ Data on stdout, messages and progress on stderr. Exit 0 done, 1 unexpected failu
 a file that cannot be read or written, 3 done but some models were skipped (listed).
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
 from spider_jax.cli import extract as cli_extract
+from spider_jax.cli import interrupt
 from spider_jax.cli import selection as cli_select
 from spider_jax.cli import tuning as cli_tune
 from spider_jax.cli.models import add, remove, rename
@@ -25,11 +28,15 @@ from spider_jax.cli.output import (
     Flat,
     Messages,
     Output,
+    note,
+    open_streams,
+    say,
 )
 from spider_jax.cli.recommend import next_
 from spider_jax.cli.spider import rank, train
 from spider_jax.cli.zoo import inspect, score
 from spider_jax.errors import InputError
+from spider_jax.storage.own_files import refuse_own_file
 
 
 def demo(
@@ -49,7 +56,7 @@ def demo(
     code = Output().write(found)
     if out is not None:
         found.save(out)
-        print(f"\nwritten: {out}", file=sys.stderr)
+        note(f"written: {out}")
     return code
 
 
@@ -62,8 +69,6 @@ def records() -> int:
     """Check, import and learn from records of results that exist: `spider-jax records --help`."""
     return _run(["records", "--help"])
 
-
-INTERRUPTED = 130
 
 COMMANDS: dict[str, Any] = {
     "demo": demo,
@@ -86,24 +91,32 @@ COMMANDS: dict[str, Any] = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and leave with its exit code."""
     code: Any = FAILED
+    open_streams()
     try:
+        interrupt.answer_again()
         try:
             code = _run(list(sys.argv[1:] if arguments is None else arguments))
         finally:
             _flush()
-    except InputError as error:
-        print(f"spider-jax: {error}", file=sys.stderr)
-        code = BAD_INPUT
     except KeyboardInterrupt:
-        print("spider-jax: interrupted: the same command goes on or begins anew", file=sys.stderr)
-        sys.stderr.flush()
-        os._exit(INTERRUPTED)  # compiled work still runs in threads, which leaving would wait for
+        interrupt.leave_at_once()
+        _interrupted()
     except BrokenPipeError:  # the reader has seen enough, as in `| head`
         code = DONE
-    except OSError as error:  # a file without permission, a full disk
-        print(f"spider-jax: {' '.join(str(error).split())}", file=sys.stderr)
+    except (InputError, OSError) as error:  # OSError: no permission, a full disk
+        note(" ".join(str(error).split()) if isinstance(error, OSError) else str(error))
         code = BAD_INPUT
+    if interrupt.is_command_line():
+        interrupt.leave_at_once()  # threads are joined yet
     sys.exit(code)
+
+
+def _interrupted() -> None:
+    """As `interrupt` leaves, once stderr has what was written there."""
+    with contextlib.suppress(OSError, ValueError):
+        note("interrupted: the same command goes on or begins anew")
+        sys.stderr.flush()
+    os._exit(interrupt.INTERRUPTED)
 
 
 def _run(arguments: list[str]) -> Any:
@@ -112,8 +125,11 @@ def _run(arguments: list[str]) -> Any:
     from spider_jax.cli import records as cli_records
 
     if arguments == ["--version"]:
-        print(f"spider-jax {version('spider_jax')}")
+        say(f"spider-jax {version('spider_jax')}")
         return DONE
+    for option, name in pairwise([part for given in arguments for part in given.split("=", 1)]):
+        if option == "--csv":  # before the work, not after it
+            refuse_own_file(Path(name))
     commands, prog, about = COMMANDS, "spider-jax", __doc__
     groups: dict[str, Any] = {"index": cli_index, "records": cli_records}
     if len(arguments) > 1 and arguments[0] in groups:
@@ -146,5 +162,6 @@ def _flush() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(OSError, ValueError):  # a stream without a descriptor
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise

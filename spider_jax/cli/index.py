@@ -1,6 +1,5 @@
 """`spider-jax index`: build, change, check and search an index of many models."""
 
-import sys
 from typing import Annotated, Any
 
 import tyro
@@ -15,6 +14,8 @@ from spider_jax.cli.output import (
     Output,
     SpiderFolder,
     Zoo,
+    note,
+    say,
 )
 
 
@@ -37,7 +38,7 @@ def build(
     from spider_jax.spider.spider import Spider
 
     built = ZooIndex.build(Spider.load(spider), index, precision=precision, show_progress=show)
-    print(f"{len(built)} models in {index}")
+    say(f"{len(built)} models in {index}")
     return DONE
 
 
@@ -61,7 +62,7 @@ def append(
 
     before = ZooIndex.open(index)
     after = before.append(Spider.load(spider), models or None, show_progress=show)
-    print(f"{len(after) - len(before)} added, {len(after)} models in {index}")
+    say(f"{len(after) - len(before)} added, {len(after)} models in {index}")
     return DONE
 
 
@@ -81,7 +82,7 @@ def remove(
     from spider_jax.index.zoo_index import ZooIndex
 
     after = ZooIndex.open(index).remove(models)
-    print(f"{len(set(models))} removed, {len(after)} models in {index}")
+    say(f"{len(set(models))} removed, {len(after)} models in {index}")
     return DONE
 
 
@@ -98,9 +99,9 @@ def verify(index: IndexFolder, messages: Annotated[Messages, Flat] = Messages())
     opened = ZooIndex.open(index)
     problems = opened.verify(show_progress=show)
     for problem in problems:
-        print(f"spider-jax: {problem}", file=sys.stderr)
+        note(problem)
     if not problems:
-        print(f"{len(opened)} models, {len(opened.blocks)} block(s): all as written")
+        say(f"{len(opened)} models, {len(opened.blocks)} block(s): all as written")
     return BAD_INPUT if problems else DONE
 
 
@@ -131,7 +132,7 @@ def top_k(
     opened, store = ZooIndex.open(index), FeatureStore(zoo)
     tokens = [zoo_tokens(store, task, opened.about.extractor) for task in tasks]
     rankings = opened.top_k_tasks(tokens, k, tasks=tasks, show_progress=show)
-    return output.write(Rankings(tuple(rankings)))
+    return output.write(Rankings(tuple(rankings)), beside=store.problems_on(*tasks))
 
 
 COMMANDS: dict[str, Any] = {

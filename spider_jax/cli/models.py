@@ -1,6 +1,7 @@
 """`add`, `remove` and `rename`: the models of a spider, changed without training."""
 
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +14,13 @@ from spider_jax.cli.output import (
     Models,
     SpiderFolder,
     Zoo,
+    note,
     report_skipped,
+    say,
 )
 from spider_jax.errors import InputError
+from spider_jax.storage.locks import locked_folder
+from spider_jax.storage.opening import refuse_link
 
 
 def add(
@@ -44,13 +49,15 @@ def add(
 
     target = out or spider
     refuse_foreign(target)
-    before = Spider.load(spider)
-    found = add_models(before, FeatureStore(zoo), models or None, cold=cold, show_progress=show)
-    found.spider.save(target)
+    store = FeatureStore(zoo)
+    with _held(spider, target):
+        before = Spider.load(spider)
+        found = add_models(before, store, models or None, cold=cold, show_progress=show)
+        found.spider.save(target)
     guessed = len(found.spider.guessed) - len(before.guessed)
     guesses = f", {guessed} of them by a guess" if guessed else ""
-    print(f"{len(found.models)} added{guesses}, {len(found.spider.models)} models in {target}")
-    return report_skipped(found.problems)
+    say(f"{len(found.models)} added{guesses}, {len(found.spider.models)} models in {target}")
+    return report_skipped([*found.problems, *store.problems_on()])
 
 
 def remove(
@@ -73,7 +80,9 @@ def remove(
 
     if not models:
         raise InputError("remove needs the name of at least one model")
-    return _changed(remove_models(Spider.load(spider), models), out or spider)
+    target = out or spider
+    with _held(spider, target):
+        return _changed(remove_models(Spider.load(spider), models), target)
 
 
 def rename(
@@ -96,17 +105,29 @@ def rename(
     from spider_jax.onboarding.edit import rename as rename_model
     from spider_jax.spider.spider import Spider
 
-    code = _changed(rename_model(Spider.load(spider), {old: new}), out or spider)
+    target = out or spider
+    with _held(spider, target):
+        code = _changed(rename_model(Spider.load(spider), {old: new}), target)
     if show:
-        print(
-            f"spider-jax: an index keeps {old} until it is removed there and {new} appended, a zoo "
-            "until its folder of features is renamed",
-            file=sys.stderr,
+        note(
+            f"an index keeps {old} until it is removed there and {new} appended, a zoo until its "
+            "folder of features is renamed"
         )
     return code
 
 
+@contextmanager
+def _held(spider: Path, target: Path) -> Iterator[None]:
+    """Hold a spider that is read, changed and written: two changes at once would lose one."""
+    if target.resolve() != spider.resolve() or not spider.is_dir():
+        yield
+        return
+    refuse_link(target)
+    with locked_folder(spider):
+        yield
+
+
 def _changed(spider: Any, target: Path) -> int:
     spider.save(target)
-    print(f"{len(spider.models)} models in {target}")
+    say(f"{len(spider.models)} models in {target}")
     return DONE

@@ -1,12 +1,11 @@
 """`spider-jax select`: which model gets the epochs, by training heads on features."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, TypedDict
 
 from tyro.conf import arg
 
-from spider_jax.cli.output import Flat, Messages, Output, Task, Zoo
+from spider_jax.cli.output import Flat, Messages, Output, Task, Zoo, note
 
 
 class SelectOptions(TypedDict, total=False):
@@ -68,6 +67,7 @@ def select(
     from spider_jax.selection.zoo_recall import PRIOR, RECORDS, SPIDER
     from spider_jax.spider.spider import Spider
     from spider_jax.storage.cache import default_folder
+    from spider_jax.storage.locks import locked_folder
     from spider_jax.storage.toml_page import read_page, with_options
     from spider_jax.zoo.store import FeatureStore
 
@@ -87,7 +87,7 @@ def select(
     if repository is not None and repository.exists():
         known = PastResults.load(repository)
     elif repository is not None and show:
-        print(f"spider-jax: {repository} does not exist: it begins with this run", file=sys.stderr)
+        note(f"{repository} does not exist: it begins with this run")
     found = select_models(
         store,
         task,
@@ -99,6 +99,8 @@ def select(
         show_progress=show,
     )
     if repository is not None:
-        none = PastResults.from_accuracies({})
-        found.add_to(none if known is None else known).save(repository)
-    return output.write(found)
+        with locked_folder(repository.absolute().parent):  # others may have added to it meanwhile
+            known = PastResults.load(repository) if repository.exists() else None
+            none = PastResults.from_accuracies({})
+            found.add_to(none if known is None else known).save(repository)
+    return output.write(found, beside=store.problems_on(task))

@@ -1,6 +1,7 @@
 """`train` and `rank`: a spider from a zoo, and its order of the models for a task."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,7 +14,9 @@ from spider_jax.cli.output import (
     Output,
     SpiderFolder,
     Zoo,
+    messages_only,
     report_skipped,
+    say,
 )
 from spider_jax.cli.recommend import rank_prior, refuse_with_prior
 from spider_jax.errors import InputError
@@ -84,11 +87,11 @@ def train(
     share = ""
     if spider.beliefs is not None:  # by held-out datasets
         share = f"the network's share {spider.network_weight * settings.memory:.2f}, "
-    print(
+    say(
         f"{len(spider.models)} models, {len(datasets)} source datasets, "
         f"held-out weighted tau {tau}, {share}written to {out}"
     )
-    return report_skipped(training["left_out"])
+    return report_skipped([*training["left_out"], *store.problems_on(*datasets)])
 
 
 def rank(
@@ -158,19 +161,24 @@ def rank(
 
     if by != "evidence" and rerank == 0:
         raise InputError(f"--by {by} says how --rerank looks at models: give --rerank K as well")
+    beside: Sequence[object] = ()
     if data is not None:
         if zoo is not None or rerank != 0:
             raise InputError("--data takes the place of ZOO and TASK, and goes without --rerank")
-        ranking = rank_data(
-            Spider.load(spider),
-            data,
-            extractor,
-            clusters=clusters,
-            bins=bins,
-            show_progress=show,
-        )
+        with messages_only():  # the extractor may be anyone's code
+            ranking = rank_data(
+                Spider.load(spider),
+                data,
+                extractor,
+                clusters=clusters,
+                bins=bins,
+                show_progress=show,
+            )
     elif zoo is None or task is None:
         raise InputError("rank needs ZOO and TASK, or --data")
     else:
-        ranking = Spider.load(spider).rank_task(FeatureStore(zoo), task, k=rerank, by=by)
-    return output.write(ranking, ranking.page(top), models=ranking.data()["models"][:top])
+        store = FeatureStore(zoo)
+        ranking = Spider.load(spider).rank_task(store, task, k=rerank, by=by)
+        beside = store.problems_on(task)
+    shown = ranking.data()["models"][:top]
+    return output.write(ranking, ranking.page(top), beside=beside, models=shown)

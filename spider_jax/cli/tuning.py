@@ -2,13 +2,12 @@
 
 import hashlib
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from tyro.conf import arg
 
-from spider_jax.cli.output import Flat, Messages, Output, Task, Zoo
+from spider_jax.cli.output import Flat, Messages, Output, Task, Zoo, note
 
 if TYPE_CHECKING:
     from spider_jax.tuning.config import TuneZooConfig
@@ -106,8 +105,8 @@ def tune(
     )
     if out is not None and found.student is not None:
         found.student.save(out)
-        print(f"written: {out}", file=sys.stderr)
-    code = output.write(found, task=task)
+        note(f"written: {out}")
+    code = output.write(found, beside=store.problems_on(task), task=task)
     if run is None:
         shutil.rmtree(folder, ignore_errors=True)  # nothing is left to go on from
     return code

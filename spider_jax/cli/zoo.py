@@ -57,4 +57,5 @@ def score(
     chosen = tuple(METRICS) if metrics == ("all",) else metrics or DEFAULT_METRICS
     table = score_zoo(store, task, chosen, cache=cache, show_progress=show)
     warn_of_copies(store, task, most=COPIES_BYTES)
-    return output.write(table.with_accuracies(store.accuracies))
+    table = table.with_accuracies(store.accuracies)  # whose faults are problems of the zoo
+    return output.write(table, beside=store.problems_on(task))

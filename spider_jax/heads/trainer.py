@@ -23,6 +23,7 @@ from spider_jax.heads.training import (
 )
 from spider_jax.records.noise import accuracy_variance
 from spider_jax.runtime.open_files import files_at_once
+from spider_jax.runtime.single_precision import single_precision
 from spider_jax.zoo.splits import TaskSplit
 from spider_jax.zoo.store import FeatureStore
 
@@ -98,6 +99,7 @@ class HeadTrainer:
         block = min(BLOCK_BYTES, 4 * width * len(self.split.train))
         return block + 4 * 4 * width * (self.config.hidden or self.targets.values.shape[1])
 
+    @single_precision
     def epoch(self, models: Sequence[str], done: int) -> list[Trained]:
         """One more epoch of some models; the failure of one does not stop the others.
 
@@ -116,6 +118,7 @@ class HeadTrainer:
             log.info("training of %s failed: %s", models[0], error)
             return [Trained(models[0], failure=" ".join(str(error).split()))]
 
+    @single_precision
     def test(self, model: str, done: int) -> tuple[float, float] | None:
         """Score on the test rows, of the checkpoint with the best validation.
 

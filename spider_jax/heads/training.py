@@ -22,6 +22,9 @@ Trained = tuple[Params, optax.OptState]  # after some steps
 Tree = TypeVar("Tree")
 
 
+MOST = {"hidden": 1 << 16, "batch": 1 << 20, "seed": 2**32 - 1}
+
+
 @dataclass(frozen=True)
 class HeadConfig:
     """How heads are trained.
@@ -44,6 +47,8 @@ class HeadConfig:
         for name, least in (("hidden", 0), ("batch", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be >= {least}, got {getattr(self, name)}")
+            if getattr(self, name) > MOST[name]:
+                raise InputError(f"{name} must be <= {MOST[name]}, got {getattr(self, name)}")
         if not 0 < self.learning_rate < np.inf:
             raise InputError(f"learning_rate must be > 0 and finite, got {self.learning_rate}")
         if not 0 <= self.weight_decay < np.inf:

@@ -12,6 +12,7 @@ run leaves behind is not read, and is cleared by the next run that writes.
 """
 
 import contextlib
+import hashlib
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,10 +33,13 @@ from spider_jax.storage.files import (
     digests,
     name_to_component,
     read_json,
+    seal,
     write_json,
     write_text,
 )
+from spider_jax.storage.locks import lock_file
 from spider_jax.storage.npy import read_header, write_array
+from spider_jax.storage.opening import open_regular, refuse_link
 
 INDEX, BUILDING, SHARED, BLOCKS, LOCK = "index.json", "building.json", "shared", "blocks", ".lock"
 NAMES, BLOCK = "names.txt", "block.json"
@@ -93,6 +97,7 @@ class Block:
         removed: rows whose models were removed.
         names_bytes: size of names.txt.
         guessed: rows of models that were added without features.
+        checksum: of the list of its files and their digests; None in an older index.
     """
 
     name: str
@@ -100,6 +105,7 @@ class Block:
     names_bytes: int
     removed: tuple[int, ...] = ()
     guessed: tuple[int, ...] = ()
+    checksum: str | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch("[0-9]{8}", self.name) or self.rows < 1:
@@ -122,15 +128,12 @@ def writing(folder: Path) -> Iterator[None]:
     """Hold the folder's lock: one writer at a time, released whatever becomes of the process.
 
     Raises:
-        InputError: another process is writing.
+        InputError: another process is writing, or a part of the index is a link.
     """
-    import fcntl
-
-    with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"{folder} is being written by another process: wait for it") from None
+    for part in (INDEX, BUILDING, SHARED, BLOCKS):
+        refuse_link(folder / part)
+    busy = f"{folder} is being written by another process: wait for it"
+    with lock_file(folder / LOCK, busy):
         yield
 
 
@@ -162,7 +165,17 @@ def write_block(
 
 def listed_block(folder: Path, name: str, rows: int) -> Block:
     """A whole block that lies there, as index.json lists it; nobody of it is guessed."""
-    return Block(name, rows, (block_folder(folder, name) / NAMES).stat().st_size)
+    part = block_folder(folder, name)
+    return Block(name, rows, (part / NAMES).stat().st_size, checksum=_checksum(part))
+
+
+def _checksum(part: Path) -> str:
+    """Binds a block's place in the index to its files."""
+    return seal({"files": _files(part)})
+
+
+def _files(part: Path) -> object:
+    return read_json(part / BLOCK, "index-block").get("files")
 
 
 def _on_disk(values: Any) -> NDArray[Any]:
@@ -193,13 +206,19 @@ def read_names(folder: Path, block: Block) -> list[str]:
     """Names of a block's rows, removed ones too.
 
     Raises:
-        InputError: the file is missing, not text, or has not one name a row.
+        InputError: the file is missing, not text, not as written, or has not one name a row.
     """
     path = block_folder(folder, block.name) / NAMES
     try:
-        names = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        with open_regular(path) as file:
+            content = file.read(block.names_bytes + 1)
+        names = content.decode().removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}: copy the index again") from None
+    files = _files(path.parent)
+    wanted = files.get(NAMES) if isinstance(files, dict) else None
+    if hashlib.sha256(content).hexdigest() != wanted:
+        raise InputError(f"{path} is not as it was written: copy the index again")
     if len(names) != block.rows:
         raise InputError(
             f"{path} must have {block.rows} names, got {len(names)}: copy the index again"
@@ -216,6 +235,8 @@ def check_block(folder: Path, block: Block, about: IndexDescription) -> None:
     names = block_folder(folder, block.name) / NAMES
     if not names.is_file() or names.stat().st_size != block.names_bytes:
         raise InputError(f"{names} is missing or cut: copy the index again")
+    if block.checksum not in (None, _checksum(names.parent)):
+        raise InputError(f"{names.parent} is another block than was written: copy the index again")
     E, n = about.members, block.rows
     wide = (E, n, about.width)
     shapes = ((E, n, about.key_width), (E, n), wide, wide, (1, n, about.memory))
@@ -273,7 +294,7 @@ def read_shared(folder: Path) -> dict[str, Float32[np.ndarray, "..."]]:
 def write_index(folder: Path, about: IndexDescription, blocks: Sequence[Block]) -> None:
     """Make these blocks the index: the one moment at which it changes for its readers."""
     content = asdict(about) | {"blocks": [asdict(block) for block in blocks]}
-    write_json(folder / INDEX, "index", content)
+    write_json(folder / INDEX, "index", content | {"checksum": seal(content)})
     (folder / BUILDING).unlink(missing_ok=True)
 
 
@@ -286,6 +307,8 @@ def read_index(folder: Path) -> tuple[IndexDescription, tuple[Block, ...]]:
     if (folder / BUILDING).exists() and not (folder / INDEX).exists():
         raise InputError(f"{folder} is not built to the end: run the same `index build` again")
     content = read_json(folder / INDEX, "index")
+    if content.get("checksum", seal(content)) != seal(content):  # older indices have none
+        raise InputError(f"{folder / INDEX} is not as it was written: copy the index again")
     try:
         late = {"rank": None, "metrics": ()} | content  # older indices do not have them
         late["metrics"] = tuple(late["metrics"])
@@ -311,7 +334,8 @@ def _read_block(entry: Mapping[str, Any]) -> Block:
     if not all(type(number) is int for number in numbers):
         raise TypeError(f"block {entry['name']!r} must have whole numbers")
     size = entry["rows"], entry["names_bytes"]
-    return Block(entry["name"], *size, tuple(entry["removed"]), tuple(guessed))
+    removed = tuple(entry["removed"])
+    return Block(entry["name"], *size, removed, tuple(guessed), entry.get("checksum"))
 
 
 def clear_strays(folder: Path, blocks: Sequence[Block] | None) -> None:

@@ -21,6 +21,7 @@ from spider_jax.index.files import Block, IndexDescription
 from spider_jax.index.search import TaskBlock, stream_scores, stream_top_k
 from spider_jax.ranking.ranking import Ranking, note_of_guesses
 from spider_jax.runtime.progress import row_bar
+from spider_jax.runtime.single_precision import single_precision
 from spider_jax.spider.folding import Shared, check_precision
 from spider_jax.spider.scoring import remembered
 from spider_jax.spider.spider import Spider
@@ -57,6 +58,7 @@ class ZooIndex:
         return sum(block.rows - len(block.removed) for block in self.blocks)
 
     @staticmethod
+    @single_precision
     def build(
         spider: Spider,
         folder: str | Path,
@@ -87,6 +89,7 @@ class ZooIndex:
         return ZooIndex.open(folder)
 
     @staticmethod
+    @single_precision
     def open(folder: str | Path) -> "ZooIndex":
         """Open an index: headers, sizes and index.json are checked, no row is read.
 
@@ -111,6 +114,7 @@ class ZooIndex:
             evidence = BeliefState.of(none | own, about.metrics).evidence
         return ZooIndex(folder, about, blocks, scaling, shared, MemoryWeights.of(arrays), evidence)
 
+    @single_precision
     def append(
         self, spider: Spider, models: Sequence[str] | None = None, *, show_progress: bool = False
     ) -> "ZooIndex":
@@ -167,6 +171,7 @@ class ZooIndex:
         for _, names in self._alive_names():
             yield from (name for _, name in names)
 
+    @single_precision
     def top_k(
         self,
         tokens: TaskTokens | ArrayLike,
@@ -181,6 +186,7 @@ class ZooIndex:
         options: dict[str, Any] = {"mesh": mesh, "show_progress": show_progress}
         return self.top_k_tasks([tokens], k, tasks=names, **options)[0]
 
+    @single_precision
     def top_k_tasks(
         self,
         tokens: Sequence[TaskTokens | ArrayLike],
@@ -237,6 +243,7 @@ class ZooIndex:
             for best, values, task in zip(rows, scores, called, strict=True)
         ]
 
+    @single_precision
     def belief(
         self,
         tokens: TaskTokens | ArrayLike,

@@ -23,6 +23,7 @@ from spider_jax.onboarding.training_tasks import (
     redraw_training_tasks,
 )
 from spider_jax.ranking.aggregate import z_scores
+from spider_jax.runtime.single_precision import single_precision
 from spider_jax.spider.own_maps import OwnMaps
 from spider_jax.spider.spider import Spider
 from spider_jax.spider.state import TeacherTable
@@ -55,6 +56,7 @@ class Added(NamedTuple):
     problems: tuple[Skipped, ...]
 
 
+@single_precision
 def add(
     spider: Spider,
     zoo: FeatureStore,

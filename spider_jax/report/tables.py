@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import TypeGuard
 
-from spider_jax.report.escape import escape_markdown, escape_terminal
+from spider_jax.report.escape import Own, escape_markdown, escape_terminal
 
 GAP = "  "
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with these a spreadsheet begins one
 
 
 def to_text(
@@ -78,8 +79,9 @@ def to_markdown(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str
 def to_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """The table as CSV: every value exact, quoted where it must be, None as an empty cell.
 
-    Nothing is escaped, so that names read back are the names given; floats have all the digits that
-    their dtype needs.
+    Names read back are the names given, but for those that a spreadsheet would run as a formula:
+    a text that begins with = + - @ or a tab has an apostrophe before it. Floats have all the digits
+    that their dtype needs.
 
     Args:
         columns: one heading per column.
@@ -95,7 +97,8 @@ def to_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     'model,score\\n"a""b",0.1\\nc,\\n'
     """
     _number_columns(columns, rows)
-    return "".join(map(_csv_line, (columns, *rows)))
+    guarded = ([_guarded(cell) for cell in row] for row in rows)
+    return "".join(map(_csv_line, (columns, *guarded)))
 
 
 def _cell(value: object) -> str:
@@ -122,6 +125,12 @@ def _csv_line(cells: Sequence[object]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\r\n").writerow(cells)
     return line.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _guarded(value: object) -> object:
+    if not isinstance(value, str) or isinstance(value, Own) or value == "-":
+        return value
+    return f"'{value}" if value.startswith(FORMULA) else value
 
 
 def _parts(widths: Sequence[int], width: int) -> list[list[int]]:

@@ -30,9 +30,10 @@ from spider_jax.storage.files import (
     digests,
     read_json,
     refuse_foreign_folder,
+    seal,
     write_json,
 )
-from spider_jax.storage.orbax import checkpointer, quiet
+from spider_jax.storage.orbax import checkpointer, quiet, written
 from spider_jax.tasks.scaling import Scaling
 
 DESCRIPTION, CHECKSUMS, ARRAYS = "spider.json", "checksums.json", "arrays"
@@ -58,11 +59,12 @@ def save(spider: SpiderState, folder: Path) -> None:
     )
     resolution = spider.description.resolution
     content["resolution"] = resolution if math.isfinite(resolution) else None
-    with atomic_folder(folder) as temporary, quiet(), checkpointer() as orbax:
+    with atomic_folder(folder) as temporary, written(folder), checkpointer() as orbax:
         write_json(temporary / DESCRIPTION, "spider", content)
         arrays = jax.tree.map(np.asarray, _arrays(spider))  # on devices they would be everyone's
         orbax.save(temporary.absolute() / ARRAYS, arrays)
-        write_json(temporary / CHECKSUMS, "checksums", {"files": digests(temporary / ARRAYS)})
+        sums = {"description": seal(content), "files": digests(temporary / ARRAYS)}
+        write_json(temporary / CHECKSUMS, "checksums", sums)
 
 
 def load(folder: Path) -> SpiderState:
@@ -76,7 +78,7 @@ def load(folder: Path) -> SpiderState:
         description, shapes = _description(content), _shapes(content)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / DESCRIPTION} is not a whole description: {error!r}") from None
-    _check_digests(folder)
+    _check_digests(folder, content)
     arrays = _restore(folder / ARRAYS, shapes)
     scaling = Scaling(arrays["mean"], arrays["matrix"], content["scaling"]["spread"])
     weights = {name: jnp.asarray(array) for name, array in arrays["weights"].items()}
@@ -193,14 +195,19 @@ def _shapes(content: dict[str, Any]) -> dict[str, Any]:
     return shapes
 
 
-def _check_digests(folder: Path) -> None:
-    """Raise unless every file of the arrays is the one that was written.
+def _check_digests(folder: Path, content: dict[str, Any]) -> None:
+    """Raise unless the description and every file of the arrays are those that were written.
 
     Asked before orbax is, which does not read all of them and tells of damage in tracebacks from
     its threads.
     """
-    wanted = read_json(folder / CHECKSUMS, "checksums").get("files")
-    problem = damaged_file(folder / ARRAYS, wanted)
+    sums = read_json(folder / CHECKSUMS, "checksums")
+    if sums.get("description", seal(content)) != seal(content):  # older files have none
+        raise InputError(
+            f"{folder / DESCRIPTION} is not the one that was written with these arrays: "
+            "copy the spider again"
+        )
+    problem = damaged_file(folder / ARRAYS, sums.get("files"))
     if problem:
         raise InputError(f"{problem}: copy the spider again")
 

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from spider_jax.belief.belief import Belief
 from spider_jax.errors import InputError
 from spider_jax.ranking.ranking import Ranking, note_of_guesses
+from spider_jax.runtime.single_precision import single_precision
 from spider_jax.spider.checkpoint import load, save
 from spider_jax.spider.folding import check_form, check_precision
 from spider_jax.spider.from_torch import read_state
@@ -51,6 +52,7 @@ class Spider(SpiderState):
             network ranks alone.
     """
 
+    @single_precision
     def scores(self, tasks: Sequence[TaskTokens | ArrayLike]) -> Float32[np.ndarray, "T M"]:
         """Scores of all models on many tasks, the mean over the ensemble.
 
@@ -74,6 +76,7 @@ class Spider(SpiderState):
             scores[where] = found.mean(0) if len(found) > 1 else found[0]
         return scores
 
+    @single_precision
     def belief(self, tokens: TaskTokens | ArrayLike, *, task: str | None = None) -> Belief:
         """What is known of every model on a task from its tokens alone: no model is run or read.
 
@@ -97,6 +100,7 @@ class Spider(SpiderState):
         mean = self.scores([given])[0].astype(np.float64)
         return self.beliefs.begin(self.models, mean, *process.known(given), task)
 
+    @single_precision
     def rank(
         self,
         tokens: TaskTokens | ArrayLike,
@@ -176,6 +180,7 @@ class Spider(SpiderState):
             self.models, scores, resolution=self.description.resolution, task=task, notes=notes
         )
 
+    @single_precision
     def rank_task(
         self,
         zoo: FeatureStore,
@@ -215,6 +220,7 @@ class Spider(SpiderState):
         save(self, Path(folder))
 
     @staticmethod
+    @single_precision
     def from_torch(
         state: Mapping[str, object],
         *,
@@ -269,6 +275,7 @@ class Spider(SpiderState):
         return Spider(description, unscaled, jax.tree.map(jnp.asarray, weights), own=own)
 
     @staticmethod
+    @single_precision
     def load(folder: str | Path) -> "Spider":
         """Read a spider that `save` wrote, of this version or an older one.
 

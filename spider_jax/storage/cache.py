@@ -18,6 +18,7 @@ from jaxtyping import Float64, Shaped
 
 from spider_jax.errors import InputError
 from spider_jax.storage.files import read_json, write_json
+from spider_jax.storage.private import is_private, make_private, refuse_foreign_writers
 
 log = logging.getLogger("spider_jax")
 
@@ -67,14 +68,23 @@ class ScoreCache:
 
     def __init__(self, folder: Path | None, key: str) -> None:
         self._path = None if folder is None else folder / key[:2] / f"{key}.json"
+        self._key = key
         self._values: dict[str, list[float]] = {}
         try:
             if self._path is not None and self._path.exists():
-                self._values = _sound(read_json(self._path, "score-cache").get("values"))
+                self._refuse_foreign(self._path.parent)
+                self._values = _read(self._path, key)
         except (OSError, InputError) as error:
-            log.warning("a cached score is not used: %s", error)
+            log.warning("a cached score is not used: %s", " ".join(str(error).split()))
         except (ValueError, OverflowError) as error:
             log.warning("a cached score is not used: %s: %s", self._path, error)
+
+    @staticmethod
+    def _refuse_foreign(folder: Path) -> None:
+        """Refuse values that others may have written."""
+        refuse_foreign_writers(folder.parent)
+        if not is_private(folder.parent):
+            refuse_foreign_writers(folder)
 
     def get(self, name: str, size: int | None = None) -> Float64[np.ndarray, " P"] | None:
         """The kept value of a metric.
@@ -117,11 +127,28 @@ class ScoreCache:
             return
         self._values |= finite
         try:
-            self._path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_json(self._path, "score-cache", {"values": self._values})
+            make_private(self._path.parent.parent)
+            self._path.parent.mkdir(mode=0o700, exist_ok=True)
+            self._refuse_foreign(self._path.parent)
+            content = {"values": self._values, "checksum": _checksum(self._key, self._values)}
+            write_json(self._path, "score-cache", content)
         except (OSError, InputError) as error:
             log.warning("scores are not cached: %s", " ".join(str(error).split()))
             self._path = None
+
+
+def _read(path: Path, key: str) -> dict[str, list[float]]:
+    """The values of a file; those of an older version have no checksum."""
+    content = read_json(path, "score-cache")
+    values = _sound(content.get("values"))
+    if content.get("checksum", _checksum(key, values)) != _checksum(key, values):
+        raise ValueError("it is damaged, or of another key")
+    return values
+
+
+def _checksum(key: str, values: Mapping[str, list[float]]) -> str:
+    """Of the values and of what they depend on: an entry that is moved or changed is found."""
+    return hashlib.sha256(json.dumps([key, values], sort_keys=True).encode()).hexdigest()
 
 
 def _sound(values: object) -> dict[str, list[float]]:

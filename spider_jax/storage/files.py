@@ -7,16 +7,19 @@ import os
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, unquote
 
 from spider_jax.errors import InputError
+from spider_jax.storage.opening import open_regular, read_regular, refuse_link
 
 MAX_NAME_BYTES = 200
 VERSION = 1
+MAX_JSON_BYTES = 1 << 28  # what a spider of a million models takes, twice
+MAX_DEPTH = 50
 
 
 def name_to_component(name: str) -> str:
@@ -104,8 +107,9 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
         A temporary file beside it, open for writing.
 
     Raises:
-        InputError: a folder stands there, or a file where its folder should be.
+        InputError: a folder, a link or a device stands there, or a file where its folder should be.
     """
+    refuse_link(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder, a file goes there: choose another name")
     _make_parent(path)
@@ -117,8 +121,10 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk names no file
+            error.filename = str(path)
         raise
 
 
@@ -133,8 +139,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         A temporary folder beside it, empty.
 
     Raises:
-        InputError: a file stands there, or where its parent should be.
+        InputError: a file or a link stands there, or a file where its parent should be.
     """
+    refuse_link(path)
     if path.is_file():
         raise InputError(f"{path} is a file, a folder goes there: choose another name")
     path = path.absolute()
@@ -177,7 +184,7 @@ def refuse_foreign_folder(folder: Path, kind: str, is_ours: Callable[[set[str]],
     Raises:
         InputError: a file stands there, or a folder with something else in it.
     """
-    if folder.is_file():
+    if refuse_link(folder).is_file():
         raise InputError(f"{folder} is a file, the {kind} needs a folder: choose another name")
     names = {path.name for path in folder.iterdir()} if folder.exists() else set()
     if names and not is_ours(names):
@@ -196,11 +203,28 @@ def digests(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 found[path.relative_to(folder).as_posix()] = hashlib.file_digest(
                     file, "sha256"
                 ).hexdigest()
     return found
+
+
+def seal(content: Mapping[str, Any]) -> str:
+    """A checksum of JSON values by name, without the header of `versioned` and without "checksum".
+
+    Args:
+        content: plain JSON values, as written or as read.
+
+    Returns:
+        64 hexadecimal digits; the same for the same values in another order of names.
+
+    >>> seal({"a": 1, "b": 2}) == seal({"b": 2, "format": "x", "a": 1, "checksum": "0"})
+    True
+    """
+    header = ("format", "version", "created_with", "checksum")
+    plain = {name: value for name, value in content.items() if name not in header}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def damaged_file(folder: Path, wanted: object) -> str | None:
@@ -270,32 +294,37 @@ def write_json(path: Path, kind: str, content: dict[str, Any]) -> None:
     write_text(path, text + "\n")
 
 
-def read_json(path: Path, kind: str) -> dict[str, Any]:
+def read_json(path: Path, kind: str, most: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """Read a JSON of this kind; older versions are accepted, newer ones refused.
 
     Args:
         path: the file.
         kind: what `write_json` was given.
+        most: bytes that it may have.
 
     Returns:
         The whole object, with its header.
 
     Raises:
-        InputError: the file is missing, no JSON object, of another format or of a newer version.
+        InputError: the file is missing, too large or no regular one, no JSON object, nested too
+            deeply, of another format or of a newer version.
     """
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        content: Any = json.loads(read_regular(path, most), parse_constant=_no_constant)
+        refuse_depth(content)
     except FileNotFoundError:
         raise InputError(f"{path} is missing: is this a spider_jax {kind}?") from None
+    except InputError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from None
+        raise InputError(f"{path} is not valid JSON: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise InputError(f"{path} must hold a JSON object, got {type(content).__name__}")
     found = content.get("format")
     if found != f"spider_jax/{kind}":
         raise InputError(f"{path}: format must be 'spider_jax/{kind}', got {found!r}")
     version = content.get("version")
-    if not isinstance(version, int):
+    if type(version) is not int:
         raise InputError(f"{path}: version must be an integer, got {version!r}")
     if version > VERSION:
         raise InputError(
@@ -303,6 +332,32 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
             "upgrade spider_jax"
         )
     return content
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def refuse_depth(content: object, most: int = MAX_DEPTH) -> None:
+    """Refuse content that is nested so deeply that whoever walks it would run out of stack.
+
+    Args:
+        content: of a JSON or TOML file.
+        most: lists and objects within one another.
+
+    Raises:
+        ValueError: it is deeper.
+    """
+    level, depth = [content] if isinstance(content, dict | list) else [], 0
+    while level := [
+        inner
+        for outer in level
+        for inner in (outer.values() if isinstance(outer, dict) else outer)
+        if isinstance(inner, dict | list)
+    ]:
+        depth += 1
+        if depth > most:
+            raise ValueError(f"it is nested more than {most} deep")
 
 
 def checked_names(models: Sequence[str]) -> Sequence[str]:

@@ -17,6 +17,7 @@ from jaxtyping import Float, Shaped
 
 from spider_jax.errors import InputError
 from spider_jax.storage.files import atomic_file, name_to_component, refuse_case_twin
+from spider_jax.storage.opening import open_regular
 
 CHUNK_BYTES = 1 << 24
 MAX_HEADER_BYTES = 1 << 16
@@ -51,12 +52,14 @@ def read_header(path: Path) -> Header:
         InputError: not a whole .npy file, or one that holds Python objects.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             magic = file.read(np.lib.format.MAGIC_LEN)
             length = file.read(2 if magic[-2:] == b"\1\0" else 4)
             literal = file.read(min(int.from_bytes(length, "little"), MAX_HEADER_BYTES))
             found = os.fstat(file.fileno()).st_size - file.tell()
         shape, dtype = _parse_header(magic + length + literal)
+    except InputError:
+        raise
     except UNREADABLE as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path} is not a readable .npy file: {reason}") from None

@@ -17,7 +17,7 @@ between the two leaves behind, is left to orbax.
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,7 +34,8 @@ from spider_jax.storage.files import (
     write_json,
     write_text,
 )
-from spider_jax.storage.orbax import quiet
+from spider_jax.storage.orbax import quiet, silence_threads, written
+from spider_jax.storage.private import make_private, refuse_foreign_writers
 
 if TYPE_CHECKING:
     import orbax.checkpoint as ocp
@@ -66,15 +67,21 @@ class RunFolder:
         identity: plain JSON values that say what is trained.
 
     Raises:
-        InputError: the folder holds something else, or the training of something else.
+        InputError: the folder holds something else, or the training of something else; or others
+            may write to it.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = Path(folder)
+        self._put_back: Callable[[], None] = lambda: None
         self._manager: ocp.CheckpointManager | None = None
         self._unsigned: int | None = None  # a step whose checksums are still to be written
         given = json.loads(json.dumps(identity))
         refuse_foreign_folder(self.folder, "training run", _is_run)
+        if is_writer():
+            make_private(self.folder)
+        else:
+            refuse_foreign_writers(self.folder)
         if (self.folder / DESCRIPTION).exists():
             self._refuse_other(given)
         elif is_writer():
@@ -136,7 +143,7 @@ class RunFolder:
             arrays=ocp.args.StandardSave(dict(arrays)), progress=ocp.args.JsonSave(dict(progress))
         )
         self.wait()
-        with quiet():
+        with written(self.folder / CHECKPOINTS):
             self._open().save(step, args=parts, force=True)
         self._unsigned = step
 
@@ -144,7 +151,7 @@ class RunFolder:
         """Wait until what was saved is on disk, then write its checksums."""
         if self._unsigned is None:
             return
-        with quiet():
+        with written(self.folder / CHECKPOINTS):
             self._open().wait_until_finished()
         if is_writer():
             content = {"files": digests(self._step(self._unsigned))}
@@ -171,6 +178,7 @@ class RunFolder:
             with quiet():
                 self._manager.close()
             self._manager = None
+            self._put_back()
 
     def _step(self, step: int) -> Path:
         return self.folder / CHECKPOINTS / str(step)
@@ -192,6 +200,7 @@ class RunFolder:
                 "arrays": ocp.StandardCheckpointHandler(),
                 "progress": ocp.JsonCheckpointHandler(),
             }
+            self._put_back = silence_threads()
             with quiet():
                 self._manager = ocp.CheckpointManager(
                     (self.folder / CHECKPOINTS).absolute(), options=options, item_handlers=parts

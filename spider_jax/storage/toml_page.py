@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from spider_jax.errors import InputError
+from spider_jax.storage.files import refuse_depth
+from spider_jax.storage.opening import read_regular
 
+MAX_PAGE_BYTES = 1 << 20
 Settings = TypeVar("Settings")
 
 
@@ -35,11 +38,14 @@ def read_page(path: str | Path, kind: type[Settings]) -> Settings:
             out of range; the message names the file, the table and the key.
     """
     try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        content = tomllib.loads(read_regular(Path(path), MAX_PAGE_BYTES))
+        refuse_depth(content)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # ValueError: no TOML, no UTF-8, a huge number
+        raise InputError(f"{path} is not valid TOML: {' '.join(str(error).split())}") from None
     return settings_from(content, kind, str(path))
 
 

@@ -27,6 +27,10 @@ class MetaTask:
     labels: Int32[np.ndarray, " n"]
 
 
+# Far beyond what anybody samples, see `training.config.AT_MOST`.
+AT_MOST = {"count": 10**7, "max_classes": 1 << 17, "rows": 10**7, "resamples": 1 << 12}
+
+
 @dataclass(frozen=True)
 class TaskConfig:
     """How meta-tasks are sampled from the source datasets.
@@ -59,6 +63,11 @@ class TaskConfig:
         for name in ("count", "max_datasets", "min_per_class", "resamples"):
             if getattr(self, name) < 1:
                 raise InputError(f"tasks: {name} must be at least 1, got {getattr(self, name)}")
+        for name, limit in AT_MOST.items():
+            if getattr(self, name) > limit:
+                raise InputError(
+                    f"tasks: {name} must be at most {limit}, got {getattr(self, name)}"
+                )
         if not 0 <= self.single <= 1:
             raise InputError(f"tasks: single must be in [0, 1], got {self.single}")
         if self.min_classes < 2:

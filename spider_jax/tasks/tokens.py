@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32, Float64, Int
 from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
 from spider_jax.metrics.shared.inputs import check_labels, finite_features
 from spider_jax.zoo.store import FeatureStore
 
+# Entries of a table rows x classes: the product with it is fast, but grows with the classes.
+MOST_INDICATORS = 1 << 22
 NO_NUMBERS = "got no array of numbers"
 
 
@@ -96,7 +98,8 @@ def _deviations(
 ) -> Float32[np.ndarray, "2 D"]:
     F = np.asarray(F, np.float64)
     within = F - centres[y]
-    return np.asarray(np.stack([F.std(0), np.sqrt((within**2).mean(0))]), np.float32)
+    np.square(within, out=within)
+    return np.asarray(np.stack([F.std(0), np.sqrt(within.mean(0))]), np.float32)
 
 
 def class_centres(
@@ -111,8 +114,27 @@ def class_centres(
     Returns:
         float32 [C, D].
     """
-    members = np.eye(int(labels.max()) + 1)[labels]
-    return np.asarray(members.T @ features / members.sum(0)[:, None], np.float32)
+    classes = int(labels.max()) + 1
+    if len(labels) * classes <= MOST_INDICATORS:
+        members = np.eye(classes)[labels]
+        return np.asarray(members.T @ features / members.sum(0)[:, None], np.float32)
+    counts = np.bincount(labels, minlength=classes)
+    return np.asarray(_segment_sums(features, labels, classes) / counts[:, None], np.float32)
+
+
+def _segment_sums(
+    features: Float[np.ndarray, "N D"], labels: Int[np.ndarray, " N"], classes: int
+) -> Float64[np.ndarray, "C D"]:
+    """Sums of the rows of each class: a sparse product of N entries, whatever C."""
+    from scipy.sparse import csr_array  # slow to import, and only many classes need it
+
+    sums = np.zeros((classes, features.shape[1]))
+    step = max(1, MOST_INDICATORS // features.shape[1])
+    for start in range(0, len(labels), step):
+        y = labels[start : start + step]
+        ones = csr_array((np.ones(len(y)), y, np.arange(len(y) + 1)), (len(y), classes))
+        sums += ones.T @ np.asarray(features[start : start + step], np.float64)
+    return sums
 
 
 def zoo_tokens(

@@ -36,6 +36,22 @@ AT_LEAST_0 = (
     "calibration",
     "k_max",
 )
+# Far beyond what anybody trains: a slip of the hand ends in one line, not in a full memory.
+AT_MOST = {
+    "seed": 2**32 - 1,
+    "width": 1 << 14,
+    "members": 1 << 10,
+    "epochs": 1 << 20,
+    "batch": 1 << 20,
+    "accumulate": 1 << 20,
+    "components": 1 << 20,
+    "own_components": 1 << 14,
+    "model_shards": 1 << 16,
+    "k_max": 1 << 12,
+    "held_out": 1 << 20,
+    "patience": 1 << 30,
+    "checkpoint_every": 1 << 30,
+}
 BELOW_1 = ("dropout", "token_dropout")
 ONE_OF = {
     "scaling": KINDS,
@@ -164,6 +180,9 @@ class TrainConfig:
         for name in AT_LEAST_1:
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name, most in AT_MOST.items():
+            if getattr(self, name) > most:
+                raise InputError(f"{name} must be at most {most}, got {getattr(self, name)}")
         for name in BELOW_1:
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must be in [0, 1), got {getattr(self, name)}")

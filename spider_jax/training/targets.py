@@ -53,6 +53,31 @@ def target_orders(
     return z_scores(targets + config.calibration * shift).astype(np.float32)
 
 
+def without_holes(metrics: Float32[np.ndarray, "T K M"]) -> Float32[np.ndarray, "T K M"]:
+    """Fill what a model lacks on a task by its usual standing on the others.
+
+    A hole becomes mean_tk + sd_tk z_km: mean and deviation of the models that are known on the
+    task, and the mean z-score of the model over the tasks on which it is known (0 where there are
+    none). So it costs that task's word on the model, and neither the task nor the model.
+
+    Args:
+        metrics: of M models on T tasks, NaN where a model lacks one.
+
+    Returns:
+        The same array where nothing is missing, else a filled copy.
+    """
+    if np.isfinite(metrics).all():
+        return metrics
+    known = np.isfinite(metrics)
+    values = np.where(known, metrics, 0).astype(np.float64)
+    count = np.maximum(known.sum(-1, keepdims=True), 1)
+    mean = values.sum(-1, keepdims=True) / count
+    sd = np.sqrt((np.where(known, values - mean, 0) ** 2).sum(-1, keepdims=True) / count)
+    z = np.where(known, values - mean, 0) / np.where(sd > 0, sd, 1)
+    usual = z.sum(0) / np.maximum(known.sum(0), 1)
+    return np.where(known, metrics, mean + sd * usual).astype(np.float32)
+
+
 def known_accuracies(
     zoo: FeatureStore, models: Sequence[str], datasets: Sequence[str]
 ) -> dict[str, Float64[np.ndarray, " M"]]:

@@ -89,6 +89,7 @@ def teach(
     *,
     models: Sequence[str] | None = None,
     only: Int[np.ndarray, " t"] | None = None,
+    holes: bool = False,
     cache: str | Path | bool = True,
     show_progress: bool = False,
 ) -> tuple[tuple[str, ...], Float64[np.ndarray, "_ K M"], tuple[Skipped, ...]]:
@@ -101,13 +102,16 @@ def teach(
         models: names of those to score; None for all of the zoo.
         only: positions of the tasks to score; None for all. Models are left out as if it were all,
             so that processes which share the tasks out keep the same models.
+        holes: whether a model stays that cannot be read on up to half of the datasets; its metrics
+            are NaN on tasks that touch these.
         cache: a folder for the metrics, True for the user's own, False for none. A metric is found
             again by the content of features and tasks, so an interrupted run does what is missing.
         show_progress: a bar on stderr.
 
     Returns:
         Names of the M models that could be read on every dataset; their metrics [T, K, M], or
-        [t, K, M] with `only`; and the models that were left out, with the reason.
+        [t, K, M] with `only`; and what was left out, models or with `holes` a model on a dataset,
+        with the reason.
 
     Raises:
         InputError: an unknown metric, or too few models that can be read: two, one where named.
@@ -121,11 +125,18 @@ def teach(
 
     asked = zoo.models if models is None else models
     for model in progress(asked, "teachers", show_progress):
+        lost = _unreadable(zoo, model, job.datasets) if holes else []
         try:
-            found[model] = _metrics_of(zoo, model, job)
+            if lost and 2 * len(lost) <= len(job.datasets):
+                found[model] = _metrics_with_holes(zoo, model, job, {str(p.task) for p in lost})
+            else:
+                lost = []
+                found[model] = _metrics_of(zoo, model, job)
         except InputError as error:
-            problems.append(Skipped(model, None, str(error)))
-            log.warning("left out of training: %s", problems[-1])
+            lost = [Skipped(model, None, str(error))]
+        for problem in lost:
+            log.warning("left out of training: %s", problem)
+        problems += lost
     if not found or (models is None and len(found) < 2):  # one model alone has no order
         raise InputError(
             f"fewer than two models of {zoo.folder} can be read on {list(job.datasets)}"
@@ -192,6 +203,33 @@ def _metrics_of(zoo: FeatureStore, model: str, job: _TeacherJob) -> NDArray[np.f
         kept.put_all({entries[name]: values for name, values in new.items()})
         found |= new
     return np.stack([found[name] for name in job.metrics], axis=-1)
+
+
+def _unreadable(zoo: FeatureStore, model: str, datasets: Sequence[str]) -> list[Skipped]:
+    """Datasets on which a model has no usable features, and why."""
+    lost = []
+    for name in datasets:
+        try:
+            zoo.features(model, name)
+        except InputError as error:
+            lost.append(Skipped(model, name, str(error)))
+    return lost
+
+
+def _metrics_with_holes(
+    zoo: FeatureStore, model: str, job: _TeacherJob, lost: set[str]
+) -> NDArray[np.float64]:
+    """[T, K] metrics of one model, NaN on tasks that touch a dataset on which it cannot be read."""
+    whole = np.array([lost.isdisjoint(task.datasets) for task in job.tasks], bool)
+    tasks = [task for task, there in zip(job.tasks, whole, strict=True) if there]
+    found = np.full((len(whole), len(job.metrics)), np.nan)
+    if tasks:
+        names = datasets_of(tasks)
+        parts = (part for task in tasks for part in _content(task, names))
+        content = "" if job.folder is None else fingerprint(parts)
+        part = job._replace(datasets=names, tasks=tasks, fingerprint=content)
+        found[whole] = _metrics_of(zoo, model, part)
+    return found
 
 
 def _key(features: Mapping[str, NDArray[Any]], job: _TeacherJob, standardize: bool) -> str:

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from spider_jax.runtime.processes import gather, share
+from spider_jax.runtime.single_precision import single_precision
 from spider_jax.spider.folding import CHUNK
 from spider_jax.spider.own_maps import OwnMaps
 from spider_jax.spider.spider import Spider
@@ -37,6 +38,7 @@ from spider_jax.training.own_features import OwnFeatures, own_features
 from spider_jax.training.resolution import measured_resolution
 from spider_jax.training.training_set import (
     TrainingSet,
+    readable_datasets,
     refuse_untrainable,
     source_datasets,
     training_set,
@@ -51,6 +53,7 @@ HOW_IT_RUNS = ("parallel", "model_shards", "checkpoint_every")
 EXTRACTOR_FACTS = ("weights_sha256", "preprocessing", "layer")
 
 
+@single_precision
 def train(
     zoo: FeatureStore,
     config: TrainConfig | None = None,
@@ -82,11 +85,14 @@ def train(
     config = config or TrainConfig()
     names = source_datasets(zoo) if datasets is None else tuple(datasets)
     refuse_untrainable(zoo, names)  # before a folder is made
+    names, lost = readable_datasets(zoo, names)
     folder = None if run is None else RunFolder(Path(run), _identity(zoo, config, names))
     given = shared_training_set(zoo, config, names, show_progress=show_progress)
+    given = given._replace(problems=(*lost, *given.problems))
     return fit(zoo, config, names, given, run=folder, show_progress=show_progress)
 
 
+@single_precision
 def shared_training_set(
     zoo: FeatureStore,
     config: TrainConfig,
@@ -131,6 +137,7 @@ def _config_of(config: TrainConfig) -> dict[str, object]:
     return {name: value for name, value in asdict(config).items() if name not in HOW_IT_RUNS}
 
 
+@single_precision
 def fit(
     zoo: FeatureStore,
     config: TrainConfig,

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int, Int32
@@ -20,7 +20,7 @@ from spider_jax.tasks.sampling import (
     whole_tasks,
 )
 from spider_jax.training.config import TrainConfig
-from spider_jax.training.targets import known_accuracies, target_orders
+from spider_jax.training.targets import known_accuracies, target_orders, without_holes
 from spider_jax.training.teachers import teach
 from spider_jax.zoo.store import FeatureStore, Skipped
 
@@ -176,7 +176,8 @@ def source_tasks(
         table = [[[zoo.accuracies[model, name] for model in models]] for name in datasets]
         found = np.array(table, np.float64)
     else:
-        found = teach(zoo, meta, config.teachers, models=models, cache=cache)[1]
+        options: dict[str, Any] = {"models": models, "holes": config.k_max == 0, "cache": cache}
+        found = teach(zoo, meta, config.teachers, **options)[1]
     return SourceTasks(*seen, found.astype(np.float32))
 
 
@@ -200,8 +201,39 @@ def refuse_untrainable(zoo: FeatureStore, datasets: Sequence[str]) -> None:
         )
 
 
+def readable_datasets(
+    zoo: FeatureStore, datasets: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
+    """The source datasets that can be trained on: their labels and the extractor's features.
+
+    Args:
+        zoo: with an extractor.
+        datasets: names of tasks of the zoo.
+
+    Returns:
+        Their names, and the others with the reason.
+
+    Raises:
+        InputError: an unknown task, or none that can be used.
+    """
+    names, lost = list[str](), list[Skipped]()
+    for name in datasets:
+        zoo.kind(name)  # an unknown name is an error, not a dataset less
+        try:
+            zoo.training_labels(name)
+            zoo.features(str(zoo.extractor), name)
+        except InputError as error:
+            lost.append(Skipped(None, name, str(error)))
+            log.warning("left out of training: %s", lost[-1])
+        else:
+            names.append(name)
+    if not names:
+        raise InputError(f"no dataset of {zoo.folder} can be trained on: {lost[0]}")
+    return tuple(names), tuple(lost)
+
+
 def with_targets(given: TrainingSet, config: TrainConfig) -> TrainingSet:
-    """Make the target orders of a training set.
+    """Make the target orders of a training set, once holes of its metrics are filled.
 
     Args:
         given: with the metrics of all tasks.
@@ -210,8 +242,10 @@ def with_targets(given: TrainingSet, config: TrainConfig) -> TrainingSet:
     Returns:
         The training set with new targets.
     """
-    orders = target_orders(config, given.metrics, given.meta, given.accuracies)
-    return given._replace(targets=orders)
+    metrics = without_holes(given.metrics)
+    orders = target_orders(config, metrics, given.meta, given.accuracies)
+    whole = given.whole._replace(metrics=without_holes(given.whole.metrics))
+    return given._replace(metrics=metrics, targets=orders, whole=whole)
 
 
 def tokens_of_tasks(
@@ -268,6 +302,7 @@ def _teacher_metrics(
         meta[:: config.tasks.resamples],
         config.teachers,
         only=groups,
+        holes=config.k_max == 0,  # else every model's own features are read on every task
         cache=cache,
         show_progress=show_progress,
     )

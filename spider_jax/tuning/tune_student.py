@@ -11,6 +11,7 @@ import numpy as np
 from spider_jax.errors import InputError
 from spider_jax.report.result import Result
 from spider_jax.runtime.progress import row_bar
+from spider_jax.runtime.single_precision import single_precision
 from spider_jax.tuning.config import Hyperparameters, TuneConfig, check_methods, choices
 from spider_jax.tuning.files import TunedStudent
 from spider_jax.tuning.loss import METHODS
@@ -87,6 +88,7 @@ class Tuning(Result):
         return super().data() | {"measure": self.measure}
 
 
+@single_precision
 def tune(
     problem: TuningProblem,
     methods: Sequence[str] = ("b-tuning",),

@@ -8,6 +8,7 @@ from spider_jax.heads.measures import measure_name
 from spider_jax.heads.targets import make_targets
 from spider_jax.metrics.methods.logme import logme
 from spider_jax.runtime.progress import progress
+from spider_jax.runtime.single_precision import single_precision
 from spider_jax.spider.spider import Spider
 from spider_jax.tasks.tokens import zoo_tokens
 from spider_jax.tuning.config import TuneConfig
@@ -23,6 +24,7 @@ from spider_jax.zoo.store import FeatureStore, Skipped
 AUTO = "auto:"
 
 
+@single_precision
 def tune_zoo(
     zoo: FeatureStore,
     task: str,

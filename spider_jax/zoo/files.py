@@ -4,10 +4,9 @@ spider_jax.zoo.store knows the zoo as a whole. A file that breaks a rule raises 
 file, or the task that it belongs to, and the rule.
 """
 
-import csv
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from spider_jax.errors import InputError
 from spider_jax.storage.files import component_to_name, name_to_component, read_json
 from spider_jax.storage.npy import Header, read_header, refuse_twin_on_disk, write_array
+from spider_jax.storage.opening import refuse_links
 
 log = logging.getLogger("spider_jax")
 
@@ -79,7 +79,7 @@ def list_names(root: Path, folder: Path, suffix: str) -> Iterator[tuple[str, Pat
             yield name, path
 
 
-# ---- manifest and accuracies -----------------------------------------------------------------
+# ---- manifest -----------------------------------------------------------------------------
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -104,43 +104,6 @@ def read_manifest(path: Path) -> dict[str, Any]:
         ):
             raise InputError(f"{path}: {section} must be an object of objects, name -> facts")
     return manifest
-
-
-def read_accuracies(path: Path) -> dict[tuple[str, str], float]:
-    """The accuracies of accuracies.csv.
-
-    Args:
-        path: of the file, with columns model, task and accuracy.
-
-    Returns:
-        Accuracies by (model, task); {} where there is no file.
-
-    Raises:
-        InputError: no readable CSV, a missing column, or an accuracy that is no number.
-    """
-    if not path.exists():
-        return {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            if not {"model", "task", "accuracy"} <= set(rows.fieldnames or ()):
-                raise InputError(f"{path} must have columns model,task,accuracy")
-            return {(r["model"], r["task"]): _accuracy(path, rows.line_num, r) for r in rows}
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not a readable CSV file: {error}") from None
-
-
-def _accuracy(path: Path, line: int, row: Mapping[str, str]) -> float:
-    try:
-        value = float(row["accuracy"])
-    except (TypeError, ValueError):
-        value = float("nan")
-    if not np.isfinite(value):
-        raise InputError(
-            f"{path}, line {line}: accuracy of {row['model']!r} on {row['task']!r} must be a "
-            f"number, got {row['accuracy']!r}: correct it, or leave the line out"
-        )
-    return value
 
 
 # ---- label and feature files -----------------------------------------------------------------
@@ -185,25 +148,27 @@ def check_matrix(path: Path, header: Header, rows: int, width: int | None) -> No
 
 
 def write_feature_file(
-    folder: Path, model: str, task: str, features: Shaped[np.ndarray, "..."]
+    zoo: Path, model: str, task: str, features: Shaped[np.ndarray, "..."]
 ) -> None:
-    """Write <folder>/<model>/<task>.npy, all or nothing.
+    """Write <zoo>/features/<model>/<task>.npy, all or nothing.
 
     Args:
-        folder: of the features of a zoo.
+        zoo: its folder.
         model: its name.
         task: its name.
         features: float16 or float32 [N, D].
 
     Raises:
-        InputError: another shape or dtype, or a name that differs from another only in case.
+        InputError: another shape or dtype, a name that differs from another only in case, or a
+            link in the way.
     """
     if features.dtype.name not in FEATURE_DTYPES or features.ndim != 2:
         raise InputError(
             f"features must be float16 or float32 [N, D], got {features.dtype} {features.shape}"
         )
-    refuse_twin_on_disk(folder, model)
-    write_array(folder / name_to_component(model), task, features)
+    below = zoo / "features" / name_to_component(model)
+    refuse_twin_on_disk(below.parent, model)
+    write_array(refuse_links(zoo, below), task, features)
 
 
 # ---- labels and splits -----------------------------------------------------------------------

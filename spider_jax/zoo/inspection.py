@@ -113,7 +113,13 @@ def inspect_zoo(
     Returns:
         The tables. Their problems are those of the zoo and, with `check`, those of the values.
     """
-    problems = list(zoo.problems)
+    accuracies: Mapping[tuple[str, str], float] = {}
+    own: list[Skipped] = []
+    try:
+        accuracies = zoo.accuracies
+    except InputError as error:  # a bad line there must not hide the tasks
+        own.append(Skipped(None, None, str(error)))
+    problems = [*zoo.problems, *own]  # reading the accuracies adds to those of the zoo
     rows: list[list[object]] = []
     for model in progress(zoo.models, "inspecting", show_progress):
         on = [task for task in zoo.tasks if model in zoo.models_of(task)]
@@ -122,11 +128,6 @@ def inspect_zoo(
         missing = [task for task in zoo.tasks if task not in on]
         size = sum(zoo.nbytes(model, task) for task in on) / 1e6
         rows.append([model, zoo.width(model), len(on), size, ", ".join(missing) or "-"])
-    accuracies: Mapping[tuple[str, str], float] = {}
-    try:
-        accuracies = zoo.accuracies
-    except InputError as error:  # a bad line there must not hide the tasks
-        problems.append(Skipped(None, None, str(error)))
     task_rows: list[list[object]] = []
     for task in zoo.tasks:
         if check:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from spider_jax.errors import InputError, one_line
 from spider_jax.storage.files import atomic_file, name_to_component
 from spider_jax.storage.npy import refuse_twin_on_disk
+from spider_jax.storage.opening import refuse_links
 
 log = logging.getLogger("spider_jax")
 
@@ -34,12 +35,12 @@ def matrix_path(folder: Path, model: str, task: str) -> Path:
         The path.
 
     Raises:
-        InputError: a name that differs from one on disk only in case.
+        InputError: a name that differs from one on disk only in case, or a link in the way.
     """
     refuse_twin_on_disk(folder, model)
     below = folder / name_to_component(model)
     refuse_twin_on_disk(below, task, ".npy")
-    return below / f"{name_to_component(task)}.npy"
+    return refuse_links(folder.parent, below / f"{name_to_component(task)}.npy")
 
 
 def write_matrix(path: Path, shape: tuple[int, int], dtype: str, blocks: Blocks, what: str) -> str:

@@ -171,7 +171,11 @@ class OpenedFiles:
         opened: dict[tuple[str, str], Header] = {}
         for model, path in self._listed(folder, ""):
             width: int | None = None  # of a model's features; its probabilities may differ in width
-            for task, file in self._listed(f"{folder}/{path.name}", ".npy"):
+            files = list(self._listed(f"{folder}/{path.name}", ".npy"))
+            if not files and (path.is_dir() or path.is_symlink() or path.suffix == ".npy"):
+                why = f"{path} holds no <task>.npy: a model needs a folder of such files"
+                self.problems.append(Skipped(model, None, why))
+            for task, file in files:
                 try:
                     header = self._check_matrix(task, file, None if folder != "features" else width)
                 except InputError as error:

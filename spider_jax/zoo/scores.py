@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import Any, ClassVar
@@ -15,11 +16,11 @@ from spider_jax.errors import InputError
 from spider_jax.metrics.shared.inputs import check_targets
 from spider_jax.metrics.shared.statistics import Statistics
 from spider_jax.metrics.table import DEFAULT_METRICS, METRICS, NOT_IN_A_ZOO, Metric
-from spider_jax.ranking.aggregate import mean_z
 from spider_jax.report.page import Notes, Section, Table
 from spider_jax.report.result import Result
 from spider_jax.runtime.progress import progress
 from spider_jax.storage.cache import ScoreCache, cache_key, default_folder, fingerprint
+from spider_jax.zoo.score_order import Order, order_models
 from spider_jax.zoo.store import FeatureStore, Skipped
 
 log = logging.getLogger("spider_jax")
@@ -69,15 +70,21 @@ class ScoreTable(Result):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Headings of `to_rows`: every metric, and the true accuracy where any is known."""
-        return ("model", *self.metrics, *(("true accuracy",) if self.accuracies else ()))
+        """Headings of `to_rows`: metrics, what it sorts by, and true accuracies where known."""
+        order = () if self._order.by is None else (self._order.by,)
+        return ("model", *self.metrics, *order, *(("true accuracy",) if self.accuracies else ()))
+
+    @cached_property
+    def _order(self) -> Order:
+        return order_models(self.models, self.metrics, self.values)
 
     def to_rows(self) -> list[tuple[object, ...]]:
-        """One row per model, best by the mean z-score of the metrics first; None for no value."""
-        order = np.argsort(-np.nan_to_num(mean_z(self.values.T), nan=-np.inf), kind="stable")
+        """One row per model, best first, see `order_models`; None for no value."""
+        order = self._order
         rows: list[tuple[object, ...]] = []
-        for i in order:
-            scores = [float(v) if np.isfinite(v) else None for v in self.values[i]]
+        for i in np.argsort(-np.nan_to_num(order.values, nan=-np.inf), kind="stable"):
+            numbers = [*self.values[i], *(() if order.by is None else (order.values[i],))]
+            scores = [float(v) if np.isfinite(v) else None for v in numbers]
             truth = (self.accuracies.get(self.models[i]),) if self.accuracies else ()
             rows.append((self.models[i], *scores, *truth))
         return rows
@@ -90,10 +97,13 @@ class ScoreTable(Result):
     def statements(self) -> tuple[str, ...]:
         """How to read the table, and why metrics were left out."""
         order = (
-            f"task {self.task}: best first by the mean z-score of the metrics; "
-            "larger is better in every column"
+            f"task {self.task}: best first by {self._order.rule}; larger is better in every column"
         )
-        return (order, *(f"left out: {name}: {why}" for name, why in self.left_out))
+        return (
+            order,
+            *self._order.notes,
+            *(f"left out: {name}: {why}" for name, why in self.left_out),
+        )
 
     def page(self) -> tuple[Section, ...]:
         """The table without its empty columns, and the statements."""
@@ -187,7 +197,7 @@ class _Run:
         self.zoo, self.task, self.metrics, self.folder = zoo, task, metrics, folder
         self.rows = zoo.training_rows(task)
         self.labels = check_targets(zoo.training_labels(task), len(self.rows))
-        self.problems = [p for p in zoo.problems if p.task == task and p.model]
+        self.problems = zoo.problems_on(task)
         self.parts: dict[str, dict[str, Parts]] = {}
         self.seconds = dict.fromkeys(metrics, 0.0)
         self.computed = 0
@@ -228,6 +238,9 @@ class _Run:
                     self._problem(model, f"{name}: {error}")
                     continue
                 self.computed += 1
+                if np.isnan(parts).any():
+                    self._problem(model, f"{name}: it gave NaN, which orders nothing")
+                    continue
                 cache.put(where, parts)
             found[name] = parts
             self.seconds[name] += perf_counter() - start

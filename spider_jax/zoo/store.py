@@ -9,6 +9,7 @@ zoo/
   accuracies.csv                    optional: model,task,accuracy[,standard_error]
 """
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from functools import cached_property
@@ -21,11 +22,12 @@ from jaxtyping import Float, Float32, Int, Int8, Shaped
 from spider_jax.errors import InputError
 from spider_jax.storage.files import write_json
 from spider_jax.storage.npy import write_array
+from spider_jax.storage.opening import refuse_links
+from spider_jax.zoo.accuracies import range_of, read_accuracies, unknown_names
 from spider_jax.zoo.files import (
     Labels,
     check_classes,
     kind_of,
-    read_accuracies,
     read_labels,
     read_manifest,
     read_split,
@@ -144,6 +146,14 @@ class FeatureStore:
         """
         header = self._features.get((model, task))
         return header.bytes if header else 0
+
+    def problems_on(self, *tasks: str) -> list[Skipped]:
+        """What cannot be used and concerns these tasks: of their own, or of the zoo as a whole.
+
+        Args:
+            tasks: their names.
+        """
+        return [p for p in self.problems if p.task is None or p.task in tasks]
 
     # ---- data --------------------------------------------------------------------------------
 
@@ -289,10 +299,33 @@ class FeatureStore:
     def accuracies(self) -> Mapping[tuple[str, str], float]:
         """True accuracies by (model, task) from accuracies.csv, {} where there is no file.
 
+        Names that the zoo does not have are kept and become problems.
+
         Raises:
-            InputError: no CSV, a row without the columns, or an accuracy that is no number.
+            InputError: no CSV, a row without the columns, a pair with two accuracies, or one that
+                is no number or out of the range of the task's measure.
         """
-        return read_accuracies(self._files.inside(self.folder / "accuracies.csv"))
+        path = self._files.inside(self.folder / "accuracies.csv")
+        found = read_accuracies(path, self._range_of)
+        for line in unknown_names(path, found, self._known_models(), self._known_tasks()):
+            self.problems.append(Skipped(None, None, line))
+        return {pair: value for pair, (value, _) in found.items()}
+
+    def _range_of(self, task: str) -> tuple[float, float]:
+        kind = None
+        if task in self._files.labels:
+            with contextlib.suppress(InputError):  # of a task that cannot be used
+                kind = self.kind(task)
+        return range_of(kind, self.task_info(task).get("measure"))
+
+    def _known_models(self) -> set[str]:
+        """Also those that only the manifest or a problem names."""
+        broken = {problem.model for problem in self.problems if problem.model}
+        return {*self.models, *self.manifest.get("models", {}), *broken}
+
+    def _known_tasks(self) -> set[str]:
+        broken = {problem.task for problem in self.problems if problem.task}
+        return {*self.tasks, *self.manifest.get("tasks", {}), *broken}
 
     def fingerprint(self) -> str:
         """SHA-256 of names, shapes, dtypes and labels: tells zoos apart, reads no features."""
@@ -316,8 +349,9 @@ class FeatureStore:
             labels: int [N] classes, float [N] or [N, K] targets, or bool [N, K] multi-labels.
 
         Raises:
-            InputError: a name that cannot stand on disk, or an array of Python objects.
+            InputError: a name that cannot stand on disk, an array of Python objects, or a link.
         """
+        refuse_links(Path(folder), Path(folder) / "labels")
         write_array(Path(folder) / "labels", task, labels)
 
     @staticmethod
@@ -333,9 +367,10 @@ class FeatureStore:
             features: float16 or float32 [N, D]; row i belongs to label i.
 
         Raises:
-            InputError: a name that cannot stand on disk, or a dtype other than float16/float32.
+            InputError: a name that cannot stand on disk, a dtype other than float16/float32, or a
+                link in the way.
         """
-        write_feature_file(Path(folder) / "features", model, task, features)
+        write_feature_file(Path(folder), model, task, features)
 
     @staticmethod
     def write_manifest(folder: str | Path, **content: object) -> None:

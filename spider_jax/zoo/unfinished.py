@@ -29,6 +29,7 @@ from spider_jax.storage.files import (
     write_json,
 )
 from spider_jax.storage.npy import read_header
+from spider_jax.storage.opening import refuse_link, refuse_links
 from spider_jax.zoo.matrix_file import matrix_path, write_matrix
 
 FOLDER = ".extract"
@@ -77,8 +78,11 @@ def work_folder(zoo: Path, model: str, task: str) -> Path:
         zoo: its folder.
         model: its name.
         task: its name.
+
+    Raises:
+        InputError: a link stands in the way.
     """
-    return zoo / FOLDER / name_to_component(model) / name_to_component(task)
+    return refuse_links(zoo, zoo / FOLDER / name_to_component(model) / name_to_component(task))
 
 
 def agree_on_plan(folder: Path, plan: Plan) -> Plan:
@@ -230,6 +234,7 @@ def publish(moves: Sequence[tuple[Path, Path]]) -> None:
         moves: pairs of a file and its place in the zoo.
     """
     for whole, target in moves:
+        refuse_link(target.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(whole, target)
 

@@ -141,7 +141,7 @@ def test_score_as_text(small_zoo: Path, command: Command) -> None:
     found = command("score", small_zoo, "apples", "--metrics", "knn", "ridge")
     assert (found.code, found.err) == (DONE, "")
     head, *rows = found.out.splitlines()
-    assert head.split() == ["model", "knn", "ridge", "true", "accuracy"]
+    assert head.split() == ["model", "knn", "ridge", "combined", "true", "accuracy"]
     assert sorted(row.split()[0] for row in rows[: len(MODELS)]) == list(MODELS)
     assert "task apples" in rows[len(MODELS)]
     assert rows[-1].startswith("left out: otce: it needs the source's own features")
@@ -154,7 +154,7 @@ def test_score_as_json_and_csv(small_zoo: Path, command: Command, tmp_path: Path
     wanted = score_zoo(zoo, "apples")
     rows = rows_of(found, "scores")
     assert {row["model"] for row in rows} == set(MODELS)
-    assert list(rows[0]) == ["model", *DEFAULT_METRICS, "true accuracy"]
+    assert list(rows[0]) == ["model", *DEFAULT_METRICS, "combined", "true accuracy"]
     for row in rows:
         values = wanted.values[wanted.models.index(row["model"])]
         for metric, value in zip(DEFAULT_METRICS, values, strict=True):

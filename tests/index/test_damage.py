@@ -146,6 +146,7 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
 @pytest.mark.parametrize("case", CHANGES)
 def test_an_index_json_that_does_not_fit(folder: Path, case: str, refused: Refused) -> None:
     content = json.loads((folder / "index.json").read_text())
+    del content["checksum"]  # which would find them all
     CHANGES[case](content)
     (folder / "index.json").write_text(json.dumps(content))
     with refused(folder):
@@ -154,7 +155,7 @@ def test_an_index_json_that_does_not_fit(folder: Path, case: str, refused: Refus
 
 def test_an_index_of_before_guesses_were_listed(folder: Path) -> None:
     content = json.loads((folder / "index.json").read_text())
-    del content["blocks"][0]["guessed"]
+    del content["blocks"][0]["guessed"], content["checksum"]
     (folder / "index.json").write_text(json.dumps(content))
     assert ZooIndex.open(folder).blocks[0].guessed == ()
 

@@ -133,6 +133,7 @@ def test_index_json_says_what_it_is(tmp_path: Path) -> None:
         "names_bytes": len("m0\nm1\nm2\n"),
         "removed": [],
         "guessed": [],
+        "checksum": block["checksum"],
     }
     assert (content["members"], content["precision"]) == (3, "float32")
     assert (len(index), list(index.names())) == (3, ["m0", "m1", "m2"])

@@ -76,7 +76,16 @@ def test_csv_keeps_all_digits():
 @EXAMPLES
 def test_csv_reads_back_any_text(cells):
     text = tables.to_csv(cells, [cells])
-    assert list(csv.reader(io.StringIO(text, newline=""))) == [cells, cells]
+    guarded = [
+        f"'{cell}" if cell != "-" and cell.startswith(tables.FORMULA) else cell for cell in cells
+    ]
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [cells, guarded]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+x", "-x", "@SUM(A1)", "\t=1", "\r=1"])
+def test_no_name_is_a_formula_in_csv(name):
+    (_, row) = csv.reader(io.StringIO(tables.to_csv(["m", "x"], [[name, -1.5]]), newline=""))
+    assert row == [f"'{name}", "-1.5"]
 
 
 @pytest.mark.parametrize("render", [tables.to_text, tables.to_markdown, tables.to_csv])

@@ -248,13 +248,13 @@ def test_shares_add_up_to_the_whole(
     np.testing.assert_array_equal(again.targets, whole.targets)
 
 
-def test_every_share_leaves_the_same_models_out(small_zoo: Path) -> None:
+def test_every_share_leaves_the_same_cells_out(small_zoo: Path) -> None:
     put(small_zoo, "features/middle/birds", np.full((45, 8), np.nan, np.float32))
     zoo = FeatureStore(small_zoo)
     untouched = [i for i, task in enumerate(sampled(zoo)) if "birds" not in task.datasets]
     part = training_set(zoo, CONFIG, zoo.tasks, only=np.array(untouched[:2]))
-    assert part.models == ("narrow", "psi", "wide")
-    assert [problem.model for problem in part.problems] == ["middle"]
+    assert part.models == ("middle", "narrow", "psi", "wide")
+    assert [(problem.model, problem.task) for problem in part.problems] == [("middle", "birds")]
 
 
 # ---- true accuracies -------------------------------------------------------------------------

@@ -171,7 +171,7 @@ def test_what_is_left_out_is_said(small_zoo):
     columns, rows, text = table.columns, table.to_rows(), table.to_text()
     assert "left out: nce: no model" in text
     assert "nce" not in text.splitlines()[0].split()  # no empty column on a terminal
-    assert columns == ("model", *DEFAULT_METRICS)  # for programs the columns stay
+    assert columns == ("model", *DEFAULT_METRICS, "combined")  # for programs the columns stay
     assert {len(row) for row in rows} == {len(columns)}
 
 

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Float64, Int
 from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
+from spider_jax.metrics.shared.few_rows import some_rows
 from spider_jax.metrics.shared.inputs import check_features, check_labels, check_probabilities
 from spider_jax.metrics.shared.newton import Leading, minimize_cross_entropy
 from spider_jax.metrics.shared.statistics import Statistics
@@ -194,7 +195,8 @@ def pactran_gauss(
 
     Range: any real number; larger is better. It depends on C and N, so it does not compare across
     tasks.
-    Cost: O(N D min(N, D)) once, then 50 to 100 times O(N min(N, D) C).
+    Cost: O(N D min(N, D)) once, then 50 to 100 times O(N min(N, D) C). Of more than 65,536 rows so
+    many are read (`some_rows`): the score is that of the smaller task, the same one of every model.
     N < D: solved in N dimensions.
     A class of one sample: as any other.
     A constant feature: only counts in D.
@@ -243,6 +245,7 @@ def pactran_gauss_of(
     for name, value in (("penalty", penalty), ("prior_variance", prior_variance)):
         if not 0 < value < np.inf:
             raise InputError(f"{name} must be a positive number, got {value}")
+    given = some_rows(given)
     Z, s, V = _coordinates(given)
     Y = pad(given.targets(), ROW_BUCKET, CLASS_BUCKET)
     rows = np.arange(len(Z)) < given.n

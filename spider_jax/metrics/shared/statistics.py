@@ -299,6 +299,17 @@ class Statistics:
         inverse = np.where(s > 0, 1 / np.sqrt(np.where(s > 0, s, 1)), 0)
         return s, self._projected(basis * inverse)
 
+    def left_blocks(self) -> Iterator[tuple[slice, Float64[np.ndarray, "_ k"]]]:
+        """U of `left_vectors` in blocks of rows: a block is in memory where N > D.
+
+        Yields:
+            Where the rows of a block stand among the N rows, and these rows of U.
+        """
+        s, _, basis = self.centred_spectrum
+        inverse = np.where(s > 0, 1 / np.sqrt(np.where(s > 0, s, 1)), 0)
+        for where, block in self.blocks():
+            yield where, (block - self.moments.mean) @ (basis * inverse)
+
     def _projected(self, directions: Float64[np.ndarray, "D k"]) -> Float64[np.ndarray, "N k"]:
         """(F - mean) directions."""
         Z = np.empty((self.n, directions.shape[1]))

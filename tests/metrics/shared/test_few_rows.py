@@ -1,0 +1,47 @@
+"""Very many rows: a sample for what iterates, blocks for what does not."""
+
+import numpy as np
+import pytest
+
+from spider_jax.metrics.methods import n_leep, pactran, ridge
+from spider_jax.metrics.shared.few_rows import some_rows
+from spider_jax.metrics.shared.statistics import Statistics
+from spider_jax.metrics.table import METRICS
+
+
+def features_of(rows: int, width: int, classes: int, signal: float = 0.3):
+    rng = np.random.default_rng(rows)
+    y = np.r_[np.arange(classes), rng.integers(0, classes, rows - classes)]
+    F = rng.normal(size=(rows, width))
+    F[:, 0] += signal * y
+    F[:, -1] = 3  # constant
+    return F.astype(np.float32), y
+
+
+@pytest.mark.parametrize(("rows", "width", "classes"), [(500, 20, 3), (900, 30, 12), (70, 40, 2)])
+def test_ridge_in_blocks_is_ridge(rows, width, classes):
+    given = Statistics(*features_of(rows, width, classes), standardize=True)
+    assert ridge._in_blocks(given) == pytest.approx(ridge.ridge_of(given), abs=1e-12)
+
+
+def test_a_sample_has_every_class_in_its_share():
+    F, y = features_of(4000, 3, 7)
+    y[-1] = 99  # a class of one row
+    labels = np.unique(y, return_inverse=True)[1]
+    given = Statistics(F, labels)
+    assert some_rows(given, 4000) is given
+    sample = some_rows(given, 400)
+    assert 400 <= sample.n <= 408
+    wanted = np.ceil(np.bincount(labels) / 10)
+    assert np.bincount(sample.labels).tolist() == wanted.tolist()
+    again = some_rows(Statistics(F[:, :2], labels), 400)
+    np.testing.assert_array_equal(again._rows, sample._rows)  # the same rows of every model
+
+
+@pytest.mark.parametrize("name", ["n_leep", "pactran_gauss"])
+def test_a_sample_says_nearly_what_all_rows_say(name, monkeypatch):
+    F, y = features_of(3000, 6, 3, signal=1.0)
+    whole = METRICS[name].score(F, y)
+    for module in (n_leep, pactran):
+        monkeypatch.setattr(module, "some_rows", lambda given: some_rows(given, 1000))
+    assert METRICS[name].score(F, y) == pytest.approx(whole, abs=0.2)
