@@ -5,7 +5,15 @@ from typing import Annotated
 
 import tyro
 
-from spider_jax.cli.output import BAD_INPUT, SKIPPED, Flat, Messages, report_skipped
+from spider_jax.cli.output import (
+    BAD_INPUT,
+    SKIPPED,
+    Flat,
+    Messages,
+    messages_only,
+    report_skipped,
+    say,
+)
 from spider_jax.errors import InputError
 
 
@@ -54,24 +62,25 @@ def extract(
     show = messages.start()
     from spider_jax.extract.extract_features import extract as run
 
-    found = run(
-        model,
-        data,
-        out,
-        extractor=extractor,
-        dtype=dtype,
-        batch=batch,
-        shard=_shard(shard),
-        left_out=left_out,
-        show_progress=show,
-    )
+    with messages_only():  # factories and readers of others may print
+        found = run(
+            model,
+            data,
+            out,
+            extractor=extractor,
+            dtype=dtype,
+            batch=batch,
+            shard=_shard(shard),
+            left_out=left_out,
+            show_progress=show,
+        )
     for word, pairs in (
         ("written", found.written),
         ("there already", found.there),
         ("waits for the other shards", found.waiting),
     ):
         for name, task in pairs:
-            print(f"{word}: {name} on {task}")
+            say(f"{word}: {name} on {task}")
     code = report_skipped(found.problems)
     if code == SKIPPED and not (found.written or found.there or found.waiting):
         return BAD_INPUT

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import arg
 
-from spider_jax.cli.output import DONE, Flat, Messages, Output, report_skipped
+from spider_jax.cli.output import DONE, Flat, Messages, Output, report_skipped, say
 from spider_jax.errors import InputError
 from spider_jax.ranking.ranking import Ranking
 
@@ -46,7 +46,7 @@ def fit(
         raise InputError("records fit needs at least one FOLDER")
     records = Records.read(*folders)
     save_prior(RecordsPrior.fit(records, hold_out=hold_out, groups=groups), out)
-    print(
+    say(
         f"{len(records.models)} models, {len(records.tasks)} tasks, {len(records)} results, "
         f"written to {out}"
     )

@@ -1,12 +1,11 @@
 """`spider-jax records`: check, import, add to and learn from records of results that exist."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from spider_jax.cli.output import BAD_INPUT, Flat, Messages, Output
+from spider_jax.cli.output import BAD_INPUT, Flat, Messages, Output, note
 from spider_jax.cli.recommend import fit
 from spider_jax.records.importers.gathered import ImportOptions
 
@@ -35,11 +34,7 @@ def check(
     found = check_records(folders)
     code = output.write(found)
     if found.fault_count:
-        print(
-            f"spider-jax: {found.fault_count} faults: the records are refused until they are "
-            "mended",
-            file=sys.stderr,
-        )
+        note(f"{found.fault_count} faults: the records are refused until they are mended")
         return BAD_INPUT
     return code
 

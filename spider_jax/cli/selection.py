@@ -17,8 +17,8 @@ class SelectOptions(TypedDict, total=False):
     """noise-aware, successive-halving, brute-force, trend-filter or trend-filter-0.02."""
     recall: Annotated[str, arg(help_behavior_hint="(default: logme)")]
     """A metric, "prior" (past results alone), or the folder of a spider or of `records fit`."""
-    describe: Annotated[str, arg(help_behavior_hint="(default: its name)")]
-    """The task, in words, where recall is by records."""
+    describe: Annotated[str, arg(help_behavior_hint="(default: )")]
+    """The task, in words, where recall is by records; without any, its name."""
     epochs: Annotated[int, arg(help_behavior_hint="(default: 5)")]
     """Of a full training."""
     representatives: Annotated[bool, arg(help_behavior_hint="(default: False)")]
@@ -31,6 +31,8 @@ class SelectOptions(TypedDict, total=False):
     """Of AdamW."""
     seed: Annotated[int, arg(help_behavior_hint="(default: 0)")]
     """Of heads, order of rows, and a split where the zoo has none."""
+    least_steps: Annotated[int, arg(help_behavior_hint="(default: 32)")]
+    """Of an epoch: few rows are gone over again."""
 
 
 def select(

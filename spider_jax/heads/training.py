@@ -1,7 +1,7 @@
 """Heads on frozen features: all models of one width trained at once under vmap, an epoch a call."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
@@ -22,7 +22,7 @@ Trained = tuple[Params, optax.OptState]  # after some steps
 Tree = TypeVar("Tree")
 
 
-MOST = {"hidden": 1 << 16, "batch": 1 << 20, "seed": 2**32 - 1}
+MOST = {"hidden": 1 << 16, "batch": 1 << 20, "seed": 2**32 - 1, "least_steps": 1 << 20}
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class HeadConfig:
         learning_rate: of AdamW.
         weight_decay: of AdamW.
         seed: of initial weights, the order of rows, and a split where the zoo has none.
+        least_steps: of an epoch: where the rows make fewer, an epoch goes over them again, so that
+            heads of few rows are trained before they are compared.
     """
 
     hidden: int = 0
@@ -42,9 +44,10 @@ class HeadConfig:
     learning_rate: float = 3e-3
     weight_decay: float = 1e-3
     seed: int = 0
+    least_steps: int = 32
 
     def __post_init__(self) -> None:
-        for name, least in (("hidden", 0), ("batch", 1), ("seed", 0)):
+        for name, least in (("hidden", 0), ("batch", 1), ("seed", 0), ("least_steps", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be >= {least}, got {getattr(self, name)}")
             if getattr(self, name) > MOST[name]:
@@ -207,8 +210,9 @@ def train_epoch(
         targets: of all rows.
         train: the rows to learn from.
         config: settings.
-        epoch: from 0; with the seed it gives the order of rows: one permutation of all, the same
-            for every model and width, whatever the order of the file.
+        epoch: from 0; with the seed it gives the order of rows: a permutation of all for each time
+            that they are gone over, the same for every model and width, whatever the order of the
+            file.
 
     Returns:
         New states with params and optimizer after the epoch.
@@ -217,13 +221,22 @@ def train_epoch(
     mean, scale = _stack([(s.mean, s.scale) for s in states])
     rng = np.random.default_rng([config.seed, epoch])
     run = _compiled_block(targets.kind, config)
-    for drawn in blocks(rng.permutation(train), features[0].shape[1], config.batch):
+    for drawn in _drawn(rng, train, features[0].shape[1], config):
         rows = np.sort(drawn)  # a file is read forwards
         X = np.stack([np.asarray(one[rows]) for one in features])
         order = _batches(np.searchsorted(rows, drawn), config.batch)
         params, state = run(params, state, X, mean, scale, targets.values[rows], order)
     pairs = zip(states, _unstack(params, len(states)), _unstack(state, len(states)), strict=True)
     return [old._replace(params=p, optimizer=s) for old, p, s in pairs]
+
+
+def _drawn(
+    rng: np.random.Generator, train: Int[np.ndarray, " n"], width: int, config: HeadConfig
+) -> Iterator[Int[np.ndarray, " b"]]:
+    """Blocks of rows, as often over all of them as the least number of steps takes."""
+    times = -(-config.least_steps // max(1, -(-len(train) // config.batch)))
+    for _ in range(times):
+        yield from blocks(rng.permutation(train), width, config.batch)
 
 
 def outputs_on(

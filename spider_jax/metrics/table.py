@@ -76,7 +76,7 @@ METRICS: dict[str, Metric] = {
     "h_score": Metric(h_score, "features", h_score_of),
     "h_score_shrunk": Metric(h_score_shrunk, "features", h_score_shrunk_of),
     "n_leep": Metric(n_leep, "features", n_leep_of),
-    "parc": Metric(parc, "features", parc_of),
+    "parc": Metric(parc, "features", parc_of, version=2),
     "gbc": Metric(gbc, "features", gbc_of),
     "transrate": Metric(transrate, "features", transrate_of),
     "sfda": Metric(sfda, "features", sfda_of),

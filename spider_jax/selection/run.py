@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,7 @@ def about_selection(
         "zoo": zoo.fingerprint(),
         "split": _digest(task_split(zoo, task, seed=config.head.seed)),
         "spider": None if spider is None else _digest(_scoring(spider)),
-        "config": {k: v for k, v in asdict(config).items() if k != "describe" or v},
+        "config": _settings(config),
     } | {
         name: _digest(content)
         for name, content in (
@@ -130,6 +130,31 @@ def about_selection(
         )
         if content is not None
     }
+
+
+def _settings(config: SelectConfig) -> dict[str, Any]:
+    """Settings that were added later are left out where they are as before there were any."""
+    found = asdict(config)
+    if not config.describe:
+        del found["describe"]
+    if config.head.least_steps == 1:
+        del found["head"]["least_steps"]
+    return found
+
+
+def as_begun(config: SelectConfig, state: Path) -> SelectConfig:
+    """The settings, for a selection that began when an epoch went over the rows once only.
+
+    Args:
+        config: that is asked for.
+        state: selection.json in the folder of the run, or no file yet.
+    """
+    if not state.exists():
+        return config
+    begun = Selector.load(state).about.get("config", {}).get("head", {})
+    if "least_steps" in begun:
+        return config
+    return replace(config, head=replace(config.head, least_steps=1))
 
 
 def _digest(content: object) -> str:

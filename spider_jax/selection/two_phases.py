@@ -18,7 +18,7 @@ from spider_jax.report.result import Result
 from spider_jax.runtime.progress import progress
 from spider_jax.selection.noise_aware import NoiseAware
 from spider_jax.selection.policy_table import make_policy
-from spider_jax.selection.run import SelectConfig, about_selection, resume_selection
+from spider_jax.selection.run import SelectConfig, about_selection, as_begun, resume_selection
 from spider_jax.selection.selector import FAILED, NOT_STARTED, Entry, Selector
 from spider_jax.selection.zoo_recall import recall_zoo
 from spider_jax.spider.spider import Spider
@@ -189,8 +189,9 @@ def select_models(
     models, problems = _readable(zoo, task)
     table = past.for_models(models)
     rows = len(split.validation)
-    about = about_selection(zoo, task, config, spider, table, records) | {"validation_rows": rows}
     state = run / "selection.json"
+    config = as_begun(config, state)
+    about = about_selection(zoo, task, config, spider, table, records) | {"validation_rows": rows}
     if state.exists():
         selector, more = resume_selection(state, about)
         notes += more

@@ -80,7 +80,7 @@ def read_regular(path: Path, most: int) -> str:
                 f"{path} takes {size / 1e6:.0f} MB, at most {most / 1e6:.0f} MB are read: is it "
                 "the right file?"
             )
-        return file.read(most).decode("utf-8")
+        return file.read(size).decode("utf-8")  # room for `most` would be taken at once
 
 
 def _regular(descriptor: int, path: Path) -> int:

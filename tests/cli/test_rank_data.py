@@ -67,5 +67,8 @@ def test_an_extractor_that_ran_otherwise_is_refused(
     content = json.loads((saved / "spider.json").read_text())
     content["training"]["extractor_facts"] = {"weights_sha256": "0" * 64}
     (saved / "spider.json").write_text(json.dumps(content))
+    sums = json.loads((saved / "checksums.json").read_text())
+    del sums["description"]  # of the one that was written; older spiders have none
+    (saved / "checksums.json").write_text(json.dumps(sums))
     found = command("rank", saved, "--data", photos, "--extractor", f"psi={SPEC}")
     one_line(found, "extractor 'psi'", "weights_sha256", "training")

@@ -135,14 +135,17 @@ policy = "brute-force"
 recall = "knn"
 representatives = true
 threshold = 0.2
+describe = "birds"
 [head]
 hidden = 3
 batch = 8
 learning_rate = 1
 weight_decay = 0.25
 seed = 6
+least_steps = 3
 """
-FULL = SelectConfig(30, 7, "brute-force", "knn", True, 0.2, HeadConfig(3, 8, 1.0, 0.25, 6))
+HEAD = HeadConfig(3, 8, 1.0, 0.25, 6, 3)
+FULL = SelectConfig(30, 7, "brute-force", "knn", True, 0.2, HEAD, "birds")
 
 
 @pytest.fixture
@@ -189,6 +192,8 @@ def test_every_setting_of_a_page_is_used(
         (("--batch", 9), "batch", 9),
         (("--learning-rate", 0.5), "learning_rate", 0.5),
         (("--seed", 0), "seed", 0),
+        (("--least-steps", 5), "least_steps", 5),
+        (("--describe", "bees"), "describe", "bees"),
     ],
 )
 def test_an_option_goes_before_the_page_and_nothing_else_does(

@@ -42,7 +42,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
     """A real run of `train` on a zoo with one broken model, and the folder of the spider."""
     folder = tmp_path_factory.mktemp("trained")
     zoo = write_small_zoo(folder / "zoo")
-    break_features(zoo, "wide", "cars")
+    for task in ("apples", "cars", "dice"):  # with one of them broken it would stay
+        break_features(zoo, "wide", task)
     return trained_in(folder, zoo, CONFIG)
 
 

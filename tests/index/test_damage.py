@@ -241,7 +241,7 @@ def deaths(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if request.param == "append":
         ZooIndex.build(only(spider, spider.models[:OLD]), folder / "old")
     program = [sys.executable, killed_index.__file__, str(folder), request.param]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(program, capture_output=True, text=True, timeout=1800, check=False)
     assert done.returncode == 0, done.stderr
     return folder
 

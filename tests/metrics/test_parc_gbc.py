@@ -52,6 +52,31 @@ def test_parc_agrees_with_the_formula(case, components):
     assert parc(F, y, components=components) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize("components", [1, 2, 32])
+@pytest.mark.parametrize("case", ["more rows than features", "more features than rows"])
+def test_the_published_form_agrees_with_its_formula(case, components):
+    F, y = CASES[case]
+    expected = references.parc(F, y, components=components, published=True)
+    found = parc(F, y, components=components, compat="published")
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_signs_of_principal_coordinates_change_nothing(case, monkeypatch):
+    F, y = CASES[case]
+    expected, published = parc(F, y), parc(F, y, compat="published")
+    real, rng = Statistics.coordinates, np.random.default_rng(0)
+
+    def turned(given, components):
+        Z = real(given, components)
+        return Z * np.where(np.arange(Z.shape[1]) % 2, -1.0, rng.choice([-1.0, 1.0], Z.shape[1]))
+
+    monkeypatch.setattr(Statistics, "coordinates", turned)
+    assert parc(F, y) == pytest.approx(expected, abs=1e-9)
+    if case == "many directions":
+        assert abs(parc(F, y, compat="published") - published) > 1e-4
+
+
 @pytest.mark.parametrize("data", [blobs(60, 20), blobs(20, 50), rows_twice(10, 30)])
 def test_parc_is_scipys_spearman_of_the_distances(data):
     F, y = data
@@ -101,7 +126,8 @@ def test_without_spread_parc_is_0(components):
     y = np.arange(12) % 3
     assert parc(np.full((12, 3), 0.1), y, components=components) == 0
     assert parc(np.eye(12), np.arange(12), components=components) == 0  # no pair of one class
-    assert parc(blobs(12, 1)[0], y, components=components) == 0
+    if components != 1:
+        assert parc(blobs(12, 1)[0], y, components=None) == 0  # a row of one feature is constant
 
 
 def test_a_subset_is_close_and_the_same_again():
@@ -133,6 +159,7 @@ def test_a_subset_is_stratified(samples):
     [
         ({"components": 0}, ("components", "at least 1", "got 0")),
         ({"samples": 1}, ("samples", "at least 2", "got 1")),
+        ({"compat": "public"}, ("compat", "published", "'public'")),
     ],
 )
 def test_parc_refuses_options_out_of_range(refused, options, mentions):

@@ -47,7 +47,9 @@ def recorded_reads() -> list[list[int]]:
 def main(folder: str, out: str, *others: str) -> None:
     if others:
         port, process = others
-        jax.distributed.initialize(f"127.0.0.1:{port}", 2, int(process), initialization_timeout=60)
+        jax.distributed.initialize(
+            f"127.0.0.1:{port}", 2, int(process), initialization_timeout=1800
+        )
     index, found, read = ZooIndex.open(folder), {}, recorded_reads()
     for case, (shape, axes, _) in CASES.items():
         read.clear()

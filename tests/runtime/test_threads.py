@@ -29,7 +29,7 @@ def test_the_order_of_the_items_is_kept(monkeypatch, items, usable):
 
 def test_two_cores_are_two_threads_at_once(monkeypatch):
     monkeypatch.setattr(cores, "usable_cores", lambda: (0, 0))
-    both = threading.Barrier(2, timeout=30)  # broken, an error, if the calls came one by one
+    both = threading.Barrier(2, timeout=600)  # broken, an error, if the calls came one by one
     over_cores(lambda _: both.wait(), range(2))
 
 
@@ -63,7 +63,7 @@ def test_whoever_is_free_takes_the_next_item(monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="threads cannot be placed here")
 def test_every_thread_stays_on_its_core():
     usable = os.sched_getaffinity(0)
-    both = threading.Barrier(len(usable), timeout=30)
+    both = threading.Barrier(len(usable), timeout=600)
     places = over_cores(lambda _: (both.wait(), os.sched_getaffinity(0))[1], range(len(usable)))
     assert sorted(places, key=min) == [{core} for core in sorted(usable)]
     assert os.sched_getaffinity(0) == usable  # the caller is left alone

@@ -184,7 +184,7 @@ def test_a_process_killed_in_mid_write_leaves_the_old(
         "from spider_jax.storage.files import atomic_file, atomic_folder\n"
         f"path = Path(sys.argv[1])\n{WRITERS[writer].format(death=death)}"
     )
-    ended = subprocess.run([sys.executable, "-c", code, str(path)], timeout=60, check=False)
+    ended = subprocess.run([sys.executable, "-c", code, str(path)], timeout=1800, check=False)
     assert ended.returncode == DEATHS[death]
     assert (path / "old").read_text() == "old"
     leftovers = {*os.listdir(tmp_path), *os.listdir(path)} - {"folder", "old"}

@@ -95,7 +95,7 @@ def test_ten_deaths_leave_no_trace(tmp_path: Path) -> None:
         program,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=1800,
         check=False,
         env=os.environ | quick_environment(),
     )

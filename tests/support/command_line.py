@@ -14,7 +14,7 @@ from spider_jax.zoo.store import FeatureStore
 from support.quick_compilation import quick_environment
 
 DONE, BAD_INPUT, SKIPPED = 0, 2, 3
-TIMEOUT = 120  # a process that waits for ever is killed after so many seconds
+TIMEOUT = 1800  # seconds that only a process that hangs takes, whatever else runs
 Running = "subprocess.Popen[str]"
 
 

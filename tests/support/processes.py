@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-TIMEOUT = 240  # a process that waits for ever is killed after so many seconds
+TIMEOUT = 1800  # seconds that only a process that hangs takes, whatever else runs
 
 
 def free_port() -> int:

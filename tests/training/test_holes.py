@@ -45,7 +45,7 @@ def test_a_model_missing_on_a_dataset_stays(small_zoo: Path, harm: str) -> None:
     assert np.isfinite(scores).all()
 
 
-@pytest.mark.parametrize("harm", ["missing", "NaN", "a class without a training row"])
+@pytest.mark.parametrize("harm", ["missing", "NaN", "one class with training rows"])
 def test_a_dataset_that_cannot_be_read_costs_itself(small_zoo: Path, harm: str) -> None:
     path = small_zoo / "features" / "psi" / "cars.npy"
     if harm == "missing":
@@ -55,7 +55,7 @@ def test_a_dataset_that_cannot_be_read_costs_itself(small_zoo: Path, harm: str) 
     else:
         labels = np.load(small_zoo / "labels" / "cars.npy")
         (small_zoo / "splits").mkdir()
-        np.save(small_zoo / "splits" / "cars.npy", (labels == 0).astype(np.int8))
+        np.save(small_zoo / "splits" / "cars.npy", (labels != 0).astype(np.int8))
     spider = train(FeatureStore(small_zoo))
     assert spider.description.training["datasets"] == ["apples", "birds", "dice"]
     assert "cars: " in spider.description.training["left_out"][0]

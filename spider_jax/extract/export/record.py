@@ -124,7 +124,7 @@ def refuse_others(
         if key in entry and key in facts and entry[key] != facts[key]:
             raise InputError(
                 f"{zoo}: model {model!r} was exported with other {key.partition('_')[0]}: "
-                f"name it MODEL={facts.get('source', model)}"
+                f"name it ANOTHER={facts.get('source', model)}"
             )
 
 

@@ -12,6 +12,7 @@ Options:
 Of a model with two towers the vision tower runs, of an encoder-decoder the encoder.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from typing import Any, NamedTuple
@@ -121,7 +122,7 @@ def read_hf(spec: Spec) -> Encoder:
         prepare=prepared.item,
         encode=lambda batch, settled: _encode(read, batch, settled),
         facts={
-            "source": f"hf:{spec.what.rstrip('/').rpartition('/')[2]}",
+            "source": f"hf:{_source(spec.what)}",
             "weights_sha256": digest,
             "preprocessing": prepared.facts,
             "layer": f"{layer}, {_said(read)}",
@@ -131,6 +132,13 @@ def read_hf(spec: Spec) -> Encoder:
         settle=(lambda items, labels, kind: _best(read, items, labels)) if layer == BEST else None,
         batch=None if loaded.modality == IMAGE else 32,
     )
+
+
+def _source(what: str) -> str:
+    """OWNER/NAME as it was named, but of a longer path its last part: no path of a machine."""
+    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", what):
+        return what
+    return what.rstrip("/").rpartition("/")[2]
 
 
 def _said(read: _Model) -> str:

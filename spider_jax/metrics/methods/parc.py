@@ -29,12 +29,13 @@ def parc(
     components: int | None = 32,
     samples: int = 5000,
     seed: int = 0,
+    compat: str | None = None,
 ) -> float:
     """Spearman's correlation over pairs of rows: distances of features with those of labels.
 
-    Over pairs i < j of 1 - corr(z_i, z_j) and 1 - corr(onehot y_i, onehot y_j). z: principal
-    coordinates of the rows, each column z-scored; corr: over their columns; ranks of equal
-    distances are averaged.
+    Over pairs i < j of 1 - cos(z_i, z_j) and 1 - corr(onehot y_i, onehot y_j). z: principal
+    coordinates of the rows, each column z-scored; ranks of equal distances are averaged. Without
+    components z are the features, z-scored, and their correlation takes the place of the cosine.
 
     Range: [-1, 1]; larger is better. A correlation, but its maximum depends on the sizes of the
     classes, so it compares tasks only roughly.
@@ -43,7 +44,9 @@ def parc(
     N < D: no special case.
     A class of one sample: all its pairs differ.
     A constant feature: no effect on principal coordinates; without them a column of zeros. All
-    features constant, or one component: 0.
+    features constant: 0.
+    Version 2 (cosines in place of correlations of principal coordinates): a correlation centres
+    each row over its coordinates, so it changes with their signs, which are arbitrary.
 
     Args:
         features: [N, D] numbers.
@@ -52,27 +55,34 @@ def parc(
             None: the features themselves.
         samples: how many rows to compare at most, with every class in its share.
         seed: of their choice, where N > samples.
+        compat: "published" gives the number of the public code instead: correlations, which
+            depend on the signs of the principal coordinates.
 
     Returns:
         The score, a float. Correlations within 1.5e-11 of each other may count as equal.
 
     Raises:
-        InputError: components < 1, samples < 2, shapes that do not match, values that are not
-            finite, one class only.
+        InputError: components < 1, samples < 2, an unknown compat, shapes that do not match, values
+            that are not finite, one class only.
 
     References:
         Bolya et al., "Scalable diverse model selection for accessible transfer learning", NeurIPS
         2021. The published code (dbolya/parc) gives 100 times this number, of 500 rows that the
-        caller draws; rounding splits its two label distances into several, which costs 1e-5. In
-        SFDA's copy a subset keeps the labels of other rows.
+        caller draws; rounding splits its two label distances into several, which costs up to
+        2.5e-3. In SFDA's copy a subset keeps the labels of other rows.
     """
     F = check_features(features)
     given = Statistics(F, check_labels(labels, len(F)))
-    return parc_of(given, components=components, samples=samples, seed=seed)
+    return parc_of(given, components=components, samples=samples, seed=seed, compat=compat)
 
 
 def parc_of(
-    given: Statistics, *, components: int | None = 32, samples: int = 5000, seed: int = 0
+    given: Statistics,
+    *,
+    components: int | None = 32,
+    samples: int = 5000,
+    seed: int = 0,
+    compat: str | None = None,
 ) -> float:
     """PARC of shared statistics.
 
@@ -81,17 +91,20 @@ def parc_of(
         components: as in `parc`.
         samples: as in `parc`.
         seed: as in `parc`.
+        compat: as in `parc`.
 
     Returns:
         The score.
 
     Raises:
-        InputError: components < 1, samples < 2, or rows that are not finite.
+        InputError: components < 1, samples < 2, an unknown compat, or rows that are not finite.
     """
     if components is not None and components < 1:
         raise InputError(f"components must be at least 1 or None, got {components}")
     if samples < 2:
         raise InputError(f"samples must be at least 2, got {samples}")
+    if compat not in (None, "published"):
+        raise InputError(f'compat must be "published" or None, got {compat!r}')
     labels: Any = given.labels
     rows = stratified_rows(labels, samples, seed)
     if components is None:
@@ -99,7 +112,8 @@ def parc_of(
         check_finite_rows(Z, rows)
     else:
         Z = given.coordinates(components)[rows]
-    return spearman_of_pairs(_unit_rows(_z_scored(Z)), labels[rows])
+    centred = components is None or compat is not None
+    return spearman_of_pairs(_unit_rows(_z_scored(Z), centred), labels[rows])
 
 
 def _z_scored(Z: Float64[np.ndarray, "n k"]) -> Float64[np.ndarray, "n k"]:
@@ -111,12 +125,12 @@ def _z_scored(Z: Float64[np.ndarray, "n k"]) -> Float64[np.ndarray, "n k"]:
     return Z * np.where(alive, 1 / np.where(alive, sd, 1), 0)
 
 
-def _unit_rows(Z: Float64[np.ndarray, "n k"]) -> Float64[np.ndarray, "n k"]:
-    """Rows whose inner products are their correlations; a constant row becomes zeros."""
+def _unit_rows(Z: Float64[np.ndarray, "n k"], centred: bool) -> Float64[np.ndarray, "n k"]:
+    """Rows whose inner products are cosines, or correlations; a row without spread becomes 0."""
     if not Z.shape[1]:
         return Z
     size = np.einsum("nk,nk->n", Z, Z)
-    Z = Z - Z.mean(1, keepdims=True)
+    Z = Z - Z.mean(1, keepdims=True) if centred else Z
     square = np.einsum("nk,nk->n", Z, Z)
     alive = square > ROUNDING**2 * np.maximum(size, size.mean())
     return Z * np.where(alive, 1 / np.sqrt(np.where(alive, square, 1)), 0)[:, None]

@@ -15,7 +15,7 @@ from support.references.metrics import _centred, _encoded
 Array = NDArray[np.float64]
 
 FLOOR = 1e-10  # of the shrinkage and of source probabilities under a logarithm
-MARGINAL_ERROR = 1e-12  # sum over the rows; the definition stops at 1e-9, this is its limit
+MARGINAL_ERROR = 1e-11  # sum over the rows; the definition stops at 1e-9, this is its limit
 LARGEST_GRADIENT = 1e-9
 
 

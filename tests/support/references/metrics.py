@@ -116,8 +116,15 @@ def _pearson(a: Array, b: Array) -> float:
     return float(x @ z / (np.linalg.norm(x) * np.linalg.norm(z)))
 
 
-def parc(F: ArrayLike, y: ArrayLike, components: int | None = 32) -> float:
-    """Spearman over pairs of 1 - corr(rows of Z, z-scored) and 1 - corr(rows of one-hot y)."""
+def _cosine(a: Array, b: Array) -> float:
+    """<a,b>/(|a||b|); 0 where one of the two is 0."""
+    sizes = np.linalg.norm(a) * np.linalg.norm(b)
+    return float(a @ b / sizes) if sizes > 0 else 0.0
+
+
+def parc(F: ArrayLike, y: ArrayLike, components: int | None = 32, published: bool = False) -> float:
+    """Spearman over pairs of 1 - cos(rows of Z, z-scored) and 1 - corr(rows of one-hot y)."""
+    alike = _pearson if components is None or published else _cosine
     # Rounding must not break ties: rows of two columns correlate by exactly 1 or -1. A column
     # without spread (components None only) is 0.
     codes, counts = _encoded(y)
@@ -127,7 +134,7 @@ def parc(F: ArrayLike, y: ArrayLike, components: int | None = 32) -> float:
     other = len(counts) / (len(counts) - 1)  # 1 - corr of two different one-hot rows
     features, labels = [], []
     for i, j in combinations(range(len(Z)), 2):
-        features.append(round(1 - _pearson(Z[i], Z[j]), DECIMALS) if Z.size else 1.0)
+        features.append(round(1 - alike(Z[i], Z[j]), DECIMALS) if Z.size else 1.0)
         labels.append(0.0 if codes[i] == codes[j] else other)
     if min(features) == max(features) or min(labels) == max(labels):
         return 0.0
