@@ -52,7 +52,7 @@ def fact_factors(
     left, sizes, _ = randomized_svd(rows, most, random_state=0)
     found = left * sizes
     length = np.linalg.norm(found, axis=1, keepdims=True)
-    return np.asarray(found / np.maximum(length, 1.0), np.float64)
+    return np.ascontiguousarray(found / np.maximum(length, 1.0), np.float64)
 
 
 def _bins(texts: Sequence[str]) -> list[list[str]] | None:
