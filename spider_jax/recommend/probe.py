@@ -1,4 +1,4 @@
-"""Runs that need nobody: a linear probe on a zoo's features, told to a search one by one."""
+"""Runs that need nobody: a linear probe on a zoo's features, one by one for a search."""
 
 import math
 from collections.abc import Iterator

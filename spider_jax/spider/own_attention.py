@@ -80,7 +80,7 @@ def general_score(
     checkpoint: Checkpoint, seen: tuple[ModelRows, Attention]
 ) -> Float32[np.ndarray, "E k"]:
     """The networks' scores [E, k] of the first pass, from what it saw."""
-    base, value = seen[0].base, seen[1].value
+    base, value = np.asarray(seen[0].base), np.asarray(seen[1].value)
     parts = []
     for start in range(0, base.shape[1], ROWS):  # one program whoever else is among the k
         rows = (padded(part[:, start : start + ROWS], ROWS) for part in (base, value))

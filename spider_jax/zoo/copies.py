@@ -22,7 +22,7 @@ SHARE = 0.1  # of the rows that have near-copies, from which on it is said
 EQUAL_SHARE = 0.05
 EQUAL = 1e-6  # of the distance to the last neighbour
 NARROWEST = 3  # columns: in fewer, gaps are common
-FEWEST = 30  # rows: among fewer nothing can be told
+FEWEST = 30  # rows: among fewer nothing can be said
 
 
 class Copies(NamedTuple):

@@ -1,4 +1,4 @@
-"""Runs by a probe on a zoo's features, told to a search."""
+"""Runs by a probe on a zoo's features, for a search."""
 
 import numpy as np
 import pytest

@@ -54,7 +54,7 @@ def open_csv(path: Path, wanted: Collection[str] = (), *, numbers: bool = False)
 
     Args:
         path: of the file.
-        wanted: names of columns that it should have, by which the delimiter is told.
+        wanted: names of columns that it should have, by which the delimiter is found.
         numbers: whether a first line of numbers is a record; 0, 1, 2, ... are names all the same.
 
     Returns:

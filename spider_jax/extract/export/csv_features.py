@@ -150,7 +150,7 @@ class CsvFeatures:
 
 
 class _RowNumbers:
-    """Which columns of a matrix are 0..N-1 or 1..N in any order, told from sums as rows come."""
+    """Which columns of a matrix are 0..N-1 or 1..N in any order, by sums as rows come."""
 
     def __init__(self, columns: int) -> None:
         self.rows = 0

@@ -79,7 +79,7 @@ class Layout:
         self._picture, self._layout = picture, layout
 
     def channels(self, tensor: str) -> str | None:
-        """The axis of the channels, "first" or "last"; None where it cannot be told.
+        """The axis of the channels, "first" or "last"; None where nothing says it.
 
         Args:
             tensor: name of a tensor of three or more axes.

@@ -66,7 +66,7 @@ def channel_axis(features: Tensor, ran: list[Leaf], said: str | None) -> str:
         said: what the user says, or None.
 
     Raises:
-        InputError: it cannot be told.
+        InputError: nothing says which it is.
     """
     if said is not None or features.ndim <= 2:
         return said or LAST
