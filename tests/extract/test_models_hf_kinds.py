@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,10 @@ from spider_jax.extract.spec import Spec
 from support.toy_extract import pictures
 
 Refused = Callable[..., AbstractContextManager[None]]
-pytestmark = pytest.mark.filterwarnings("default")  # transformers warns of itself
+pytestmark = [
+    pytest.mark.filterwarnings("default"),  # transformers warns of itself
+    pytest.mark.usefixtures("one_torch_thread"),
+]
 SIDE = 16
 VISION = {
     "hidden_size": 16,
@@ -44,15 +47,6 @@ TEXT = {
     "max_position_embeddings": 12,
 }
 TEXTS = ("red sky", "green blue sky red leaf leaf green", "blue sky red", "sky", "leaf red " * 12)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny products cost more in handing them to threads than in computing them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def seeded(model: Any) -> Any:

@@ -1,6 +1,6 @@
 """What is read of torch models of many makes: heads by value, channels by tensor, wrapped names."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,10 @@ from spider_jax.extract.models.torch_weights import load_weights, weights_hash
 from spider_jax.extract.spec import Spec
 from support.toy_extract import pictures, seeded, tiny, write_arrays
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 Refused = Callable[..., AbstractContextManager[None]]
 SIDE, WIDTH, CLASSES = 12, 8, 5
 X = torch.randn((4, 3, SIDE, SIDE), generator=torch.Generator().manual_seed(3))
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny products cost more in handing them to threads than in computing them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Net(torch.nn.Module):
