@@ -245,7 +245,7 @@ class Belief:
     @cached_property
     def candidates(self) -> decision.Candidates:
         """The models that may be the best, and draws of their standings."""
-        return decision.candidates(self.posterior)
+        return decision.candidates(self.posterior, self.evidence.doubt)
 
     def probability_best(self) -> dict[str, float]:
         """Probability of every model to be the best; models beyond the candidates have 0."""

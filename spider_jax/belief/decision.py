@@ -32,12 +32,17 @@ class Candidates(NamedTuple):
     draws: Float64[np.ndarray, "n c"]
 
 
-def candidates(posterior: Posterior) -> Candidates:
-    """The models that may be the best, and draws of their standings."""
+def candidates(posterior: Posterior, doubt: float = 1.0) -> Candidates:
+    """The models that may be the best, and draws of their standings.
+
+    Args:
+        posterior: over all models.
+        doubt: factor of the deviations of the draws.
+    """
     models = may_be_best(posterior)
     mean = posterior.mean[models]
     root = _root(posterior.covariance(models))
-    return Candidates(models, mean, mean + normals(DRAWS, len(models)) @ root.T)
+    return Candidates(models, mean, mean + doubt * (normals(DRAWS, len(models)) @ root.T))
 
 
 def may_be_best(posterior: Posterior) -> Int[np.ndarray, " c"]:

@@ -89,6 +89,8 @@ class EvidenceModel(NamedTuple):
         width: factor of the deviation of a result that is not yet known, in the measure.
         unit_error: relative error of the measure's unit: the farther a model's standing lies from
             those that were run, the less the unit that they show holds for it.
+        doubt: factor of the deviations of standings where the best of many models is asked for:
+            what is small for each of them adds up for the best.
     """
 
     metrics: tuple[str, ...] = ()
@@ -101,6 +103,7 @@ class EvidenceModel(NamedTuple):
     link: float = 0.0
     width: float = 1.0
     unit_error: float = 0.0
+    doubt: float = 1.0
 
     @property
     def look_variance(self) -> float:

@@ -8,9 +8,11 @@ p results, some drawn at random and some of the first by the prior, the mean of
     ln N(z_i - mean_j z_j; E, V)
 
 over the models that were not run, z their standings, so that the level of the measure is no matter.
-Last, deviations of results not yet known are widened (`EvidenceModel.width`, `unit_error`) so that
-90 % intervals, in the measure, hold 90 % of these results after runs at random; of what does so as
-well as the best, what holds most after runs of the first.
+Deviations of results not yet known are widened (`EvidenceModel.width`, `unit_error`) so that 90 %
+intervals, in the measure, hold 90 % of these results after runs at random; of what does so as well
+as the best, what holds most after runs of the first. Last, where the best of all is asked for,
+deviations are widened (`EvidenceModel.doubt`) so that after p runs, chosen one after the other as
+`acquisition` does, the best of them is the best of all as likely as it is said to be.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,8 +24,10 @@ import numpy as np
 from jaxtyping import Float64, Int
 
 from spider_jax.belief.belief import Belief
+from spider_jax.belief.decision import best_shares
 from spider_jax.belief.evidence import EvidenceModel, Spread, result_observation
 from spider_jax.belief.gaussian import Posterior, Standings
+from spider_jax.recommend.acquisition import improvements
 from spider_jax.recommend.covariance import HeldOut, Residuals
 
 RUN = (3, 5, 10)  # p
@@ -33,6 +37,7 @@ MOST_TASKS, MOST_RECORDS = 40, 100
 FEWEST_TASKS = 8
 HELD = 0.9  # of results not yet known, by intervals that say so
 WIDTHS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0)
+DOUBTS = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0)
 UNIT_ERRORS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5)
 ALIKE = 0.01  # shares of intervals that hold
 FEWEST_REST = 5  # models of a task that were not run
@@ -47,6 +52,7 @@ class Reading(NamedTuple):
         error: of a result that comes without a standard error, in standard units.
         width: as in `EvidenceModel`.
         unit_error: as in `EvidenceModel`.
+        doubt: as in `EvidenceModel`.
     """
 
     ranks: float = 3.0
@@ -54,6 +60,7 @@ class Reading(NamedTuple):
     error: float = 0.01
     width: float = 1.0
     unit_error: float = 0.0
+    doubt: float = 1.0
 
     def evidence(self, results: Spread, measure: str = "result") -> EvidenceModel:
         """What results say, read so.
@@ -71,6 +78,7 @@ class Reading(NamedTuple):
             link=self.link,
             width=self.width,
             unit_error=self.unit_error,
+            doubt=self.doubt,
         )
 
 
@@ -115,7 +123,8 @@ def learn_reading(
     found = _likeliest(cases, [Reading(ranks=ranks) for ranks in RANKS], size)
     found = _likeliest(cases, [found._replace(link=link) for link in LINKS], size)
     width, unit_error = _widths(cases, found.evidence(size))
-    return found._replace(width=width, unit_error=unit_error)
+    found = found._replace(width=width, unit_error=unit_error)
+    return found._replace(doubt=_doubt(cases, found.evidence(size)))
 
 
 def _cases(
@@ -206,3 +215,31 @@ def _widths(cases: Sequence[_Case], evidence: EvidenceModel) -> tuple[float, flo
     miss = np.abs(random - HELD).mean(1)
     good = np.flatnonzero(miss <= miss.min() + ALIKE)
     return choices[good[int(np.argmax(first[good].mean(1)))]]
+
+
+def _doubt(cases: Sequence[_Case], evidence: EvidenceModel) -> float:
+    """How much wider, where the best is asked for, see the module."""
+    said = np.zeros((len(cases), len(RUN), len(DOUBTS)))
+    was = np.zeros((len(cases), len(RUN), 1))
+    for c, case in enumerate(cases):
+        for k, (seen, best) in enumerate(_searched(case, evidence)):
+            now = seen.candidates
+            there = now.models == best
+            wider = (now.mean + doubt * (now.draws - now.mean) for doubt in DOUBTS)
+            said[c, k] = [best_shares(now._replace(draws=d))[there].sum() for d in wider]
+            was[c, k] = case.result[best] >= case.result.max()
+    weights = np.array([case.weight for case in cases])
+    gap = np.tensordot(said - was, weights / weights.sum(), (0, 0))
+    return DOUBTS[int(np.argmin(np.abs(gap).mean(0)))]
+
+
+def _searched(case: _Case, evidence: EvidenceModel) -> Iterator[tuple[Belief, int]]:
+    """A search for the best: what is believed after each of RUN runs, and the best of them."""
+    names = tuple(map(str, range(len(case.result))))
+    seen, chosen = Belief(names, case.before, evidence), list[int]()
+    for p in range(1, max(RUN) + 1):
+        gain = np.delete(improvements(seen), chosen)
+        chosen.append(int(np.delete(np.arange(len(names)), chosen)[np.argmax(gain)]))
+        seen = seen.observe({names[chosen[-1]]: float(case.result[chosen[-1]])})
+        if p in RUN:
+            yield seen, chosen[int(np.argmax(case.result[chosen]))]

@@ -6,8 +6,9 @@ import pytest
 from spider_jax.belief.belief import Belief
 from spider_jax.belief.evidence import EvidenceModel, ResultScale, Spread
 from spider_jax.belief.factors import Factors
+from spider_jax.recommend.acquisition import next_runs
 from spider_jax.recommend.covariance import Covariance, HeldOut, Residuals
-from spider_jax.recommend.result_reading import LINKS, RANKS, Reading, learn_reading
+from spider_jax.recommend.result_reading import DOUBTS, LINKS, RANKS, Reading, learn_reading
 
 M, T = 18, 16
 LOADINGS = np.random.default_rng(5).normal(size=(M, 2))
@@ -80,8 +81,10 @@ def test_a_reading_is_among_the_choices_and_says_what_evidence_is(rng):
     found = learn_reading(*arranged(tasks_of(rng, np.tanh)))
     assert found.ranks in RANKS
     assert found.link in LINKS
+    assert found.doubt in DOUBTS
     said = found.evidence(Spread(4.0, 2.0), "accuracy")
     assert (said.measure, said.error, said.width) == ("accuracy", 0.04, found.width)
+    assert said.doubt == found.doubt
     assert said.results == Spread(4.0, 2.0)
 
 
@@ -96,3 +99,31 @@ def test_deviations_of_results_are_the_formula(rng):
         for v, f in zip(variance, far, strict=True)
     ]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def searched(reading, tasks):
+    """That the best of five runs is the best of all: as it is said, and as it is."""
+    given, result, size = tasks
+    names = tuple(map(str, range(M)))
+    prior = COVARIANCE.standings(given.order[:M], np.ones(M), given.order[:M])
+    found = []
+    for own in result.reshape(T, M):
+        seen = Belief(names, prior, reading.evidence(size))
+        for _ in range(5):
+            (run,) = next_runs(seen)
+            seen = seen.observe({run.model: float(own[int(run.model)])})
+        best = max(seen.results, key=lambda m: own[int(m)])
+        found.append((seen.probability_best()[best], own[int(best)] == own.max()))
+    return np.mean(found, axis=0)
+
+
+def test_where_models_excel_that_nothing_foretells_the_best_is_doubted(rng):
+    def with_a_surprise(y):
+        return y + 12.0 * (np.arange(M) == rng.integers(0, M, (T, 1)))
+
+    reading = learn_reading(*arranged(tasks_of(rng, with_a_surprise)))
+    assert reading.doubt > 1
+    further = tasks_of(rng, with_a_surprise)
+    doubted, true = searched(reading, further)
+    sure, _ = searched(reading._replace(doubt=1.0), further)
+    assert abs(doubted - true) < abs(sure - true)
