@@ -36,6 +36,7 @@ from spider_jax.cli.recommend import next_
 from spider_jax.cli.spider import rank, train
 from spider_jax.cli.zoo import inspect, score
 from spider_jax.errors import InputError
+from spider_jax.storage.compiled import keep_compiled_programs
 from spider_jax.storage.own_files import refuse_own_file
 
 
@@ -94,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     open_streams()
     try:
         interrupt.answer_again()
+        if interrupt.is_command_line():
+            keep_compiled_programs()
         try:
             code = _run(list(sys.argv[1:] if arguments is None else arguments))
         finally:
