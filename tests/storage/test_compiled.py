@@ -39,7 +39,8 @@ def entries(cache: Path) -> dict[Path, bytes]:
 def test_the_next_process_finds_what_was_compiled_and_mends_nothing_silently(tmp_path: Path):
     folder, value, said = run(tmp_path)
     first = entries(tmp_path)
-    assert first and all(path.parent == Path(folder) for path in first)
+    assert first
+    assert all(path.parent == Path(folder) for path in first)
     assert (value, said) == ("4.0", "")
     assert os.stat(folder).st_mode & 0o777 == 0o700
     assert run(tmp_path)[1:] == ("4.0", "")
