@@ -13,6 +13,7 @@ import platform
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -37,8 +38,8 @@ def keep_compiled_programs(folder: Path | None = None) -> Path | None:
         The folder that is used from now on; None where JAX had one already, where the user has
         switched its cache off, or where the folder cannot be trusted or written (the log says so).
     """
-    set_before = jax.config.read("jax_compilation_cache_dir")
-    if set_before or not jax.config.read("jax_enable_compilation_cache"):
+    settings: Any = jax.config  # its attributes are made when it is imported
+    if settings.jax_compilation_cache_dir or not settings.jax_enable_compilation_cache:
         return None
     mine = (folder or default_folder("compiled")) / _processor()
     try:
