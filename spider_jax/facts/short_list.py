@@ -24,11 +24,13 @@ class ShortList(Ranking):
         beside: facts that are shown, and who knows the task's data.
         verdict: who passed a condition, of all models that were ranked.
         front: against a cost.
+        before: the ranking that it was made of.
     """
 
     beside: Beside = NOTHING
     verdict: Verdict | None = None
     front: Front | None = None
+    before: Ranking | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -119,7 +121,9 @@ def shortlist(
     >>> small.names, small.front.on
     (('vit', 'lite'), ('lite', 'vit'))
     """
-    facts = facts.for_models(ranking.names)
+    if isinstance(ranking, ShortList) and ranking.before is not None:
+        ranking = ranking.before  # another list of the same models
+    whole, facts = ranking, facts.for_models(ranking.names)
     beside = Beside.of(facts, show=show, task=ranking.task, task_facts=task_facts)
     if where and verdict is None:
         verdict = judge(where, facts, keep_unknown=keep_unknown)
@@ -133,7 +137,7 @@ def shortlist(
         notes += [f"facts: {note}" for note in facts.notes] if asked else []
         given = {f.name: getattr(ranking, f.name) for f in fields(Ranking)}
         given["notes"] = (*ranking.notes, *notes)
-        return ShortList(**given, beside=beside, verdict=verdict, front=front)
+        return ShortList(**given, beside=beside, verdict=verdict, front=front, before=whole)
     return ranking
 
 
