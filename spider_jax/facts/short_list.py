@@ -1,6 +1,6 @@
 """A ranking with facts: who passes a condition, the front against a cost, marks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -149,6 +149,18 @@ def _of_all(ranking: Ranking, verdict: Verdict) -> list[str]:
         f"places are among the models that pass; probabilities and what is said of the best are "
         f"of all {len(verdict.models)}"
     ]
+
+
+def without(ranking: Ranking, models: Collection[str]) -> Ranking:
+    """A ranking without some models; the numbers of the others stay.
+
+    Args:
+        ranking: all models.
+        models: names; at least one model must be another.
+    """
+    out = set(models)
+    at = [i for i, name in enumerate(ranking.names) if name not in out]
+    return _kept(ranking, np.array(at, np.int64))
 
 
 def _kept(ranking: Ranking, at: Int64[np.ndarray, " k"]) -> Ranking:

@@ -14,7 +14,7 @@ from spider_jax.storage.text_files import numbered, open_text, read_header
 
 # The column of the models' names: the first of these that a table has.
 NAME_COLUMNS = ("fullname", "model", "model_name", "name", "models", "hub_name")
-TABLES = ("models.csv", "models.csv.gz")  # of a records folder or a prior
+TABLES = ("models.csv", "models.csv.gz", "arrays/models.csv.gz")  # of records, of a prior
 MANIFEST = "manifest.json"
 MOST_ROWS = 20_000_000
 

@@ -15,6 +15,8 @@ from spider_jax.recommend.result_reading import Reading
 from spider_jax.recommend.scales import Scaled
 from spider_jax.recommend.task_kernel import TaskKernel
 from spider_jax.recommend.words import TaskWords
+from spider_jax.records.files.facts import Facts, facts_of, read_facts
+from spider_jax.records.writing import write_facts
 from spider_jax.storage.files import (
     atomic_folder,
     damaged_file,
@@ -25,7 +27,7 @@ from spider_jax.storage.files import (
 )
 from spider_jax.storage.npy import write_array
 
-PRIOR, ARRAYS = "prior.json", "arrays"
+PRIOR, ARRAYS, FACTS = "prior.json", "arrays", "models.csv.gz"
 KIND = "records_prior"
 
 
@@ -44,6 +46,8 @@ def save_prior(prior: RecordsPrior, folder: Path) -> None:
         (temporary / ARRAYS).mkdir()
         for name, array in saved_arrays(prior).items():
             write_array(temporary / ARRAYS, name, array)
+        if prior.model_facts:
+            write_facts(temporary / ARRAYS / FACTS, prior.models, prior.model_facts)
         content = {
             "models": list(prior.models),
             "tasks": list(prior.words.tasks),
@@ -74,7 +78,7 @@ def load_prior(folder: Path) -> RecordsPrior:
             path.stem: np.load(path, allow_pickle=False)
             for path in sorted((folder / ARRAYS).glob("*.npy"))
         }
-        return _prior(content, arrays)
+        return _prior(content, arrays, _facts(folder / ARRAYS / FACTS))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{folder / PRIOR} is not a whole prior: {error!r}") from None
 
@@ -124,7 +128,9 @@ def saved_arrays(prior: RecordsPrior) -> dict[str, Shaped[np.ndarray, "..."]]:
 
 
 def _prior(
-    content: dict[str, Any], arrays: Mapping[str, Shaped[np.ndarray, "..."]]
+    content: dict[str, Any],
+    arrays: Mapping[str, Shaped[np.ndarray, "..."]],
+    known: Facts | None,
 ) -> RecordsPrior:
     models, tasks = tuple(map(str, content["models"])), tuple(map(str, content["tasks"]))
     facts = {str(k): tuple(map(str, v)) for k, v in content["task_facts"].items()}
@@ -148,9 +154,15 @@ def _prior(
     larger = np.array(content.get("larger_is_better", [True] * len(tasks)))
     if larger.shape != (len(tasks),) or larger.dtype != np.bool_:
         raise ValueError("larger_is_better must be true or false for every task")
+    about = facts_of(models, known)
     return RecordsPrior(
-        models, scaled, a["before"], words, kernel, covariance, measures, larger, reading
+        models, scaled, a["before"], words, kernel, covariance, measures, larger, reading, about
     )
+
+
+def _facts(path: Path) -> Facts | None:
+    """The models' facts; the first priors have none."""
+    return read_facts(path, "model") if path.exists() else None
 
 
 def _reading_content(reading: Reading) -> dict[str, float | None]:
