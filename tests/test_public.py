@@ -139,7 +139,15 @@ SIGNATURES = {
     "weighted_tau": "(truth, scores, *, rank=True)",
 }
 PROPERTIES = {
-    "FeatureStore": {"accuracies", "extractor", "facts", "models", "standardized", "tasks"},
+    "FeatureStore": {
+        "accuracies",
+        "extractor",
+        "facts",
+        "models",
+        "standardized",
+        "tasks",
+        "training_facts",
+    },
     "Ranking": {"columns"},
     "Spider": {
         "folded",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from spider_jax.errors import InputError
 
@@ -11,6 +11,18 @@ if TYPE_CHECKING:
     from spider_jax.facts.fact_table import FactTable
     from spider_jax.facts.verdict import Verdict
     from spider_jax.ranking.ranking import Ranking
+
+
+class HasFacts(Protocol):
+    """A zoo, or a prior from records."""
+
+    @property
+    def facts(self) -> "FactTable":
+        """All that is known of its models."""
+
+    @property
+    def training_facts(self) -> "FactTable":
+        """What they were trained on."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +74,21 @@ class FactOptions:
         names = (name.strip() for text in self.show for name in text.split(","))
         return tuple(name for name in names if name)
 
-    def table(self, models: Sequence[str], known: "FactTable") -> "FactTable":
+    def table(self, models: Sequence[str], source: HasFacts | None) -> "FactTable":
         """The facts of models: of the files of --facts, then what is known already.
 
         Args:
             models: names.
-            known: of a zoo or a prior; all that is said where nothing is asked for.
+            source: a zoo or a prior; where nothing is asked for, what it says of training is all.
         """
-        if not self.asked:
-            return known
         from spider_jax.facts.fact_table import FactTable
         from spider_jax.facts.sources import read_facts
 
+        if not self.asked:
+            return FactTable(tuple(models)) if source is None else source.training_facts
+        known = [] if source is None else [source.facts]
         files = (read_facts(path, models) for path in self.facts)
-        return FactTable.joined(models, [*files, known])
+        return FactTable.joined(models, [*files, *known])
 
     def verdict(self, table: "FactTable") -> "Verdict | None":
         """Who fulfils --where; None without it.

@@ -135,7 +135,7 @@ def top_k(
     about.check()
     opened, store = ZooIndex.open(index), FeatureStore(zoo)
     models = tuple(opened.names()) if about.asked else ()
-    facts = about.table(models, store.facts)
+    facts = about.table(models, store)
     verdict = about.verdict(facts)  # of all models, before any is scored
     among = None if verdict is None else frozenset(verdict.names)
     tokens = [zoo_tokens(store, task, opened.about.extractor) for task in tasks]

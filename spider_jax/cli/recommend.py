@@ -116,7 +116,7 @@ def rank_prior(
     prior = load_prior(folder)
     facts = facts_of(fact, prior.words.facts)
     ranking = prior.belief(describe, facts=facts, like=like, task=describe or None).rank()
-    table = about.table(ranking.names, prior.facts)
+    table = about.table(ranking.names, prior)
     return about.shortlist(ranking, table, prior.task_facts(describe, facts))
 
 
@@ -186,7 +186,7 @@ def next_(
     anew["parts"] = parts or None
     if costs is not None:
         anew["costs"] = read_costs(costs, models)
-    table = about.table(known.models, known.facts)
+    table = about.table(known.models, known)
     verdict = about.verdict(table)
     if verdict is not None:
         anew["excluded"] = frozenset(verdict.excluded)

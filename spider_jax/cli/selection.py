@@ -84,7 +84,7 @@ def select(
     about.check()
     store = FeatureStore(zoo)
     models = store.models_of(task)
-    facts = about.table(models, store.facts) if about.asked else store.facts
+    facts = about.table(models, store)
     verdict = about.verdict(facts)
     among = None if verdict is None else frozenset(verdict.names)
     asked = read_page(config, SelectConfig) if config else SelectConfig()
@@ -103,12 +103,12 @@ def select(
         known = PastResults.load(repository)
     elif repository is not None and show:
         note(f"{repository} does not exist: it begins with this run")
+    usual = default_folder("selections") / run_name(store, task, asked, spider, records, among)
     found = select_models(
         store,
         task,
         asked,
-        run=run
-        or default_folder("selections") / run_name(store, task, asked, spider, records, among),
+        run=run or usual,
         spider=spider,
         records=records,
         past=past if known is None else known.updated(past),

@@ -1,7 +1,7 @@
 """`train` and `rank`: a spider from a zoo, and its order of the models for a task."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -160,14 +160,14 @@ def rank(
             "one with `spider-jax records fit`"
         )
     from spider_jax.extract.target_task import rank_data
-    from spider_jax.facts.fact_table import FactTable
     from spider_jax.spider.spider import Spider
     from spider_jax.zoo.store import FeatureStore
 
     if by != "evidence" and rerank == 0:
         raise InputError(f"--by {by} says how --rerank looks at models: give --rerank K as well")
     beside: Sequence[object] = ()
-    known, task_facts = FactTable(()), dict[str, object]()
+    known: FeatureStore | None = None
+    task_facts: Mapping[str, object] = {}
     if data is not None:
         if zoo is not None or rerank != 0:
             raise InputError("--data takes the place of ZOO and TASK, and goes without --rerank")
@@ -186,7 +186,7 @@ def rank(
         store = FeatureStore(zoo)
         ranking = Spider.load(spider).rank_task(store, task, k=rerank, by=by)
         beside = store.problems_on(task)
-        known, task_facts = store.facts, dict(store.task_info(task))
+        known, task_facts = store, store.task_info(task)
     ranking = about.shortlist(ranking, about.table(ranking.names, known), task_facts)
     shown = ranking.data()["models"][:top]
     return output.write(ranking, ranking.page(top), beside=beside, models=shown)

@@ -1,7 +1,7 @@
 """What stands beside the models of a result: chosen facts, and who knows the task's data."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -51,6 +51,15 @@ class Beside:
 
     def __bool__(self) -> bool:
         return bool(self.show or self.trained)
+
+    def only(self, models: Iterable[str]) -> "Beside":
+        """The same for some models alone: whether any other knows the task is not said.
+
+        Args:
+            models: names.
+        """
+        trained = {name: self.trained[name] for name in models if name in self.trained}
+        return replace(self, trained=trained)
 
     @property
     def columns(self) -> tuple[str, ...]:

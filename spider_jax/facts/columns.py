@@ -3,19 +3,36 @@
 import ast
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float64
 
 from spider_jax.facts.catalogue import LISTS, NUMBERS, TEXTS, WHOLE, Column, is_unknown, read_column
-from spider_jax.facts.fact_table import MODEL, FactTable
+from spider_jax.facts.fact_table import MODEL, FactTable, Texts
 from spider_jax.facts.quantities import read_quantity
 
 MILLIONS = 1e5  # a column of parameters that are all below this is one of millions
 NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)?(\.\d*)?(e[+-]?\d{1,4})?", re.IGNORECASE)
+BEGINS = frozenset("0123456789+-.")
 MOSTLY = 0.8  # share of the known cells that must be numbers for a column of numbers
 MOST_ENTRIES = 10_000  # of a list
+
+
+TRAINING = ("trained_on", "adapted_from", "base_model")  # what a model has seen
+
+
+def training_columns(names: Iterable[str]) -> tuple[str, ...]:
+    """The columns that say what models were trained on, and whom they were adapted from.
+
+    Args:
+        names: of all columns.
+
+    Returns:
+        Those; none where no column names data.
+    """
+    found = tuple(name for name in names if read_column(name).fact in TRAINING)
+    return found if any(read_column(name).fact == TRAINING[0] for name in found) else ()
 
 
 def table_of_columns(
@@ -52,8 +69,7 @@ def _table_of_column(
     plain_numbers = None if is_ours else _plain_numbers(models, cells, where, notes)
     if plain_numbers is not None:
         return FactTable(models, numbers={fact: plain_numbers}, source=where, notes=tuple(notes))
-    texts = tuple(_entries(cell, split=fact in LISTS) for cell in cells)
-    return FactTable(models, texts={fact: texts}, source=where)
+    return FactTable(models, texts={fact: _texts(cells, split=fact in LISTS)}, source=where)
 
 
 # ---- numbers of the catalogue ----------------------------------------------------------------
@@ -70,8 +86,14 @@ def _quantities(
     values = np.full(len(models), math.nan)
     bare = np.zeros(len(models), bool)  # without a unit of its own
     unread: list[tuple[str, object]] = []
+    seen: dict[object, float | None] = {}  # what many models have is read once
     for i, cell in enumerate(cells):
-        value = _quantity(cell, column.fact == "input_size")
+        if not isinstance(cell, str):
+            value = _quantity(cell, column.fact == "input_size")
+        elif cell in seen:
+            value = seen[cell]
+        else:
+            value = seen[cell] = _quantity(cell, column.fact == "input_size")
         if value is not None and value > 0:
             values[i] = value
             bare[i] = not isinstance(cell, str) or not cell.strip()[-1:].isalpha()
@@ -145,6 +167,8 @@ def _plain_numbers(
             values[i] = value
         elif cell is not None and cell == cell and not (isinstance(cell, str) and is_unknown(cell)):
             others.append(i)
+            if len(others) > (1 - MOSTLY) * len(cells):
+                return None
     known = int((~np.isnan(values)).sum())
     if known == 0 or known < MOSTLY * (known + len(others)):
         return None
@@ -161,10 +185,24 @@ def _plain_number(cell: object) -> float | None:
     if isinstance(cell, bool) or not isinstance(cell, int | float | str):
         return None
     text = str(cell).strip()
-    if not NUMBER.fullmatch(text) or not any(c.isdigit() for c in text):
+    if text[:1] not in BEGINS or not NUMBER.fullmatch(text) or not any(c.isdigit() for c in text):
         return None
     value = float(text.replace(",", ""))
     return value if math.isfinite(value) else None
+
+
+def _texts(cells: Sequence[object], split: bool) -> Texts:
+    """The texts of all cells; what many have is read once."""
+    seen: dict[str, tuple[str, ...]] = {}
+    found = []
+    for cell in cells:
+        if not isinstance(cell, str):
+            found.append(_entries(cell, split))
+            continue
+        if cell not in seen:
+            seen[cell] = _entries(cell, split)
+        found.append(seen[cell])
+    return tuple(found)
 
 
 def _entries(cell: object, split: bool) -> tuple[str, ...]:
@@ -193,22 +231,27 @@ def _listed(text: str) -> Sequence[object]:
     return text.split(separator)
 
 
-def table_of_entries(entries: Mapping[str, Mapping[str, object]], source: str) -> FactTable:
+def table_of_entries(
+    entries: Mapping[str, Mapping[str, object]], source: str, *, training: bool = False
+) -> FactTable:
     """Facts of the models of a manifest: its `models`, name -> facts.
 
     Args:
         entries: by model.
         source: where they are from, for notes.
+        training: only what they were trained on.
     """
     models = tuple(entries)
-    names = dict.fromkeys(name for entry in entries.values() for name in entry)
+    names: Iterable[str] = dict.fromkeys(name for entry in entries.values() for name in entry)
+    if training:
+        names = training_columns(names)
     columns: dict[str, list[object]] = {}
     for name in names:
         cells = [entry.get(name) for entry in entries.values()]
         if not all(cell is None or isinstance(cell, Mapping) for cell in cells):
             columns[name] = cells
     sizes = [_size_of(entry.get("preprocessing")) for entry in entries.values()]
-    if "input_size" not in columns and any(size is not None for size in sizes):
+    if not training and "input_size" not in columns and any(size is not None for size in sizes):
         columns["input_size"] = list(sizes)  # as extraction writes it
     return table_of_columns(models, columns, source)
 

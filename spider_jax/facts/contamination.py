@@ -17,10 +17,11 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
+from spider_jax.facts.columns import TRAINING
 from spider_jax.facts.fact_table import FactTable, Texts, fold
 
 TASK_FACTS = ("dataset", "datasets", "source", "base_task", "adapted_from", "group")
-BASES = ("adapted_from", "base_model")  # facts that name another model
+BASES = TRAINING[1:]  # facts that name another model
 
 
 def _words(text: str) -> frozenset[str]:

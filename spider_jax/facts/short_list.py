@@ -124,11 +124,12 @@ def shortlist(
     if isinstance(ranking, ShortList) and ranking.before is not None:
         ranking = ranking.before  # another list of the same models
     whole, facts = ranking, facts.for_models(ranking.names)
-    beside = Beside.of(facts, show=show, task=ranking.task, task_facts=task_facts)
     if where and verdict is None:
         verdict = judge(where, facts, keep_unknown=keep_unknown)
         verdict.refuse_none()
         ranking = _kept(ranking, np.flatnonzero(verdict.passed))
+        facts = facts.for_models(ranking.names)
+    beside = Beside.of(facts, show=show, task=ranking.task, task_facts=task_facts)
     if cost or verdict is not None or beside:
         front = pareto(ranking, facts, cost) if cost else None
         notes = [] if verdict is None else [verdict.note(), *_of_all(ranking, verdict)]

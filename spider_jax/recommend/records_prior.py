@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float64, Int
 from spider_jax.belief.belief import Belief
 from spider_jax.belief.evidence import EvidenceModel
 from spider_jax.errors import InputError
-from spider_jax.facts.columns import table_of_columns
+from spider_jax.facts.columns import table_of_columns, training_columns
 from spider_jax.facts.fact_table import FactTable
 from spider_jax.recommend.covariance import Covariance, Residuals, learn_covariance
 from spider_jax.recommend.model_facts import fact_factors
@@ -125,6 +125,13 @@ class RecordsPrior:
     def facts(self) -> FactTable:
         """What the records say of the models, by the names of `spider_jax.facts`."""
         return table_of_columns(self.models, self.model_facts, "the records")
+
+    @cached_property
+    def training_facts(self) -> FactTable:
+        """Of `facts`, what models were trained on."""
+        names = training_columns(self.model_facts)
+        given = {name: self.model_facts[name] for name in names}
+        return table_of_columns(self.models, given, "the records")
 
     def task_facts(self, describe: str, facts: Mapping[str, str] | None = None) -> dict[str, str]:
         """The facts of a task: those that are given, and those of a known task of that name.

@@ -74,7 +74,8 @@ class NextRuns(Result):
         runs = tuple(search.ask(batch))
         if beside is None:
             about = search.prior.task_facts(search.describe, search.facts)
-            beside = Beside.of(search.prior.facts, task=search.describe, task_facts=about)
+            beside = Beside.of(search.prior.training_facts, task=search.describe, task_facts=about)
+        beside = beside.only([*(run.model for run in runs), *([best] if best else [])])
         return NextRuns(
             runs=runs,
             goal=search.goal,
@@ -90,7 +91,7 @@ class NextRuns(Result):
             left=len(search.prior.models) - len(run | search.excluded),
             smaller=search.smaller,
             dear=bool(search.costs),
-            said=(*belief.notes()[1:], *said, *beside.notes(run.model for run in runs)),
+            said=(*belief.notes()[1:], *said, *beside.notes()),
             failures=tuple(f"{model}: {why}" for model, why in search.failed.items()),
             beside=beside,
         )

@@ -249,7 +249,7 @@ def select_models(
     test, error = (None, None) if found is None else found
     notes += (split.note, f"state and heads are in {run}")
     about_task = zoo.task_info(task)
-    beside = Beside.of(zoo.facts.for_models(models), task=task, task_facts=about_task)
+    beside = Beside.of(zoo.training_facts.for_models(models), task=task, task_facts=about_task)
     return Selection(task, measure, selector, test, error, problems, notes, beside)
 
 

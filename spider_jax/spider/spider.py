@@ -209,7 +209,7 @@ class Spider(SpiderState):
         ranking = self.rank(tokens, k=k, zoo=zoo, task=task, by=by)
         known = {m: zoo.accuracies[m, task] for m in self.models if (m, task) in zoo.accuracies}
         ranking = replace(ranking, accuracies=known)
-        return shortlist(ranking, zoo.facts, task_facts=zoo.task_info(task))
+        return shortlist(ranking, zoo.training_facts, task_facts=zoo.task_info(task))
 
     def save(self, folder: str | Path) -> None:
         """Write the spider to a folder (spider.json and orbax weights), all or nothing.

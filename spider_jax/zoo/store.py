@@ -109,6 +109,11 @@ class FeatureStore:
         """The manifest's facts of its models by the names of `spider_jax.facts`."""
         return table_of_entries(self.manifest.get("models", {}), str(self.folder / "manifest.json"))
 
+    @cached_property
+    def training_facts(self) -> FactTable:
+        """Of `facts`, what models were trained on."""
+        return table_of_entries(self.manifest.get("models", {}), "the zoo", training=True)
+
     def task_info(self, task: str) -> Mapping[str, Any]:
         """The facts of a task in the manifest, {} where there are none.
 
