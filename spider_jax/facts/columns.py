@@ -15,7 +15,7 @@ from spider_jax.facts.quantities import read_quantity
 MILLIONS = 1e5  # a column of parameters that are all below this is one of millions
 NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+)?(\.\d*)?(e[+-]?\d{1,4})?", re.IGNORECASE)
 BEGINS = frozenset("0123456789+-.")
-MOSTLY = 0.8  # share of the known cells that must be numbers for a column of numbers
+ODD = 5  # at most one of so many known cells may be no number in a column of numbers
 MOST_ENTRIES = 10_000  # of a list
 
 
@@ -167,10 +167,10 @@ def _plain_numbers(
             values[i] = value
         elif cell is not None and cell == cell and not (isinstance(cell, str) and is_unknown(cell)):
             others.append(i)
-            if len(others) > (1 - MOSTLY) * len(cells):
+            if ODD * len(others) > len(cells):
                 return None
     known = int((~np.isnan(values)).sum())
-    if known == 0 or known < MOSTLY * (known + len(others)):
+    if known == 0 or ODD * len(others) > known + len(others):
         return None
     if others:
         first = str(cells[others[0]])[:60]

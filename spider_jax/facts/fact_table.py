@@ -52,7 +52,8 @@ class FactTable:
         Raises:
             InputError: no model has such a fact; the nearest names are said.
         """
-        known = {n.casefold(): n for n in (MODEL, *self.names)}
+        names = (MODEL, *self.names)
+        known = {plain(n): n for n in names} | {n.casefold(): n for n in names}
         column = SYNONYMS.get(plain(name))
         by_synonym = column.fact if column is not None and column.scale == 1 else ""
         for wanted in (name.casefold(), plain(name), by_synonym):
