@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from spider_jax.errors import InputError
 
@@ -11,18 +11,8 @@ if TYPE_CHECKING:
     from spider_jax.facts.fact_table import FactTable
     from spider_jax.facts.verdict import Verdict
     from spider_jax.ranking.ranking import Ranking
-
-
-class HasFacts(Protocol):
-    """A zoo, or a prior from records."""
-
-    @property
-    def facts(self) -> "FactTable":
-        """All that is known of its models."""
-
-    @property
-    def training_facts(self) -> "FactTable":
-        """What they were trained on."""
+    from spider_jax.recommend.records_prior import RecordsPrior
+    from spider_jax.zoo.store import FeatureStore
 
 
 @dataclass(frozen=True)
@@ -74,7 +64,9 @@ class FactOptions:
         names = (name.strip() for text in self.show for name in text.split(","))
         return tuple(name for name in names if name)
 
-    def table(self, models: Sequence[str], source: HasFacts | None) -> "FactTable":
+    def table(
+        self, models: Sequence[str], source: "FeatureStore | RecordsPrior | None"
+    ) -> "FactTable":
         """The facts of models: of the files of --facts, then what is known already.
 
         Args:
