@@ -61,10 +61,15 @@ class Beside:
         trained = {name: self.trained[name] for name in models if name in self.trained}
         return replace(self, trained=trained)
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Headings of `cells`."""
-        return (*self.show, *([TRAINED] if self.trained else []))
+    def columns(self, own: Sequence[str]) -> tuple[str, ...]:
+        """Headings of `cells`.
+
+        Args:
+            own: of the result; a fact of that name is called otherwise.
+        """
+        taken = {*own, "task", TRAINED}
+        facts = (f"{name} (fact)" if name in taken else name for name in self.show)
+        return (*facts, *([TRAINED] if self.trained else []))
 
     def cells(self, model: str) -> tuple[object, ...]:
         """The facts of a model, exact, and "yes" where it knows the task.

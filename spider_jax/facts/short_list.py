@@ -36,7 +36,8 @@ class ShortList(Ranking):
     def columns(self) -> tuple[str, ...]:
         """Those of a ranking, then facts and marks."""
         front = () if self.front is None else (self.front.column,)
-        return (*super().columns, *self.beside.columns, *front)
+        own = super().columns
+        return (*own, *self.beside.columns((*own, *front)), *front)
 
     def to_rows(self, top: int | None = None) -> list[tuple[object, ...]]:
         """Those of a ranking, with exact facts and marks.

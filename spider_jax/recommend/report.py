@@ -100,7 +100,7 @@ class NextRuns(Result):
     def columns(self) -> tuple[str, ...]:
         """Headings of `to_rows`."""
         own = ("rank", "model", "gain", "best with", "expected", "+-", "cost")
-        return (*own, *self.beside.columns)
+        return (*own, *self.beside.columns(own))
 
     @property
     def stop(self) -> bool:

@@ -73,7 +73,7 @@ class Selection(Result):
     @property
     def columns(self) -> tuple[str, ...]:
         """Headings of the table."""
-        return (*COLUMNS, *self.beside.columns)
+        return (*COLUMNS, *self.beside.columns(COLUMNS))
 
     def to_rows(self) -> list[list[object]]:
         """One row per model, the winner first, then the longer trained and the better."""

@@ -144,6 +144,13 @@ def test_what_cannot_be_done_is_one_line(
         one_line(command(name, prior, *options), *words)
 
 
+def test_score_marks_who_knows_the_task(zoo: Path, command: Command) -> None:
+    found = content(command("score", zoo, "birds", "--metrics", "logme", "--json"))
+    assert {row["model"] for row in found["rows"] if row["trained on it"] == "yes"} == {"narrow"}
+    assert any("narrow (Birds)" in note for note in found["notes"])
+    assert "trained on" not in command("score", zoo, "cars", "--metrics", "logme").out
+
+
 # ---- index top-k -----------------------------------------------------------------------------
 
 

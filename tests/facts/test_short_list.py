@@ -16,7 +16,7 @@ from spider_jax.belief.gaussian import Standings
 from spider_jax.facts.columns import table_of_columns
 from spider_jax.facts.fact_table import FactTable
 from spider_jax.facts.short_list import ShortList, shortlist
-from spider_jax.ranking.ranking import Ranking
+from spider_jax.ranking.ranking import Ranking, Rankings
 
 Refused = Callable[..., AbstractContextManager[None]]
 PARAMS = [5e6, None, 86e6, 7e9]
@@ -137,6 +137,19 @@ def test_marks_facts_and_the_front_in_every_way_out(ranking: Ranking, tmp_path: 
 def test_nothing_to_say_is_the_ranking_itself(ranking: Ranking) -> None:
     assert shortlist(ranking, FACTS) is ranking
     assert shortlist(ranking, FactTable(())) is ranking
+
+
+def test_a_fact_with_the_name_of_a_column_is_another_column(ranking: Ranking) -> None:
+    names = ("score", "Rank", "task", "trained on it", "best for its params")
+    facts = table_of_columns(["vit"], {name: [7] for name in names} | {"params": [5]}, "t")
+    found = shortlist(ranking, facts, show=names, cost="params")
+    assert len(set(found.columns)) == len(found.columns)
+    (row, *_) = found.to_rows()
+    cells = dict(zip(found.columns, row, strict=True))
+    assert (cells["score"], cells["score (fact)"], cells["rank"], cells["Rank"]) == (5, 7, 1, 7)
+    both = Rankings((found, found))
+    assert len(set(both.columns)) == len(both.columns)
+    assert both.to_rows()[0][0] == ranking.task
 
 
 def test_a_list_of_a_list_is_of_the_whole_ranking(ranking: Ranking) -> None:
