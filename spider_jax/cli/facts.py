@@ -25,7 +25,7 @@ class FactOptions:
         show: Facts that become columns, as in params,licence.
         pareto: A fact that is a cost: who is best for what it costs.
         facts: CSV of facts with a column model, or the folder of a zoo, records or a prior; before
-            what is known already.
+            what is known already. What it says of training data counts too.
         unknown: Whether a model stays of which --where cannot be told.
     """
 
@@ -50,13 +50,12 @@ class FactOptions:
         for path in self.facts:
             if not path.exists():
                 raise InputError(f"--facts {path} is missing")
-        if self.facts and not self.asked:
-            raise InputError("--facts is for --where, --show or --pareto: give one of them as well")
 
     @property
     def asked(self) -> bool:
         """Whether facts are asked for."""
-        return self.where is not None or bool(self.show) or self.pareto is not None
+        given = self.where is not None or self.pareto is not None
+        return given or bool(self.show or self.facts)
 
     @property
     def shown(self) -> tuple[str, ...]:

@@ -109,6 +109,9 @@ def test_rank_with_a_spider(zoo: Path, saved: Path, command: Command, tmp_path: 
     assert {e["model"]: e["facts"]["params"] for e in front["models"]}["wide"] == 1_000_000
     assert any("86M" in note and "the first counts" in note for note in front["notes"])
     assert "best for its params" in command(*asked, *own).out
+    (tmp_path / "own.csv").write_text("model,training_data\npsi,birds\nwide,birdsong\n")
+    known = content(command(*asked, "--facts", tmp_path / "own.csv", "--json"))
+    assert known["trained_on_task"].keys() == {"psi", "narrow"}
 
 
 def test_rank_on_a_prior(prior: Path, command: Command) -> None:
@@ -132,7 +135,6 @@ def test_rank_on_a_prior(prior: Path, command: Command) -> None:
         (("--show", "colour"), ("show", "colour")),
         (("--pareto", "family"), ("pareto", "family")),
         (("--facts", "none.csv", "--show", "params"), ("none.csv", "missing")),
-        (("--facts", __file__), ("--where, --show or --pareto",)),
         (("--facts", __file__, "--show", "params"), ("column model",)),
         (("--unknown", "keep"), ("--where",)),
     ],
