@@ -110,8 +110,12 @@ SIGNATURES = {
     "ZooIndex.names": "(self)",
     "ZooIndex.open": "(folder)",
     "ZooIndex.remove": "(self, models)",
-    "ZooIndex.top_k": ("(self, tokens, k, *, task=None, mesh=None, show_progress=False)"),
-    "ZooIndex.top_k_tasks": ("(self, tokens, k, *, tasks=None, mesh=None, show_progress=False)"),
+    "ZooIndex.top_k": (
+        "(self, tokens, k, *, task=None, among=None, mesh=None, show_progress=False)"
+    ),
+    "ZooIndex.top_k_tasks": (
+        "(self, tokens, k, *, tasks=None, among=None, mesh=None, show_progress=False)"
+    ),
     "ZooIndex.verify": "(self, *, show_progress=False)",
     "h_score_shrunk": "(features, labels, *, standardize=False)",
     "knn": "(features, labels, *, k=5, samples=20000, seed=0, standardize=False)",
@@ -135,7 +139,15 @@ SIGNATURES = {
     "weighted_tau": "(truth, scores, *, rank=True)",
 }
 PROPERTIES = {
-    "FeatureStore": {"accuracies", "extractor", "models", "standardized", "tasks"},
+    "FeatureStore": {
+        "accuracies",
+        "extractor",
+        "facts",
+        "models",
+        "standardized",
+        "tasks",
+        "training_facts",
+    },
     "Ranking": {"columns"},
     "Spider": {
         "folded",

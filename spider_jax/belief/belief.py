@@ -364,6 +364,7 @@ class Belief:
             self.sd[order].astype(np.float32),
             np.array([best[name] for name in names], np.float32),
             self.unit,
+            lambda some: separated(self.posterior, order[some], LEVEL)[0],
         )
         return Ranking(
             names,

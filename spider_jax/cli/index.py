@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from spider_jax.cli.facts import FactOptions
 from spider_jax.cli.output import (
     BAD_INPUT,
     DONE,
@@ -110,6 +111,7 @@ def top_k(
     zoo: Zoo,
     tasks: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="TASK...")],
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10,
+    about: Annotated[FactOptions, Flat] = FactOptions(),
     output: Annotated[Output, Flat] = Output(),
     messages: Annotated[Messages, Flat] = Messages(),
 ) -> int:
@@ -120,6 +122,7 @@ def top_k(
         zoo: folder of a zoo that holds the tasks' labels and the extractor's features on them.
         tasks: names of the tasks.
         k: how many models.
+        about: facts of the models.
         output: how data is written.
         messages: what goes to stderr.
     """
@@ -129,9 +132,18 @@ def top_k(
     from spider_jax.tasks.tokens import zoo_tokens
     from spider_jax.zoo.store import FeatureStore
 
+    about.check()
     opened, store = ZooIndex.open(index), FeatureStore(zoo)
+    models = tuple(opened.names()) if about.asked else ()
+    facts = about.table(models, store)
+    verdict = about.verdict(facts)  # of all models, before any is scored
+    among = None if verdict is None else frozenset(verdict.names)
     tokens = [zoo_tokens(store, task, opened.about.extractor) for task in tasks]
-    rankings = opened.top_k_tasks(tokens, k, tasks=tasks, show_progress=show)
+    rankings = opened.top_k_tasks(tokens, k, tasks=tasks, among=among, show_progress=show)
+    rankings = [
+        about.shortlist(ranking, facts, store.task_info(task), verdict)
+        for ranking, task in zip(rankings, tasks, strict=True)
+    ]
     return output.write(Rankings(tuple(rankings)), beside=store.problems_on(*tasks))
 
 

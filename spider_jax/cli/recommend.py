@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import arg
 
+from spider_jax.cli.facts import FactOptions
 from spider_jax.cli.output import DONE, Flat, Messages, Output, report_skipped, say
 from spider_jax.errors import InputError
 from spider_jax.ranking.ranking import Ranking
 
 if TYPE_CHECKING:
+    from spider_jax.facts.fact_table import FactTable
+    from spider_jax.facts.verdict import Verdict
+    from spider_jax.recommend.report import NextRuns
     from spider_jax.recommend.search import RunSearch
 
 Goal = Literal["best", "order"]
@@ -95,7 +99,9 @@ def refuse_with_prior(folder: Path, given: Mapping[str, object]) -> None:
         )
 
 
-def rank_prior(folder: Path, describe: str, like: Sequence[str], fact: Sequence[str]) -> Ranking:
+def rank_prior(
+    folder: Path, describe: str, like: Sequence[str], fact: Sequence[str], about: FactOptions
+) -> Ranking:
     """The ranking of a prior for a described task.
 
     Args:
@@ -103,12 +109,15 @@ def rank_prior(folder: Path, describe: str, like: Sequence[str], fact: Sequence[
         describe: the task, in words.
         like: known tasks that it is like.
         fact: COLUMN=TEXT.
+        about: facts of the models.
     """
     from spider_jax.recommend.saved_prior import load_prior
 
     prior = load_prior(folder)
     facts = facts_of(fact, prior.words.facts)
-    return prior.belief(describe, facts=facts, like=like, task=describe or None).rank()
+    ranking = prior.belief(describe, facts=facts, like=like, task=describe or None).rank()
+    table = about.table(ranking.names, prior)
+    return about.shortlist(ranking, table, prior.task_facts(describe, facts))
 
 
 def next_(
@@ -128,6 +137,7 @@ def next_(
     parts: bool = False,
     probe: Annotated[tuple[Path, str] | None, arg(metavar="ZOO TASK")] = None,
     state: Path | None = None,
+    about: Annotated[FactOptions, Flat] = FactOptions(),
     output: Annotated[Output, Flat] = Output(),
     messages: Annotated[Messages, Flat] = Messages(),
 ) -> int:
@@ -153,18 +163,20 @@ def next_(
             again, on more of them; --budget counts first runs.
         probe: evaluate here: a linear probe on a zoo's features of the task, --batch models or
             until stopping loses little; with --state what was run is kept as it comes.
-        state: JSON that keeps the search; made, or gone on with and given the results.
+        state: JSON that keeps the search; made, or gone on with and given the results. It keeps
+            whom --where excluded, until another --where is given.
+        about: facts of the models.
         output: how data is written.
         messages: what goes to stderr.
     """
     show = messages.start()
     from dataclasses import replace
 
-    from spider_jax.recommend.report import NextRuns
     from spider_jax.recommend.run_table import read_costs, read_runs
     from spider_jax.recommend.saved_prior import load_prior
     from spider_jax.recommend.search import RunSearch
 
+    about.check()
     known = load_prior(prior)
     models = frozenset(known.models)
     given = RunSearch(known, describe, facts_of(fact, known.words.facts), like, direction)
@@ -174,6 +186,10 @@ def next_(
     anew["parts"] = parts or None
     if costs is not None:
         anew["costs"] = read_costs(costs, models)
+    table = about.table(known.models, known)
+    verdict = about.verdict(table)
+    if verdict is not None:
+        anew["excluded"] = frozenset(verdict.excluded)
     search = replace(given, **{name: one for name, one in anew.items() if one is not None})
     if results is not None:
         search = search.tell_all(*read_runs(results, models, search.results))
@@ -181,8 +197,36 @@ def next_(
         search.save(state)
     if probe is not None:
         search = _probed(search, *probe, batch, state, show)
-    output.write(NextRuns.of(search, batch))
+    output.write(_told(search, batch, about, table, verdict))
     return DONE  # a run that failed is news, which is listed
+
+
+def _told(
+    search: "RunSearch",
+    batch: int,
+    about: FactOptions,
+    table: "FactTable",
+    verdict: "Verdict | None",
+) -> "NextRuns":
+    """What a search says, with the facts that are asked for."""
+    from spider_jax.facts.beside import Beside
+    from spider_jax.facts.front import pareto
+    from spider_jax.facts.short_list import without
+    from spider_jax.recommend.report import NextRuns
+
+    task_facts = search.prior.task_facts(search.describe, search.facts)
+    task = search.describe or None
+    beside = Beside.of(table, show=about.shown, task=task, task_facts=task_facts)
+    said = [] if verdict is None else [verdict.note()]
+    if verdict is None and search.excluded:
+        said = [f"{len(search.excluded)} models are excluded, as when the search was last given"]
+    if about.pareto is not None:
+        ranking = search.belief.rank()
+        if search.excluded:
+            ranking = without(ranking, search.excluded)
+        said += pareto(ranking, table, about.pareto).notes()
+    said += [f"facts: {note}" for note in table.notes if about.asked]
+    return NextRuns.of(search, batch, beside, said)
 
 
 def _probed(

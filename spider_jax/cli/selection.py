@@ -1,11 +1,17 @@
 """`spider-jax select`: which model gets the epochs, by training heads on features."""
 
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from tyro.conf import arg
 
+from spider_jax.cli.facts import FactOptions
 from spider_jax.cli.output import Flat, Messages, Output, Task, Zoo, note
+
+if TYPE_CHECKING:
+    from spider_jax.facts.fact_table import FactTable
+    from spider_jax.facts.verdict import Verdict
+    from spider_jax.selection.two_phases import Selection
 
 
 class SelectOptions(TypedDict, total=False):
@@ -42,6 +48,7 @@ def select(
     config: Path | None = None,
     repository: Path | None = None,
     run: Path | None = None,
+    about: Annotated[FactOptions, Flat] = FactOptions(),
     output: Annotated[Output, Flat] = Output(),
     messages: Annotated[Messages, Flat] = Messages(),
 ) -> int:
@@ -55,6 +62,7 @@ def select(
         repository: JSON of past results and curves, for what accuracies.csv does not know; this
             run's are added to it.
         run: folder for the state; default: in the user's cache.
+        about: facts of the models.
         output: how data is written.
         messages: what goes to stderr.
     """
@@ -73,7 +81,12 @@ def select(
     from spider_jax.storage.toml_page import read_page, with_options
     from spider_jax.zoo.store import FeatureStore
 
+    about.check()
     store = FeatureStore(zoo)
+    models = store.models_of(task)
+    facts = about.table(models, store)
+    verdict = about.verdict(facts)
+    among = None if verdict is None else frozenset(verdict.names)
     asked = read_page(config, SelectConfig) if config else SelectConfig()
     asked = with_options(asked, settings)
     spider, records = None, None
@@ -90,14 +103,16 @@ def select(
         known = PastResults.load(repository)
     elif repository is not None and show:
         note(f"{repository} does not exist: it begins with this run")
+    usual = default_folder("selections") / run_name(store, task, asked, spider, records, among)
     found = select_models(
         store,
         task,
         asked,
-        run=run or default_folder("selections") / run_name(store, task, asked, spider, records),
+        run=run or usual,
         spider=spider,
         records=records,
         past=past if known is None else known.updated(past),
+        among=among,
         show_progress=show,
     )
     if repository is not None:
@@ -105,4 +120,27 @@ def select(
             known = PastResults.load(repository) if repository.exists() else None
             none = PastResults.from_accuracies({})
             found.add_to(none if known is None else known).save(repository)
+    if about.asked:
+        found = _with_facts(found, about, facts, store.task_info(task), verdict)
     return output.write(found, beside=store.problems_on(task))
+
+
+def _with_facts(
+    found: "Selection",
+    about: FactOptions,
+    facts: "FactTable",
+    task_facts: Any,
+    verdict: "Verdict | None",
+) -> "Selection":
+    """A selection with the facts that are asked for."""
+    from dataclasses import replace
+
+    from spider_jax.facts.beside import Beside
+    from spider_jax.facts.front import pareto
+
+    beside = Beside.of(facts, show=about.shown, task=found.task, task_facts=task_facts)
+    said = [] if verdict is None else [verdict.note()]
+    if about.pareto is not None:
+        said += pareto(found.ranking(), facts, about.pareto).notes()
+    said += [f"facts: {note}" for note in facts.notes]
+    return replace(found, beside=beside, notes=(*found.notes, *said))

@@ -1,12 +1,13 @@
 """`train` and `rank`: a spider from a zoo, and its order of the models for a task."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from spider_jax.cli.facts import FactOptions
 from spider_jax.cli.output import (
     DONE,
     Flat,
@@ -108,6 +109,7 @@ def rank(
     like: tuple[str, ...] = (),
     fact: tuple[str, ...] = (),
     top: int | None = None,
+    about: Annotated[FactOptions, Flat] = FactOptions(),
     output: Annotated[Output, Flat] = Output(),
     messages: Annotated[Messages, Flat] = Messages(),
 ) -> int:
@@ -135,12 +137,14 @@ def rank(
         like: with a prior: known tasks that it is like.
         fact: with a prior: COLUMN=TEXT of the task, as the table of tasks has it.
         top: show only the best so many.
+        about: facts of the models.
         output: how data is written.
         messages: what goes to stderr.
     """
     show = messages.start()
     from spider_jax.recommend.saved_prior import is_prior
 
+    about.check()
     if is_prior(spider):
         given: dict[str, object] = {"ZOO": zoo, "TASK": task, "--data": data}
         given |= {"--extractor": extractor}
@@ -148,7 +152,7 @@ def rank(
         given |= {"--clusters": None if clusters == 10 else clusters}
         given |= {"--bins": None if bins == 10 else bins}
         refuse_with_prior(spider, given)
-        ranking = rank_prior(spider, describe, like, fact)
+        ranking = rank_prior(spider, describe, like, fact, about)
         return output.write(ranking, ranking.page(top), models=ranking.data()["models"][:top])
     if describe or like or fact:
         raise InputError(
@@ -162,6 +166,8 @@ def rank(
     if by != "evidence" and rerank == 0:
         raise InputError(f"--by {by} says how --rerank looks at models: give --rerank K as well")
     beside: Sequence[object] = ()
+    known: FeatureStore | None = None
+    task_facts: Mapping[str, object] = {}
     if data is not None:
         if zoo is not None or rerank != 0:
             raise InputError("--data takes the place of ZOO and TASK, and goes without --rerank")
@@ -180,5 +186,7 @@ def rank(
         store = FeatureStore(zoo)
         ranking = Spider.load(spider).rank_task(store, task, k=rerank, by=by)
         beside = store.problems_on(task)
+        known, task_facts = store, store.task_info(task)
+    ranking = about.shortlist(ranking, about.table(ranking.names, known), task_facts)
     shown = ranking.data()["models"][:top]
     return output.write(ranking, ranking.page(top), beside=beside, models=shown)

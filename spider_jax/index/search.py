@@ -97,6 +97,7 @@ def stream_top_k(
     k: int,
     mesh: Mesh | None,
     bar: Bar,
+    allowed: Bool[np.ndarray, " rows"] | None = None,
 ) -> list[Found]:
     """The best k rows for every task.
 
@@ -108,6 +109,7 @@ def stream_top_k(
         k: at most the rows that are not removed.
         mesh: see `ZooIndex.top_k_tasks`.
         bar: of rows.
+        allowed: rows of the index that count; spans without one are not read. Default: all.
 
     Returns:
         For every task block scores float32 [T, k], best first, and rows int64 [T, k].
@@ -116,13 +118,15 @@ def stream_top_k(
     mine = [(i, d) for i, d in enumerate(devices) if d.process_index == jax.process_index()]
     workers = [_Worker(device, shared, tasks, k) for _, device in mine]
     spans = list(_spans(blocks))
+    if allowed is not None:
+        spans = [span for span in spans if _allowed_rows(allowed, span).any()]
     dealt = [
         (worker, spans[at])
         for at in range(len(spans))
         for (i, _), worker in zip(mine, workers, strict=True)
         if at % len(devices) == i
     ]
-    for worker, loaded in _read_ahead(folder, dealt):
+    for worker, loaded in _read_ahead(folder, dealt, allowed):
         worker.take(loaded)
         bar.update(loaded.span.stop - loaded.span.start)
     found = [worker.found() for worker in workers]
@@ -275,14 +279,18 @@ def _update(
 
 
 def _read_ahead(
-    folder: Path, dealt: Sequence[tuple[_Worker, Span]]
+    folder: Path,
+    dealt: Sequence[tuple[_Worker, Span]],
+    allowed: Bool[np.ndarray, " rows"] | None = None,
 ) -> Iterator[tuple[_Worker, Loaded]]:
     """Every worker's spans in order, the next AHEAD of them on their way from disk."""
     mapped = lru_cache(maxsize=2)(partial(open_block, folder))
     with ThreadPoolExecutor(1) as reader:
         coming: deque[Any] = deque()
         for worker, span in dealt:
-            coming.append((worker, reader.submit(_load, mapped(span.block.name), span, worker)))
+            coming.append(
+                (worker, reader.submit(_load, mapped(span.block.name), span, worker, allowed))
+            )
             if len(coming) > AHEAD:
                 ready, loaded = coming.popleft()
                 yield ready, loaded.result()
@@ -290,12 +298,19 @@ def _read_ahead(
             yield ready, loaded.result()
 
 
-def _load(block: ModelRows, span: Span, worker: _Worker) -> Loaded:
+def _allowed_rows(allowed: Bool[np.ndarray, " rows"] | None, span: Span) -> Bool[np.ndarray, " m"]:
+    count = span.stop - span.start
+    return np.ones(count, bool) if allowed is None else allowed[span.first : span.first + count]
+
+
+def _load(
+    block: ModelRows, span: Span, worker: _Worker, allowed: Bool[np.ndarray, " rows"] | None
+) -> Loaded:
     """Read a span from its map and hand it to the device, which on CPU uses the map itself."""
     rows = jax.tree.map(lambda a: a[:, span.start : span.stop], block)
     for array in jax.tree.leaves(rows):
         np.asarray(array[..., ::1024] if array.ndim == 3 else array).sum()  # every page is read now
-    alive = span.block.alive()[span.start : span.stop]
+    alive = span.block.alive()[span.start : span.stop] & _allowed_rows(allowed, span)
     if len(alive) < SPAN:
         rows = jax.tree.map(lambda a: padded(a, SPAN), rows)
         alive = np.pad(alive, (0, SPAN - len(alive)))

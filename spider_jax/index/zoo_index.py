@@ -1,7 +1,7 @@
 """A zoo of up to millions of models on disk, folded once; the best k for a task by one stream."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,12 +178,13 @@ class ZooIndex:
         k: int,
         *,
         task: str | None = None,
+        among: Collection[str] | None = None,
         mesh: Mesh | None = None,
         show_progress: bool = False,
     ) -> Ranking:
         """The best k models for one task: `top_k_tasks` of it alone."""
         names = None if task is None else [task]
-        options: dict[str, Any] = {"mesh": mesh, "show_progress": show_progress}
+        options: dict[str, Any] = {"among": among, "mesh": mesh, "show_progress": show_progress}
         return self.top_k_tasks([tokens], k, tasks=names, **options)[0]
 
     @single_precision
@@ -193,6 +194,7 @@ class ZooIndex:
         k: int,
         *,
         tasks: Sequence[str] | None = None,
+        among: Collection[str] | None = None,
         mesh: Mesh | None = None,
         show_progress: bool = False,
     ) -> list[Ranking]:
@@ -203,13 +205,15 @@ class ZooIndex:
                 worse order.
             k: models wanted; an index of fewer gives all it has.
             tasks: names of the tasks, for the reports.
+            among: names of the models that count, as those that pass a condition; only blocks that
+                hold one are read. Default: all.
             mesh: devices that share the rows, dealt over its axis "model"; where these belong to
                 several processes, all of them call this, each reads its own rows only, and all get
                 the same answer. Default: the default device.
             show_progress: a bar on stderr.
 
         Returns:
-            T rankings of min(k, models), best first; equal scores keep model order.
+            T rankings of min(k, models that count), best first; equal scores keep model order.
 
         Raises:
             InputError: k < 1, tokens that do not fit, or a mesh without an axis "model".
@@ -222,13 +226,19 @@ class ZooIndex:
             raise InputError(f"tasks must name all {len(tokens)} tasks, got {len(tasks)} names")
         about = self.about.extractor
         given = [checked_tokens(t, about, f"tokens {i}") for i, t in enumerate(tokens)]
-        most = min(k, len(self))
-        if most == 0:
-            raise InputError(f"{self.folder} holds no model")
+        allowed = None if among is None else self._rows_of(among)
+        able = len(self) if allowed is None else int(allowed.sum())
+        if able == 0:
+            raise InputError(
+                f"{self.folder} holds no model{'' if among is None else ' that counts'}"
+            )
+        most = min(k, able)
         buckets = list(class_buckets(given).values())
         blocks = [self._task_block([given[i] for i in where]) for where in buckets]
         with row_bar(sum(b.rows for b in self.blocks), "scoring", show_progress) as bar:
-            found = stream_top_k(self.folder, self.blocks, self.shared, blocks, most, mesh, bar)
+            found = stream_top_k(
+                self.folder, self.blocks, self.shared, blocks, most, mesh, bar, allowed
+            )
         order = np.argsort(np.concatenate(buckets))
         scores, rows = (np.concatenate(part)[order] for part in zip(*found, strict=True))
         names, guessed = self._names_of(rows), self._guessed()
@@ -239,6 +249,7 @@ class ZooIndex:
                 values,
                 task,
                 [names[int(row)] for row in best if int(row) in guessed],
+                able,
             )
             for best, values, task in zip(rows, scores, called, strict=True)
         ]
@@ -292,13 +303,14 @@ class ZooIndex:
         scores: NDArray[np.float32],
         task: str | None,
         guessed: Sequence[str],
+        able: int,
     ) -> Ranking:
         resolution = math.nan if self.about.resolution is None else self.about.resolution
         cut = (
-            f"the best {len(names)} of {len(self)} models: the last of these may not be separated "
+            f"the best {len(names)} of {able} models: the last of these may not be separated "
             "from the next"
         )
-        notes = [cut] if len(names) < len(self) else []
+        notes = [cut] if len(names) < able else []
         notes += [note_of_guesses(guessed)] if guessed else []
         return Ranking(tuple(names), scores, resolution, task, notes=tuple(notes))
 
@@ -314,6 +326,14 @@ class ZooIndex:
         starts = np.cumsum([0, *(block.rows for block in self.blocks)]).tolist()
         both = zip(starts, self.blocks, strict=False)
         return {first + row for first, block in both for row in block.guessed}
+
+    def _rows_of(self, models: Collection[str]) -> NDArray[np.bool_]:
+        """Rows of the index that hold one of these models; names that it lacks are no matter."""
+        found, wanted, first = np.zeros(sum(b.rows for b in self.blocks), bool), {*models}, 0
+        for block, names in self._alive_names():
+            found[[first + row for row, name in names if name in wanted]] = True
+            first += block.rows
+        return found
 
     def _alive_names(self) -> Iterator[tuple[Block, list[tuple[int, str]]]]:
         """Every block with its (row, name)s that were not removed."""

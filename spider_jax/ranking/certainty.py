@@ -1,6 +1,6 @@
 """How sure a ranking is, where it is a view of a posterior over the models."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,8 @@ class Certainty(NamedTuple):
         sd: standard deviation of each score.
         best: probability of each model to be the best.
         unit: of scores and deviations.
+        among: the places that models may hold among themselves, given their places here, from 0;
+            None where only a file is known.
     """
 
     level: float
@@ -23,6 +25,7 @@ class Certainty(NamedTuple):
     sd: Float32[np.ndarray, " M"]
     best: Float32[np.ndarray, " M"]
     unit: str
+    among: Callable[[Int64[np.ndarray, " k"]], Int64[np.ndarray, "k 2"]] | None = None
 
     def of(self, at: int) -> tuple[float, float]:
         """Deviation and chance of the model at a place, from 0."""

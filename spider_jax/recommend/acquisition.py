@@ -59,6 +59,7 @@ def next_runs(
     without: Collection[str] = (),
     money: float = float("inf"),
     parts: bool = False,
+    excluded: Collection[str] = (),
 ) -> list[Run]:
     """Choose runs, the first choice first.
 
@@ -74,6 +75,7 @@ def next_runs(
         money: what may be spent; a model that costs more is not chosen.
         parts: whether results with a standard error are of a part of the rows, and their models
             may be run again to find the best.
+        excluded: models that are no candidates, whatever their results.
 
     Returns:
         At most n runs.
@@ -81,20 +83,20 @@ def next_runs(
     Raises:
         InputError: a cost that is not positive, or an unknown model in `without`.
     """
-    names, shares = belief.names, best_chances(belief, without)
+    names, shares = belief.names, best_chances(belief, {*without, *excluded})
     price = prices(names, costs)
     open_ = np.ones(len(names), bool)
     again = [m for m in belief.results if parts and goal == "best" and _doubtful(belief, m)]
     open_[belief.positions(belief.results)] = False
     open_[belief.positions(again)] = True
-    open_[belief.positions(without)] = False
+    open_[belief.positions({*without, *excluded})] = False
     found: list[Run] = []
     now = belief
     while len(found) < n:
         allowed = open_ & (price <= money)
         if not allowed.any():
             break
-        gain = improvements(now) if goal == "best" else reductions(now)
+        gain = improvements(now, excluded) if goal == "best" else reductions(now)
         worth = np.where(allowed, gain / price, -np.inf)
         equal = np.flatnonzero(worth == worth.max())  # of these the largest mean
         at = int(equal[np.argmax(now.posterior.mean[equal])])
@@ -115,21 +117,23 @@ def next_runs(
     return found
 
 
-def improvements(belief: Belief) -> Float64[np.ndarray, " M"]:
+def improvements(belief: Belief, excluded: Collection[str] = ()) -> Float64[np.ndarray, " M"]:
     """Expected improvement of every model over the best that was run, in standard units.
 
     Args:
         belief: what is known; before any run, the improvement over the mean model. Of a model that
             was run, what as many rows again would gain.
+        excluded: models that are no candidates: the best run is one of the others.
     """
     from scipy.stats import norm  # slow to import
 
     mean = belief.posterior.mean
     sd = np.sqrt(np.maximum(belief.posterior.variances, 1e-18))
-    run = belief.positions(belief.results)
+    able = [model for model in belief.results if model not in excluded]
+    run = belief.positions(able)
     best = float(mean[run].max()) if len(run) else float(mean.mean())
     gap = mean - best
-    for at, model in zip(run, belief.results, strict=True):
+    for at, model in zip(run, able, strict=True):
         others = mean[run[run != at]]
         gap[at] = -abs(mean[at] - others.max()) if len(others) else 0.0
         error = belief.results[model][1] / belief.result_unit
@@ -174,8 +178,9 @@ def stop_loss(belief: Belief, without: Collection[str] = ()) -> float:
     if not len(able.models):
         return 0.0
     own = float(able.mean.max())
-    if belief.results:
-        best = max(belief.results, key=lambda m: belief.results[m][0])
+    run = [model for model in belief.results if model not in without]
+    if run:
+        best = max(run, key=lambda m: belief.results[m][0])
         own = float(belief.posterior.mean[belief.positions([best])[0]])
     return max(0.0, decision.expected_best(able) - own)
 

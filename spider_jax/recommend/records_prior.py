@@ -1,7 +1,7 @@
 """What records of past results say of a new task: `RecordsPrior`, learned once, asked often."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float64, Int
 from spider_jax.belief.belief import Belief
 from spider_jax.belief.evidence import EvidenceModel
 from spider_jax.errors import InputError
+from spider_jax.facts.columns import table_of_columns, training_columns
+from spider_jax.facts.fact_table import FactTable
 from spider_jax.recommend.covariance import Covariance, Residuals, learn_covariance
 from spider_jax.recommend.model_facts import fact_factors
 from spider_jax.recommend.result_reading import Reading, learn_reading
@@ -47,6 +49,7 @@ class RecordsPrior:
         measures: of each task, "" where not known.
         larger_is_better: of each task.
         reading: how results of a new task are read.
+        model_facts: column -> one text per model, as the records had them.
     """
 
     models: tuple[str, ...]
@@ -58,6 +61,7 @@ class RecordsPrior:
     measures: tuple[str, ...]
     larger_is_better: Bool[np.ndarray, " T"]
     reading: Reading
+    model_facts: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @staticmethod
     def fit(
@@ -109,12 +113,38 @@ class RecordsPrior:
             tuple(_measures(records)),
             np.asarray(records.larger_is_better),
             reading,
+            records.model_facts,
         )
 
     @cached_property
     def constant(self) -> Float64[np.ndarray, " M"]:
         """The calibrated constant order."""
         return self.scaled.constant(self.before)
+
+    @cached_property
+    def facts(self) -> FactTable:
+        """What the records say of the models, by the names of `spider_jax.facts`."""
+        return table_of_columns(self.models, self.model_facts, "the records")
+
+    @cached_property
+    def training_facts(self) -> FactTable:
+        """Of `facts`, what models were trained on."""
+        names = training_columns(self.model_facts)
+        given = {name: self.model_facts[name] for name in names}
+        return table_of_columns(self.models, given, "the records")
+
+    def task_facts(self, describe: str, facts: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The facts of a task: those that are given, and those of a known task of that name.
+
+        Args:
+            describe: as for `belief`.
+            facts: as for `belief`.
+        """
+        known: dict[str, str] = {}
+        if describe in self.words.tasks:
+            at = self.words.tasks.index(describe)
+            known = {column: texts[at] for column, texts in self.words.facts.items()}
+        return known | dict(facts or {})
 
     def belief(
         self,

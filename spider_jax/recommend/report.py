@@ -1,12 +1,15 @@
 """What a search says: whom to evaluate next, how sure the best so far is, whether to stop."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from spider_jax.belief.belief import STANDARD
+from spider_jax.facts.beside import NOTHING, Beside
 from spider_jax.recommend.acquisition import Goal, Run
 from spider_jax.recommend.search import RunSearch
+from spider_jax.report.page import Notes, Section, Table
 from spider_jax.report.result import Result
 
 
@@ -31,12 +34,11 @@ class NextRuns(Result):
         dear: whether gain is weighed by cost.
         said: notes of the belief.
         failures: runs that failed and why, a line each.
+        beside: facts of the models, and who was trained on the task's data.
         kind: the format in the header of the JSON.
-        columns: headings.
     """
 
     kind: ClassVar[str] = "next_runs"
-    columns = ("rank", "model", "gain", "best with", "expected", "+-", "cost")
     runs: tuple[Run, ...]
     unit: str
     best: tuple[str, float] | None
@@ -53,19 +55,29 @@ class NextRuns(Result):
     dear: bool = False
     said: tuple[str, ...] = ()
     failures: tuple[str, ...] = ()
+    beside: Beside = NOTHING
 
     @staticmethod
-    def of(search: RunSearch, batch: int = 1) -> "NextRuns":
+    def of(
+        search: RunSearch, batch: int = 1, beside: Beside | None = None, said: Sequence[str] = ()
+    ) -> "NextRuns":
         """What a search says now.
 
         Args:
             search: with all its results.
             batch: runs to propose.
+            beside: facts that are shown; default: none but who was trained on the task's data.
+            said: more sentences.
         """
         belief, best = search.belief, search.best
         run = {*search.results, *search.failed}
+        runs = tuple(search.ask(batch))
+        if beside is None:
+            about = search.prior.task_facts(search.describe, search.facts)
+            beside = Beside.of(search.prior.training_facts, task=search.describe, task_facts=about)
+        beside = beside.only([*(run.model for run in runs), *([best] if best else [])])
         return NextRuns(
-            runs=tuple(search.ask(batch)),
+            runs=runs,
             goal=search.goal,
             unit=belief.unit,
             best=None if best is None else (best, search.results[best][0]),
@@ -76,12 +88,19 @@ class NextRuns(Result):
             spent=search.spent,
             budget=search.budget,
             count=len(run),
-            left=len(search.prior.models) - len(run),
+            left=len(search.prior.models) - len(run | search.excluded),
             smaller=search.smaller,
             dear=bool(search.costs),
-            said=belief.notes()[1:],
+            said=(*belief.notes()[1:], *said, *beside.notes()),
             failures=tuple(f"{model}: {why}" for model, why in search.failed.items()),
+            beside=beside,
         )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Headings of `to_rows`."""
+        own = ("rank", "model", "gain", "best with", "expected", "+-", "cost")
+        return (*own, *self.beside.columns(own))
 
     @property
     def stop(self) -> bool:
@@ -90,11 +109,19 @@ class NextRuns(Result):
 
     def to_rows(self) -> list[tuple[object, ...]]:
         """One row a run, the first choice first."""
+        return self._rows(self.beside.cells)
+
+    def _rows(self, cells: Callable[[str], tuple[object, ...]]) -> list[tuple[object, ...]]:
         sign = -1.0 if self.smaller and self.unit != STANDARD else 1.0
         return [
-            (i, r.model, r.gain, r.best, sign * r.expected, r.sd, r.cost)
+            (i, r.model, r.gain, r.best, sign * r.expected, r.sd, r.cost, *cells(r.model))
             for i, r in enumerate(self.runs, 1)
         ]
+
+    def page(self) -> tuple[Section, ...]:
+        """The runs, with large numbers written short, and the statements."""
+        table = Table(self.columns, self._rows(self.beside.shown_cells))
+        return (Section((table, Notes(self.statements()))),)
 
     @property
     def notes(self) -> tuple[str, ...]:

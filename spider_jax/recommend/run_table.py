@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from spider_jax.errors import InputError
 from spider_jax.recommend.search import supersedes
-from spider_jax.records.files.text_files import open_regular
 from spider_jax.records.noise import accuracy_variance
+from spider_jax.storage.text_files import open_regular
 
 NO, YES = ("", "no", "false", "0"), ("yes", "true", "1", "x")  # in a column failed
 NEAR = 20_000  # models among which a name that is nearly right is looked for

@@ -1,6 +1,10 @@
 """A `RecordsPrior` on disk: prior.json (names, words, numbers) and plain .npy arrays."""
 
-from collections.abc import Mapping
+import csv
+import gzip
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from spider_jax.recommend.result_reading import Reading
 from spider_jax.recommend.scales import Scaled
 from spider_jax.recommend.task_kernel import TaskKernel
 from spider_jax.recommend.words import TaskWords
+from spider_jax.records.writing import write_facts
 from spider_jax.storage.files import (
     atomic_folder,
     damaged_file,
@@ -24,8 +29,9 @@ from spider_jax.storage.files import (
     write_json,
 )
 from spider_jax.storage.npy import write_array
+from spider_jax.storage.opening import open_regular
 
-PRIOR, ARRAYS = "prior.json", "arrays"
+PRIOR, ARRAYS, FACTS = "prior.json", "arrays", "models.csv.gz"
 KIND = "records_prior"
 
 
@@ -44,6 +50,8 @@ def save_prior(prior: RecordsPrior, folder: Path) -> None:
         (temporary / ARRAYS).mkdir()
         for name, array in saved_arrays(prior).items():
             write_array(temporary / ARRAYS, name, array)
+        if prior.model_facts:
+            write_facts(temporary / ARRAYS / FACTS, prior.models, prior.model_facts)
         content = {
             "models": list(prior.models),
             "tasks": list(prior.words.tasks),
@@ -74,7 +82,7 @@ def load_prior(folder: Path) -> RecordsPrior:
             path.stem: np.load(path, allow_pickle=False)
             for path in sorted((folder / ARRAYS).glob("*.npy"))
         }
-        return _prior(content, arrays)
+        return _prior(content, arrays, folder / ARRAYS / FACTS)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{folder / PRIOR} is not a whole prior: {error!r}") from None
 
@@ -124,7 +132,9 @@ def saved_arrays(prior: RecordsPrior) -> dict[str, Shaped[np.ndarray, "..."]]:
 
 
 def _prior(
-    content: dict[str, Any], arrays: Mapping[str, Shaped[np.ndarray, "..."]]
+    content: dict[str, Any],
+    arrays: Mapping[str, Shaped[np.ndarray, "..."]],
+    facts_path: Path,
 ) -> RecordsPrior:
     models, tasks = tuple(map(str, content["models"])), tuple(map(str, content["tasks"]))
     facts = {str(k): tuple(map(str, v)) for k, v in content["task_facts"].items()}
@@ -148,9 +158,54 @@ def _prior(
     larger = np.array(content.get("larger_is_better", [True] * len(tasks)))
     if larger.shape != (len(tasks),) or larger.dtype != np.bool_:
         raise ValueError("larger_is_better must be true or false for every task")
+    about = _facts(facts_path, models)
     return RecordsPrior(
-        models, scaled, a["before"], words, kernel, covariance, measures, larger, reading
+        models, scaled, a["before"], words, kernel, covariance, measures, larger, reading, about
     )
+
+
+class PackedFacts(Mapping[str, tuple[str, ...]]):
+    """The facts of a prior's models, as `save_prior` wrote them; unpacked where they are asked for.
+
+    Attributes:
+        models: names.
+    """
+
+    def __init__(self, packed: bytes, models: Sequence[str]) -> None:
+        """Keep the file.
+
+        Args:
+            packed: its content, a CSV in gzip.
+            models: names.
+        """
+        self._packed = packed
+        self.models = models
+
+    @cached_property
+    def _columns(self) -> dict[str, tuple[str, ...]]:
+        with gzip.open(io.BytesIO(self._packed), "rt", encoding="utf-8", newline="") as text:
+            header, *rows = csv.reader(text)
+        names, *columns = zip(*rows, strict=True)
+        if names != tuple(self.models):
+            raise InputError(f"the facts in {FACTS} are of other models: fit the prior again")
+        return dict(zip(header[1:], columns, strict=True))
+
+    def __getitem__(self, column: str) -> tuple[str, ...]:
+        return self._columns[column]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
+def _facts(path: Path, models: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """The models' facts; the first priors have none."""
+    if not path.exists():
+        return {}
+    with open_regular(path) as file:
+        return PackedFacts(file.read(), models)
 
 
 def _reading_content(reading: Reading) -> dict[str, float | None]:

@@ -48,6 +48,7 @@ class RunSearch:
         enough: expected loss at which to stop, in standard units.
         parts: whether results with a standard error are of a part of the rows, and their models
             may be run again.
+        excluded: models that are no candidates; their results still tell of the others.
 
     Raises:
         InputError: a result that is not finite, or of an unknown model; results where similar tasks
@@ -66,6 +67,7 @@ class RunSearch:
     budget: float = math.inf
     enough: float = ENOUGH
     parts: bool = False
+    excluded: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.goal not in ("best", "order"):
@@ -84,6 +86,9 @@ class RunSearch:
             )
         for model in self.failed:
             self._check(model)
+        foreign = self.excluded.difference(self.prior.models) if self.excluded else ()
+        if foreign:
+            self._check(min(foreign))
         self.belief  # noqa: B018  refuses bad results
 
     @cached_property
@@ -118,9 +123,10 @@ class RunSearch:
     def best(self) -> str | None:
         """The model with the best result."""
         sign = -1.0 if self.smaller else 1.0
-        if not self.results:
+        able = [model for model in self.results if model not in self.excluded]
+        if not able:
             return None
-        return max(self.results, key=lambda m: (sign * self.results[m][0], m))
+        return max(able, key=lambda m: (sign * self.results[m][0], m))
 
     @property
     def expected_loss(self) -> float:
@@ -138,7 +144,7 @@ class RunSearch:
     @property
     def found(self) -> bool:
         """Whether stopping now loses little; never where the order of all is the goal."""
-        return self.goal == "best" and bool(self.results) and self.expected_loss <= self.enough
+        return self.goal == "best" and self.best is not None and self.expected_loss <= self.enough
 
     @property
     def done(self) -> bool:
@@ -147,7 +153,7 @@ class RunSearch:
 
     @property
     def _lost(self) -> set[str]:
-        return self.failed.keys() - self.results.keys()
+        return (self.failed.keys() - self.results.keys()) | self.excluded
 
     def ask(self, n: int = 1) -> list[Run]:
         """Whom to evaluate next.
@@ -166,6 +172,7 @@ class RunSearch:
             goal=self.goal,
             costs=self.costs,
             without=self.failed,
+            excluded=self.excluded,
             money=self.budget - self.spent,
             parts=self.parts,
         )
@@ -280,6 +287,7 @@ class RunSearch:
             "budget": self.budget if math.isfinite(self.budget) else None,
             "enough": self.enough,
             "parts": self.parts,
+            **({"excluded": sorted(self.excluded)} if self.excluded else {}),
         }
 
     @staticmethod
@@ -308,6 +316,7 @@ class RunSearch:
                 budget=math.inf if given["budget"] is None else float(given["budget"]),
                 enough=float(given["enough"]),
                 parts=_yes_or_no(given.get("parts", False)),
+                excluded=frozenset(map(str, given.get("excluded", ()))),
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             why = str(error) if isinstance(error, InputError) else repr(error)

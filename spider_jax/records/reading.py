@@ -15,12 +15,12 @@ from spider_jax.records.files.facts import Facts, facts_of, read_facts
 from spider_jax.records.files.faults import KEPT, Fault, Faults, refuse_faults
 from spider_jax.records.files.folder import Source, sources
 from spider_jax.records.files.names import NameTable
-from spider_jax.records.files.text_files import lines_of, refuse_link_out
 from spider_jax.records.files.values import Columns, Values, read_values
 from spider_jax.records.joining import join
 from spider_jax.records.measures import direction_word, is_route
 from spider_jax.storage.files import name_to_component
 from spider_jax.storage.npy import read_header
+from spider_jax.storage.text_files import lines_of, refuse_link_out
 from spider_jax.zoo.files import kind_of, read_manifest
 
 ZOO_COLUMNS = Columns("accuracy", "standard_error")

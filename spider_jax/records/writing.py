@@ -21,6 +21,7 @@ from spider_jax.records.files.folder import (
 )
 from spider_jax.records.files.parquet import write_parquet
 from spider_jax.records.reading import read_records
+from spider_jax.storage.files import atomic_file
 
 BLOCK = 1 << 16  # rows at a time
 
@@ -108,6 +109,18 @@ def _value_rows(records: Content, with_errors: bool) -> Iterator[Sequence[object
         for m, t, value, error in zip(*columns, errors, strict=True):
             row = (records.models[m], records.tasks[t], repr(value))
             yield (*row, repr(error) if error == error else "") if with_errors else row
+
+
+def write_facts(path: Path, names: Sequence[str], facts: Mapping[str, Sequence[str]]) -> None:
+    """Write a table of facts of models.
+
+    Args:
+        path: a new .csv or .csv.gz.
+        names: of the models.
+        facts: column -> one text per model.
+    """
+    with atomic_file(path) as file:
+        _facts("model", names, facts, path.name)(file)
 
 
 def _facts(

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ def run_name(
     config: SelectConfig,
     spider: Spider | None = None,
     records: RecordsPrior | None = None,
+    among: Collection[str] | None = None,
 ) -> str:
     """A name for the folder of a selection.
 
@@ -79,6 +81,7 @@ def run_name(
         config: settings.
         spider: for recall="spider".
         records: for recall="records".
+        among: the models that are candidates; default: all.
 
     Returns:
         24 letters, others for another task, setting, split, measure, spider or content of the
@@ -88,6 +91,9 @@ def run_name(
         repr(about_selection(zoo, task, config, spider, records=records)).encode()
     )
     for model in zoo.models_of(task):
+        if among is not None and model not in among:
+            continue
+        digest.update(b"" if among is None else model.encode() + b"\0")
         name = f"{name_to_component(task)}.npy"
         path = zoo.folder / "features" / name_to_component(model) / name
         digest.update(repr(path.stat().st_mtime_ns).encode())

@@ -1,5 +1,7 @@
 """Two phases on a zoo: recall by past results and a cheap proxy, then heads that are trained."""
 
+import math
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -8,8 +10,10 @@ import numpy as np
 from jaxtyping import Int
 
 from spider_jax.errors import InputError
+from spider_jax.facts.beside import NOTHING, Beside
 from spider_jax.heads.measures import TASK_MEASURES, is_share, measure_name
 from spider_jax.heads.trainer import HeadTrainer
+from spider_jax.ranking.ranking import Ranking
 from spider_jax.recommend.records_prior import RecordsPrior
 from spider_jax.records.noise import measure_spread
 from spider_jax.records.performance import PastResults
@@ -25,6 +29,16 @@ from spider_jax.spider.spider import Spider
 from spider_jax.zoo.splits import task_split
 from spider_jax.zoo.store import FeatureStore, Skipped
 
+COLUMNS = (
+    "model",
+    "fate",
+    "epochs",
+    "last validation",
+    "best validation",
+    "confidence",
+    "why",
+)
+TOLD_APART = 0.8416  # quantile of the normal distribution at four fifths
 NO_CURVES = "no past curves with results: an early validation score counts as a final one"
 USUAL_CURVES = "no past curves with results: an early validation score counts as much as is usual"
 
@@ -42,20 +56,11 @@ class Selection(Result):
         test_error: standard error of `test`.
         problems: models that could not be used, and why.
         notes: sentences for the reader.
+        beside: facts of the models, and who was trained on the task's data.
         kind: the format in the header of the JSON.
-        columns: headings of the table.
     """
 
     kind: ClassVar[str] = "selected-models"
-    columns = (
-        "model",
-        "fate",
-        "epochs",
-        "last validation",
-        "best validation",
-        "confidence",
-        "why",
-    )
     task: str
     measure: str
     selector: Selector
@@ -63,11 +68,20 @@ class Selection(Result):
     test_error: float | None
     problems: tuple[Skipped, ...]
     notes: tuple[str, ...] = ()
+    beside: Beside = NOTHING
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Headings of the table."""
+        return (*COLUMNS, *self.beside.columns(COLUMNS))
 
     def to_rows(self) -> list[list[object]]:
         """One row per model, the winner first, then the longer trained and the better."""
+        return self._rows(self.beside.cells)
+
+    def _rows(self, cells: Callable[[str], tuple[object, ...]]) -> list[list[object]]:
         entries = list(self.selector.entries.values())
-        return [_row(entry) for entry in sorted(entries, key=_place)]
+        return [[*_row(entry), *cells(entry.model)] for entry in sorted(entries, key=_place)]
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -97,11 +111,11 @@ class Selection(Result):
             )
         sure = any(entry.confidence is not None for entry in entries.values())
         note = "confidence: how sure that the model named beside it is at least as good"
-        return (best, cost, *[note] * sure, *self.notes)
+        return (best, cost, *[note] * sure, *self.notes, *self.beside.notes())
 
     def page(self) -> tuple[Section, ...]:
         """The models that were trained, how many were not, and the statements."""
-        rows = self.to_rows()
+        rows = self._rows(self.beside.shown_cells)
         shown = [row for row in rows if row[1] != NOT_STARTED]
         waiting = len(rows) - len(shown)
         more = [f"{waiting} more models were not started"] if waiting else []
@@ -119,6 +133,24 @@ class Selection(Result):
             "test_standard_error": self.test_error,
             "epochs_spent": self.selector.spent,
         }
+
+    def ranking(self) -> Ranking:
+        """The models that were trained, by their best validation score.
+
+        Scores are told apart where four of five repetitions on other validation rows would order
+        them so, if they are shares of rows; no two of them else.
+        """
+        trained = [e for e in self.selector.entries.values() if e.validation]
+        if not trained:
+            raise InputError("no model was trained: there is nothing to rank")
+        best = np.array([max(e.validation) for e in trained])
+        rows, resolution = self.selector.about.get("validation_rows"), math.nan
+        if rows and ((best >= 0) & (best <= 1)).all():
+            spread = np.sqrt(2 * best * (1 - best) / int(rows))
+            resolution = TOLD_APART * float(spread.max())
+        return Ranking.from_scores(
+            [e.model for e in trained], best, resolution=resolution, task=self.task
+        )
 
     def add_to(self, past: PastResults) -> PastResults:
         """Past results with those of this run, for selections to come.
@@ -154,6 +186,7 @@ def select_models(
     spider: Spider | None = None,
     records: RecordsPrior | None = None,
     past: PastResults | None = None,
+    among: Collection[str] | None = None,
     show_progress: bool = False,
 ) -> Selection:
     """Choose a model for a task by training heads on the features of the most promising ones.
@@ -173,6 +206,7 @@ def select_models(
         records: for recall="records": a prior that has seen no result on this task; models that
             it does not know are last.
         past: results on other tasks; default: the zoo's accuracies.csv.
+        among: the models that are candidates, as those that pass a condition; default: all.
         show_progress: a bar on stderr.
 
     Returns:
@@ -186,18 +220,20 @@ def select_models(
     split = task_split(zoo, task, seed=config.head.seed)
     past = PastResults.from_accuracies(zoo.accuracies) if past is None else past
     past, notes = usable_past(zoo, task, measure, past)
-    models, problems = _readable(zoo, task)
+    models, problems = _readable(zoo, task, among)
     table = past.for_models(models)
     rows = len(split.validation)
     state = run / "selection.json"
     config = as_begun(config, state)
     about = about_selection(zoo, task, config, spider, table, records) | {"validation_rows": rows}
+    candidates = None if among is None else models
     if state.exists():
-        selector, more = resume_selection(state, about)
+        selector, more = resume_selection(state, about | {"candidates": candidates})
         notes += more
     elif (run / "heads").exists():
         raise InputError(f"{run} holds heads without their selection.json: name another folder")
     else:
+        about |= {} if candidates is None else {"candidates": candidates}
         share = is_share(measure, zoo.kind(task))
         given = {"about": about, "validation_rows": rows if share else None}
         selector = _begun(
@@ -212,7 +248,9 @@ def select_models(
     found = None if winner is None else trainer.test(winner, config.epochs)
     test, error = (None, None) if found is None else found
     notes += (split.note, f"state and heads are in {run}")
-    return Selection(task, measure, selector, test, error, problems, notes)
+    about_task = zoo.task_info(task)
+    beside = Beside.of(zoo.training_facts.for_models(models), task=task, task_facts=about_task)
+    return Selection(task, measure, selector, test, error, problems, notes, beside)
 
 
 def _begun(
@@ -284,13 +322,21 @@ def _comparable(zoo: FeatureStore, task: str) -> bool:
     )
 
 
-def _readable(zoo: FeatureStore, task: str) -> tuple[list[str], tuple[Skipped, ...]]:
+def _readable(
+    zoo: FeatureStore, task: str, among: Collection[str] | None
+) -> tuple[list[str], tuple[Skipped, ...]]:
     """Models whose features on the task can be opened, and what the zoo says of the others."""
     models = list(zoo.models_of(task))
     problems = tuple(p for p in zoo.problems if p.task == task and p.model)
     if not models:
         raise InputError(f"no model of {zoo.folder} has features on {task!r}: extract them first")
-    return models, problems
+    if among is None:
+        return models, problems
+    wanted = {*among}
+    kept = [model for model in models if model in wanted]
+    if not kept:
+        raise InputError(f"none of the {len(models)} models with features on {task!r} is among")
+    return kept, tuple(p for p in problems if p.model in wanted)
 
 
 # ---- training --------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from spider_jax.belief.belief import Belief
 from spider_jax.errors import InputError
+from spider_jax.facts.short_list import shortlist
 from spider_jax.ranking.ranking import Ranking, note_of_guesses
 from spider_jax.runtime.single_precision import single_precision
 from spider_jax.spider.checkpoint import load, save
@@ -198,7 +199,8 @@ class Spider(SpiderState):
             by: how they are looked at, see `rank`.
 
         Returns:
-            A Ranking, with the true accuracies that the zoo knows.
+            A Ranking, with the true accuracies that the zoo knows; models that by its manifest were
+            trained on the task's data are marked.
 
         Raises:
             InputError: unknown task, another extractor than the spider was trained with.
@@ -206,7 +208,8 @@ class Spider(SpiderState):
         tokens = zoo_tokens(zoo, task, self.description.extractor)
         ranking = self.rank(tokens, k=k, zoo=zoo, task=task, by=by)
         known = {m: zoo.accuracies[m, task] for m in self.models if (m, task) in zoo.accuracies}
-        return replace(ranking, accuracies=known)
+        ranking = replace(ranking, accuracies=known)
+        return shortlist(ranking, zoo.training_facts, task_facts=zoo.task_info(task))
 
     def save(self, folder: str | Path) -> None:
         """Write the spider to a folder (spider.json and orbax weights), all or nothing.

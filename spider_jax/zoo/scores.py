@@ -13,6 +13,7 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
+from spider_jax.facts.beside import NOTHING, Beside
 from spider_jax.metrics.shared.inputs import check_targets
 from spider_jax.metrics.shared.statistics import Statistics
 from spider_jax.metrics.table import DEFAULT_METRICS, METRICS, NOT_IN_A_ZOO, Metric
@@ -42,6 +43,7 @@ class ScoreTable(Result):
         seconds: time per metric; the first that asks for shared statistics pays for them.
         computed: how many values were not in the cache.
         accuracies: true accuracy of the models for which it is known.
+        beside: who was trained on the task's data.
         kind: the format in the header of the JSON.
     """
 
@@ -55,6 +57,7 @@ class ScoreTable(Result):
     seconds: Float64[np.ndarray, " K"]
     computed: int
     accuracies: Mapping[str, float] = field(default_factory=dict)
+    beside: Beside = NOTHING
 
     def with_accuracies(self, accuracies: Mapping[tuple[str, str], float]) -> "ScoreTable":
         """The table with the true accuracies of its models beside their scores.
@@ -72,7 +75,9 @@ class ScoreTable(Result):
     def columns(self) -> tuple[str, ...]:
         """Headings of `to_rows`: metrics, what it sorts by, and true accuracies where known."""
         order = () if self._order.by is None else (self._order.by,)
-        return ("model", *self.metrics, *order, *(("true accuracy",) if self.accuracies else ()))
+        truth = ("true accuracy",) if self.accuracies else ()
+        own = ("model", *self.metrics, *order, *truth)
+        return (*own, *self.beside.columns(own))
 
     @cached_property
     def _order(self) -> Order:
@@ -86,7 +91,7 @@ class ScoreTable(Result):
             numbers = [*self.values[i], *(() if order.by is None else (order.values[i],))]
             scores = [float(v) if np.isfinite(v) else None for v in numbers]
             truth = (self.accuracies.get(self.models[i]),) if self.accuracies else ()
-            rows.append((self.models[i], *scores, *truth))
+            rows.append((self.models[i], *scores, *truth, *self.beside.cells(self.models[i])))
         return rows
 
     @property
@@ -103,6 +108,7 @@ class ScoreTable(Result):
             order,
             *self._order.notes,
             *(f"left out: {name}: {why}" for name, why in self.left_out),
+            *self.beside.notes(),
         )
 
     def page(self) -> tuple[Section, ...]:
@@ -267,6 +273,8 @@ class _Run:
             if not np.isfinite(v).any()
         ]
         seconds = np.array([self.seconds.get(name, 0.0) for name in metrics])
+        facts = self.zoo.training_facts.for_models(tuple(self.parts))
+        about = self.zoo.task_info(self.task)
         return ScoreTable(
             self.task,
             tuple(self.parts),
@@ -276,6 +284,7 @@ class _Run:
             (*left_out, *NOT_IN_A_ZOO.items()),
             seconds,
             self.computed,
+            beside=Beside.of(facts, task=self.task, task_facts=about),
         )
 
     def _column(self, name: str) -> Float64[np.ndarray, " M"]:

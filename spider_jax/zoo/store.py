@@ -20,6 +20,8 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, Int8, Shaped
 
 from spider_jax.errors import InputError
+from spider_jax.facts.columns import table_of_entries
+from spider_jax.facts.fact_table import FactTable
 from spider_jax.storage.files import write_json
 from spider_jax.storage.npy import write_array
 from spider_jax.storage.opening import refuse_links
@@ -101,6 +103,16 @@ class FeatureStore:
         """
         info: Mapping[str, Any] = self.manifest.get("models", {}).get(model, {})
         return info
+
+    @cached_property
+    def facts(self) -> FactTable:
+        """The manifest's facts of its models by the names of `spider_jax.facts`."""
+        return table_of_entries(self.manifest.get("models", {}), str(self.folder / "manifest.json"))
+
+    @cached_property
+    def training_facts(self) -> FactTable:
+        """Of `facts`, what models were trained on."""
+        return table_of_entries(self.manifest.get("models", {}), "the zoo", training=True)
 
     def task_info(self, task: str) -> Mapping[str, Any]:
         """The facts of a task in the manifest, {} where there are none.

@@ -77,6 +77,8 @@ def test_a_tensor_inside(
     np.testing.assert_allclose(zoo.features("toy", "toys"), features, rtol=0, atol=1e-5)
     np.testing.assert_allclose(zoo.probabilities("toy", "toys"), softmax, rtol=0, atol=1e-5)
     assert zoo.model_info("toy")["source"] == f"onnx:toy.onnx#{tensor}"
+    assert zoo.facts.value("params", 0) == MIX.size + HEAD.size
+    assert zoo.facts.value("input_size", 0) == SIDE
 
 
 def save_external(path: Path, location: str) -> None:

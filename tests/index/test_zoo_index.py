@@ -57,6 +57,21 @@ def test_the_best_k_of_the_spider(tmp_path: Path, features: int, kind: str, memb
         assert_best(ranking, scores, spider.models, 50, close=CLOSE)
 
 
+@pytest.mark.usefixtures("small_blocks")
+def test_the_best_k_among_some_models(tmp_path: Path, refused: Refused) -> None:
+    index = ZooIndex.build(toy_spider(3000), tmp_path / "index").remove(["m5", "m2999"])
+    rng, k = np.random.default_rng(0), 7
+    whole = index.top_k(TOKENS, 3000)
+    everyone = list(zip(whole.names, whole.scores.tolist(), strict=True))
+    for share in (0, 0.01, 0.6, 1):
+        some = {f"m{i}" for i in range(1100, 3000) if rng.random() < share} | {"m2000"}
+        found = index.top_k(TOKENS, k, among={*some, "unheard of"})
+        expected = [(name, score) for name, score in everyone if name in some][:k]
+        assert list(zip(found.names, found.scores.tolist(), strict=True)) == expected
+    with refused("no model that counts"):
+        index.top_k(TOKENS, 3, among={"m5", "unheard of"})
+
+
 @pytest.mark.parametrize("k", [1, 20, 1000])
 def test_any_k(tmp_path: Path, k: int) -> None:
     spider = toy_spider(20)

@@ -10,6 +10,7 @@ External data must lie in the model's folder.
 """
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -40,6 +41,7 @@ from spider_jax.runtime.optional import need
 
 OPTIONS = ("logits", "layout", "channels")
 TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
+INT64 = 7  # of onnx.TensorProto
 EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
@@ -139,9 +141,16 @@ def read_onnx(spec: Spec) -> Encoder:
             "weights_sha256": _hash([path, *external]),
             "preprocessing": preprocessing.facts(),
             "layer": names[0],
+            "params": _count_params(model),
         },
         versions={p: metadata.version(p) for p in ("onnx", "onnxruntime", "pillow")},
     )
+
+
+def _count_params(model: _Model) -> int:
+    """Numbers of all weights; whole numbers of 64 bits are shapes and places."""
+    weights = (t for t in model.graph.initializer if t.data_type != INT64)
+    return sum(math.prod(tensor.dims) for tensor in weights)
 
 
 def _names(spec: Spec, model: _Model, tensor: str) -> tuple[str, ...]:

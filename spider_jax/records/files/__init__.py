@@ -15,8 +15,8 @@ from spider_jax.records.files.facts import Facts, read_facts
 from spider_jax.records.files.faults import Fault, Faults, refuse_faults
 from spider_jax.records.files.folder import Source, records_folder, replace_files, sources
 from spider_jax.records.files.names import NameTable, clean_name
-from spider_jax.records.files.text_files import lines_of, open_text
 from spider_jax.records.files.values import Columns, Values, read_values
+from spider_jax.storage.text_files import lines_of, open_text
 
 __all__ = [
     "Columns",

@@ -7,7 +7,7 @@ from pathlib import Path
 from spider_jax.errors import InputError
 from spider_jax.records.files.faults import Faults
 from spider_jax.records.files.names import clean_name, is_broken
-from spider_jax.records.files.text_files import numbered, open_text, read_header
+from spider_jax.storage.text_files import numbered, open_text, read_header
 
 OURS = ("direction", "measure", "unit")  # columns of tasks.csv that are read in any case of letters
 

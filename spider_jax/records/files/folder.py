@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from spider_jax.errors import InputError
-from spider_jax.records.files.text_files import refuse_link_out
 from spider_jax.storage.files import atomic_file, atomic_folder
 from spider_jax.storage.locks import locked_folder
+from spider_jax.storage.text_files import refuse_link_out
 
 VALUES = ("values.csv", "values.csv.gz", "values.parquet")
 MODELS = ("models.csv", "models.csv.gz")

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from spider_jax.errors import InputError, one_line
-from spider_jax.records.files.text_files import open_regular
 from spider_jax.runtime.optional import need
+from spider_jax.storage.text_files import open_regular
 
 
 def parquet_blocks(

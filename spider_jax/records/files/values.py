@@ -15,7 +15,7 @@ from spider_jax.errors import InputError
 from spider_jax.records.files.faults import Faults
 from spider_jax.records.files.names import BLANK, BROKEN, NameTable
 from spider_jax.records.files.parquet import parquet_blocks
-from spider_jax.records.files.text_files import lines_of, open_text, read_header
+from spider_jax.storage.text_files import lines_of, open_text, read_header
 
 # Rows at a time. Python looks for garbage after 700 new containers: a block of more rows is walked
 # by it again and again (10,000,000 rows: 20 s in blocks of 512, 69 s in blocks of 65,536).

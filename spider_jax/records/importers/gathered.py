@@ -12,7 +12,7 @@ from spider_jax.records.checks import Results, check_ranges, first_of_pairs, pai
 from spider_jax.records.content import Content
 from spider_jax.records.files.faults import Faults
 from spider_jax.records.files.names import NameTable, clean_name
-from spider_jax.records.files.text_files import refuse_link_out
+from spider_jax.storage.text_files import refuse_link_out
 
 Row = tuple[str, str, float, float]
 

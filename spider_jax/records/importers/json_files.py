@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spider_jax.errors import InputError, one_line
-from spider_jax.records.files.text_files import open_regular
+from spider_jax.storage.text_files import open_regular
 
 
 def read_object(path: Path) -> dict[str, Any]:

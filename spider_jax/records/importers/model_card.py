@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from spider_jax.errors import InputError, one_line
-from spider_jax.records.files.text_files import open_text
 from spider_jax.records.importers.cells import read_number
 from spider_jax.records.importers.choice import Candidate, choose
 from spider_jax.records.importers.gathered import (
@@ -17,6 +16,7 @@ from spider_jax.records.importers.gathered import (
     first_facts,
 )
 from spider_jax.runtime.optional import need
+from spider_jax.storage.text_files import open_text
 
 FACTS = ("license", "base_model", "library_name", "language", "pipeline_tag")
 MOST_CHARACTERS = 8_000_000  # of a front matter; those of the longest public cards have a tenth

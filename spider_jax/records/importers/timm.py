@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spider_jax.errors import InputError
-from spider_jax.records.files.text_files import open_text, read_header
 from spider_jax.records.importers.gathered import Gathered, ImportOptions, files_below
+from spider_jax.storage.text_files import open_text, read_header
 
 SCORES = (("top1", ""), ("top5", "/top5"))
 FACTS = ("img_size", "param_count", "crop_pct", "interpolation")

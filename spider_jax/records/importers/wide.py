@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spider_jax.errors import InputError
-from spider_jax.records.files.text_files import numbered, open_text, read_header
 from spider_jax.records.importers.cells import HOLES, is_number, read_number
 from spider_jax.records.importers.gathered import Gathered, ImportOptions
+from spider_jax.storage.text_files import numbered, open_text, read_header
 
 SEPARATORS = (",", ";", "\t", "|")
 SHOWN = 12  # names in a note

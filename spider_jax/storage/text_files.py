@@ -1,4 +1,4 @@
-"""Text files of a records folder: regular files only, gzip by its suffix, one line an error."""
+"""CSV and other text files of users: regular files only, gzip by its suffix, one line an error."""
 
 import contextlib
 import csv
