@@ -23,6 +23,7 @@ NAMES = [
     "TaskTokens",
     "TrainConfig",
     "ZooIndex",
+    "compare",
     "h_score_shrunk",
     "knn",
     "leep",
@@ -113,6 +114,10 @@ SIGNATURES = {
     "ZooIndex.top_k": ("(self, tokens, k, *, task=None, mesh=None, show_progress=False)"),
     "ZooIndex.top_k_tasks": ("(self, tokens, k, *, tasks=None, mesh=None, show_progress=False)"),
     "ZooIndex.verify": "(self, *, show_progress=False)",
+    "compare": (
+        "(models, data, *, budget=None, out=None, spider=None, extractor=None, batch=None, "
+        "show_progress=False)"
+    ),
     "h_score_shrunk": "(features, labels, *, standardize=False)",
     "knn": "(features, labels, *, k=5, samples=20000, seed=0, standardize=False)",
     "leep": "(*, probabilities, labels)",

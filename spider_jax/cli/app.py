@@ -20,6 +20,7 @@ from spider_jax.cli import extract as cli_extract
 from spider_jax.cli import interrupt
 from spider_jax.cli import selection as cli_select
 from spider_jax.cli import tuning as cli_tune
+from spider_jax.cli.compare import compare
 from spider_jax.cli.models import add, remove, rename
 from spider_jax.cli.output import (
     BAD_INPUT,
@@ -72,6 +73,7 @@ def records() -> int:
 
 COMMANDS: dict[str, Any] = {
     "demo": demo,
+    "compare": compare,
     "inspect": inspect,
     "score": score,
     "train": train,
