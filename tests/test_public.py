@@ -81,6 +81,7 @@ SIGNATURES = {
         "(description, scaling, weights, memory=None, own=None, teacher_table=None, beliefs=None)"
     ),
     "Spider.belief": "(self, tokens, *, task=None)",
+    "Spider.explain": "(self, tokens, model, *, k=0, zoo=None, task=None, known=())",
     "Spider.from_torch": (
         "(state, *, models, extractor='general extractor', form='many', precision='float32')"
     ),

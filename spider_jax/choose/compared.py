@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spider_jax.belief.belief import Belief
+from spider_jax.belief.explanation import Explanation, Stage, explain
 from spider_jax.belief.gaussian import Standings
 from spider_jax.choose.budget import Budget
 from spider_jax.choose.candidates import Candidate, Given, read_candidates
@@ -35,17 +36,31 @@ class Compared:
         notes: sentences for the reader.
         skipped: models and items that are left out, and why.
         zoo: where the features lie.
+        before: how a spider's prior came about.
     """
 
     belief: Belief
     notes: tuple[str, ...]
     skipped: tuple[str, ...]
     zoo: Path
+    before: tuple[Stage, ...] = ()
 
     def rank(self) -> Ranking:
         """The models by expected performance, with what cannot be separated."""
         found = self.belief.rank()
         return replace(found, notes=(*found.notes, *self.notes), skipped=self.skipped)
+
+    def explain(self, model: str) -> Explanation:
+        """Why a model stands where it stands.
+
+        Args:
+            model: its name.
+
+        Raises:
+            InputError: it is none of the models, or it was left out.
+        """
+        found = explain(self.belief, model, self.before)
+        return replace(found, said=(*found.said, *self.notes))
 
 
 def compare(
@@ -135,17 +150,19 @@ def compare_models(
     settings = Settings(batch=batch, show_progress=show_progress)
     features = Features(open_labelled(data), out, settings)
     names, task = tuple(one.name for one in candidates), features.data.name
+    before: tuple[Stage, ...] = ()
     if spider is None:
         start = Belief(names, prior_of(len(names)), usual_evidence(), task=task)
     else:
-        start = spider_belief(spider, extractor, candidates, features)
+        start, before = spider_belief(spider, extractor, candidates, features)
     found, lost = _looked(start, candidates, features, limit, guided=spider is not None)
     problems = [*map(str, features.result.problems), *map(str, found.problems)]
     if not found.looks:
         raise InputError(f"no model can be run on {task!r}: {'; '.join(problems)}")
     kept = _without(found, {*lost, *(str(p.model) for p in found.problems)})
     notes = _notes(kept, features, limit, names, spider is not None)
-    return Compared(kept, notes, tuple(dict.fromkeys(problems)), features.zoo)
+    before = tuple(stage.of(start.positions(kept.names)) for stage in before)
+    return Compared(kept, notes, tuple(dict.fromkeys(problems)), features.zoo, before)
 
 
 def _looked(

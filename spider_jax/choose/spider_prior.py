@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from spider_jax.belief.belief import Belief
+from spider_jax.belief.explanation import Stage
 from spider_jax.belief.gaussian import Standings
 from spider_jax.choose.candidates import Candidate, read_candidates
 from spider_jax.choose.features import Features
 from spider_jax.choose.usual_evidence import usual_evidence
 from spider_jax.errors import InputError
 from spider_jax.extract.target_task import EXTRACTOR, refuse_other_facts
+from spider_jax.spider.prior_stages import prior_stages
 from spider_jax.spider.spider import Spider
 from spider_jax.tasks.tokens import task_tokens
 from spider_jax.zoo.store import FeatureStore
@@ -23,7 +25,7 @@ def spider_belief(
     extractor: str | None,
     candidates: Sequence[Candidate],
     features: Features,
-) -> Belief:
+) -> tuple[Belief, tuple[Stage, ...]]:
     """The belief of a spider, over the candidates: the extractor runs on the data first.
 
     A candidate that the spider does not know is expected as any model: N(0, 1) in standard units.
@@ -35,7 +37,7 @@ def spider_belief(
         features: of the data.
 
     Returns:
-        The belief.
+        The belief, and how it came about.
 
     Raises:
         InputError: a spider that knows none of the candidates, or whose extractor cannot be run.
@@ -57,7 +59,9 @@ def spider_belief(
     whole = spider.belief(tokens, task=task)
     evidence = whole.evidence if whole.evidence.noise is not None else usual_evidence()
     prior = _of_candidates(whole, names)
-    return Belief(tuple(names), prior, evidence, whole.explained, task)
+    stages = prior_stages(spider, tokens, whole)
+    before = tuple(_stage_of(stage, whole, names) for stage in stages)
+    return Belief(tuple(names), prior, evidence, whole.explained, task), before
 
 
 def _extractor(name: str, given: str | None, candidates: Sequence[Candidate]) -> Candidate:
@@ -89,3 +93,15 @@ def _of_candidates(whole: Belief, names: Sequence[str]) -> Standings:
     loadings = np.zeros((M, prior.loadings.shape[1]))
     mean[known], loadings[known], own[known] = some.mean, some.loadings, some.own
     return Standings(mean, loadings, own, prior.scale)
+
+
+def _stage_of(stage: Stage, whole: Belief, names: Sequence[str]) -> Stage:
+    """A stage of the spider, of the candidates; the others are N(0, 1) at every stage."""
+    known = {i: whole.names.index(name) for i, name in enumerate(names) if name in whole.names}
+    mean, variance = np.zeros(len(names)), np.ones(len(names))
+    mean[list(known)] = stage.mean[list(known.values())]
+    variance[list(known)] = stage.variance[list(known.values())]
+    parts = stage.parts
+    if parts is None:
+        return Stage(stage.source, mean, variance)
+    return Stage(stage.source, mean, variance, lambda i: parts(known[i]) if i in known else ())

@@ -20,6 +20,7 @@ def compare(
     spider: Path | None = None,
     extractor: str | None = None,
     batch: int | None = None,
+    explain: str | None = None,
     top: int | None = None,
     output: Annotated[Output, Flat] = Output(),
     messages: Annotated[Messages, Flat] = Messages(),
@@ -38,6 +39,7 @@ def compare(
         spider: folder of a trained spider, whose expectation comes first.
         extractor: [NAME=]SPEC of the spider's extractor, where it is none of the models.
         batch: rows at a time; default: as memory allows, at most 64.
+        explain: a model: say why it stands where it stands, instead of the table.
         top: show only the best so many.
         output: how data is written.
         messages: what goes to stderr.
@@ -56,5 +58,7 @@ def compare(
             batch=batch,
             show_progress=show,
         )
+    if explain is not None:
+        return output.write(found.explain(explain), beside=found.skipped)
     ranking = found.rank()
     return output.write(ranking, ranking.page(top), models=ranking.data()["models"][:top])

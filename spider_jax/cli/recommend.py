@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import arg
 
+from spider_jax.belief.explanation import Explanation
 from spider_jax.cli.output import DONE, Flat, Messages, Output, report_skipped, say
 from spider_jax.errors import InputError
 from spider_jax.ranking.ranking import Ranking
@@ -111,6 +112,27 @@ def rank_prior(folder: Path, describe: str, like: Sequence[str], fact: Sequence[
     return prior.belief(describe, facts=facts, like=like, task=describe or None).rank()
 
 
+def explain_prior(
+    folder: Path, model: str, describe: str, like: Sequence[str], fact: Sequence[str]
+) -> Explanation:
+    """Why a model stands where `rank_prior` puts it.
+
+    Args:
+        folder: of the prior.
+        model: its name.
+        describe: the task, in words.
+        like: known tasks that it is like.
+        fact: COLUMN=TEXT.
+    """
+    from spider_jax.belief.explanation import explain as explained
+    from spider_jax.recommend.saved_prior import load_prior
+
+    prior = load_prior(folder)
+    facts = facts_of(fact, prior.words.facts)
+    belief = prior.belief(describe, facts=facts, like=like, task=describe or None)
+    return explained(belief, model, prior.stages(describe, facts=facts, like=like))
+
+
 def next_(
     prior: Prior,
     describe: str = "",
@@ -128,6 +150,7 @@ def next_(
     parts: bool = False,
     probe: Annotated[tuple[Path, str] | None, arg(metavar="ZOO TASK")] = None,
     state: Path | None = None,
+    explain: str | None = None,
     output: Annotated[Output, Flat] = Output(),
     messages: Annotated[Messages, Flat] = Messages(),
 ) -> int:
@@ -154,6 +177,7 @@ def next_(
         probe: evaluate here: a linear probe on a zoo's features of the task, --batch models or
             until stopping loses little; with --state what was run is kept as it comes.
         state: JSON that keeps the search; made, or gone on with and given the results.
+        explain: a model: say why it stands where it stands, instead of whom to evaluate next.
         output: how data is written.
         messages: what goes to stderr.
     """
@@ -181,6 +205,8 @@ def next_(
         search.save(state)
     if probe is not None:
         search = _probed(search, *probe, batch, state, show)
+    if explain is not None:
+        return output.write(search.explain(explain))
     output.write(NextRuns.of(search, batch))
     return DONE  # a run that failed is news, which is listed
 

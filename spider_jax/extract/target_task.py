@@ -138,13 +138,45 @@ def rank_data(
     Raises:
         InputError: no extractor is named, or another one than the spider's.
     """
+    task = task_for(
+        spider, data, extractor, clusters=clusters, bins=bins, show_progress=show_progress
+    )
+    ranking = spider.rank(task.tokens, task=task.name)
+    return replace(ranking, notes=(*ranking.notes, task.note)) if task.note else ranking
+
+
+def task_for(
+    spider: Spider,
+    data: str,
+    extractor: str | None = None,
+    *,
+    clusters: int = 10,
+    bins: int = 10,
+    show_progress: bool = False,
+) -> TargetTask:
+    """The task that data are, for a spider: `task_from` by its own extractor.
+
+    Args:
+        spider: a trained spider.
+        data: as for `rank_data`, as all others.
+        extractor: of the spider.
+        clusters: of data without labels.
+        bins: of a regression.
+        show_progress: whether to show a bar on stderr.
+
+    Returns:
+        The task.
+
+    Raises:
+        InputError: no extractor is named, or another one than the spider's.
+    """
     name, spec = spider.description.extractor["name"], extractor or os.environ.get(EXTRACTOR)
     if spec is None:
         raise InputError(
             f"the spider knows tasks by {name!r}: say how to run it, "
             f"--extractor {name}=READER:WHAT, or put that into {EXTRACTOR}"
         )
-    task = task_from(
+    return task_from(
         data,
         spec,
         named=name,
@@ -153,8 +185,6 @@ def rank_data(
         bins=bins,
         show_progress=show_progress,
     )
-    ranking = spider.rank(task.tokens, task=task.name)
-    return replace(ranking, notes=(*ranking.notes, task.note)) if task.note else ranking
 
 
 def _note(data: Dataset, tokens: int) -> str:
