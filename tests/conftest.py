@@ -34,6 +34,7 @@ QUICK = (
     "tests/evaluation",
     "tests/tuning",
     "tests/recommend",
+    "tests/choose",
     "README.md",
 )
 pytest.register_assert_rewrite("support.command_line")
