@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float64, Int
 from scipy.linalg import cho_factor, cho_solve
 
 from spider_jax.belief.belief import Belief
@@ -250,7 +250,7 @@ def _metrics(belief: Belief, now: Posterior, place: int) -> tuple[Step, Posterio
     others = models != place
     if others.any():
         moved = float((weights * by_metric.sum(1))[others].sum())
-        parts.append(Part(f"those of {int(others.sum())} others", moved, "the level, models alike"))
+        parts.append(Part(_of_others(others), moved, "the level, models alike"))
     after = now.with_observation(seen)
     return _step(METRICS, now, after, place, parts), after
 
@@ -265,8 +265,13 @@ def _results(belief: Belief, now: Posterior, place: int) -> Step:
     if own.any():
         parts.append(Part("its own", float(moves[own].sum()), f"{values[own][0]:.4g}"))
     if not own.all():
-        parts.append(Part(f"those of {int((~own).sum())} others", float(moves[~own].sum())))
+        parts.append(Part(_of_others(~own), float(moves[~own].sum())))
     return _step(RESULTS, now, now.with_observation(seen), place, parts)
+
+
+def _of_others(others: Bool[np.ndarray, " p"]) -> str:
+    count = int(others.sum())
+    return f"those of {count} other model{'s' * (count > 1)}"
 
 
 def _step(

@@ -81,7 +81,7 @@ def test_a_metric_that_a_model_lacks_has_no_part() -> None:
     for model, values in belief.looks.items():
         parts = [p.what for p in explain(belief, model).steps[1].parts]
         has = [m for m, v in zip(EVIDENCE.metrics, values, strict=True) if np.isfinite(v)]
-        assert parts == [*(f"its {metric}" for metric in has), "those of 6 others"]
+        assert parts == [*(f"its {metric}" for metric in has), "those of 6 other models"]
 
 
 @every
