@@ -21,6 +21,7 @@ from spider_jax.extract.spec import SUFFIXES, Spec
 from spider_jax.storage.files import name_to_component
 
 Given = str | Path | Callable[..., object]
+Models = Sequence[Given] | Mapping[str, Given] | str | Path
 PROBES = 4  # rows whose features tell a callable from another of its name
 FILES = (FEATURES, "onnx")  # readers of files, which need no word before the path
 
@@ -53,13 +54,14 @@ class Candidate:
         return None if self.spec.reader == FEATURES else open_model(self.spec)
 
 
-def read_candidates(models: Sequence[Given] | Mapping[str, Given]) -> tuple[Candidate, ...]:
+def read_candidates(models: Models) -> tuple[Candidate, ...]:
     """The models that a user names.
 
     Args:
         models: each [NAME=]READER:WHAT as for `extract`, the path of an ONNX file, of a file of
             features or of a folder of ONNX files, a torch.nn.Module, or a function from a list of
-            items (Pillow's pictures in RGB, or texts) to features [n, D]; by name or in a row.
+            items (Pillow's pictures in RGB, or texts) to features [n, D]; by name, in a row, or one
+            path alone.
 
     Returns:
         The candidates, in order.

@@ -1,6 +1,6 @@
 """One call for the commonest job: models and labelled data in, a ranking with intervals out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from spider_jax.belief.belief import Belief
 from spider_jax.belief.explanation import Explanation, Stage, explain
 from spider_jax.belief.gaussian import Standings
 from spider_jax.choose.budget import Budget
-from spider_jax.choose.candidates import Candidate, Given, read_candidates
+from spider_jax.choose.candidates import Candidate, Models, read_candidates
 from spider_jax.choose.features import Features, open_labelled
 from spider_jax.choose.spider_prior import spider_belief
 from spider_jax.choose.usual_evidence import METRICS, prior_of, usual_evidence
@@ -64,7 +64,7 @@ class Compared:
 
 
 def compare(
-    models: Sequence[Given] | Mapping[str, Given],
+    models: Models,
     data: str | Path,
     *,
     budget: int | str | None = None,
@@ -116,7 +116,7 @@ def compare(
 
 
 def compare_models(
-    models: Sequence[Given] | Mapping[str, Given],
+    models: Models,
     data: str | Path,
     *,
     budget: int | str | None = None,
@@ -155,7 +155,8 @@ def compare_models(
         start = Belief(names, prior_of(len(names)), usual_evidence(), task=task)
     else:
         start, before = spider_belief(spider, extractor, candidates, features)
-    found, lost = _looked(start, candidates, features, limit, guided=spider is not None)
+    guided = spider is not None and limit.said is not None  # else all run, in any order
+    found, lost = _looked(start, candidates, features, limit, guided=guided)
     problems = [*map(str, features.result.problems), *map(str, found.problems)]
     if not found.looks:
         raise InputError(f"no model can be run on {task!r}: {'; '.join(problems)}")
@@ -175,17 +176,20 @@ def _looked(
 ) -> tuple[Belief, set[str]]:
     """The belief after as many runs as the budget allows, and the models that failed."""
     by_name = {one.name: one for one in candidates}
-    now, lost, tried = start, set[str](), set[str]()
+    now, made, lost = start, list[str](), set[str]()
     order = list(by_name)
     if limit.seconds is not None:  # what is there costs no time
         order.sort(key=lambda name: not features.there(by_name[name]))
-    while len(tried) < len(order) and limit.left(len(now.looks)):
-        name = _next(now, order, tried, guided)
-        tried.add(name)
-        if features.make(by_name[name]):
-            now = now.look(FeatureStore(features.zoo), features.data.name, [name])
-        else:
+    while len(made) + len(lost) < len(order) and limit.left(len(made)):
+        name = _next(now, order, {*made, *lost}, guided)
+        if not features.make(by_name[name]):
             lost.add(name)
+            continue
+        made.append(name)
+        if guided:
+            now = now.look(FeatureStore(features.zoo), features.data.name, [name])
+    if made and not guided:
+        now = now.look(FeatureStore(features.zoo), features.data.name, made)
     return now, lost
 
 
@@ -208,11 +212,11 @@ def _without(belief: Belief, lost: set[str]) -> Belief:
 
 
 def _notes(
-    belief: Belief, features: Features, limit: Budget, names: Sequence[str], guided: bool
+    belief: Belief, features: Features, limit: Budget, names: Sequence[str], known: bool
 ) -> tuple[str, ...]:
     kind = features.data.kind
     left = [name for name in belief.names if name not in belief.looks]
-    notes = [] if guided else [NO_SPIDER]
+    notes = [] if known else [NO_SPIDER]
     if left:
         notes.append(
             f"{len(belief.looks)} of {len(belief.names)} models were run within the budget of "

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from spider_jax.choose.candidates import Candidate
 from spider_jax.errors import InputError
 from spider_jax.extract.data.dataset import Dataset, data_fingerprint
@@ -39,7 +41,7 @@ def open_labelled(given: str | Path) -> Dataset:
         The data, with labels.
 
     Raises:
-        InputError: they cannot be had, or have no labels.
+        InputError: they cannot be had, or have no labels or one class only.
     """
     path = Path(given)
     fits = [r for r in SUFFIXES.get(path.suffix.lower(), ()) if r in DATA]
@@ -51,6 +53,8 @@ def open_labelled(given: str | Path) -> Dataset:
         data = open_data(str(given))
     if data.labels is None:
         raise InputError(f"{data.source} has no labels, by which models are compared")
+    if data.kind == "classification" and len(np.unique(data.labels)) < 2:
+        raise InputError(f"{data.source} has one class only, by which no two models differ")
     return data
 
 
@@ -88,12 +92,11 @@ class Features:
         """
         if one.call is not None:
             return False
-        known = self._known().get(one.name, {})
-        same = known.get("source") == _said(one.spec)
-        return (
-            same
-            and known.get("files") == [_stamp(Path(p)) for p, *_ in known["files"]]
-            and is_recorded(self.zoo, self.data.name, self.data, one.name)
+        known = self._known().get(one.name)
+        if not isinstance(known, dict) or known.get("source") != _said(one.spec):
+            return False
+        return _as_they_were(known.get("files")) and is_recorded(
+            self.zoo, self.data.name, self.data, one.name
         )
 
     def make(self, one: Candidate) -> bool:
@@ -205,6 +208,14 @@ def _module(spec: Spec) -> list[Path]:
     found = importlib.util.find_spec(spec.what.partition(":")[0])
     origin = None if found is None or not found.has_location else found.origin
     return [] if origin is None else [Path(origin)]
+
+
+def _as_they_were(files: object) -> bool:
+    """Whether files have the size and time that were kept of them."""
+    if not isinstance(files, list):
+        return False
+    named = [f[0] for f in files if isinstance(f, list) and f and isinstance(f[0], str)]
+    return files == [_stamp(Path(name)) for name in named]
 
 
 def _stamp(path: Path) -> list[str | int]:

@@ -1,5 +1,6 @@
 """`compare`: from models and data to a ranking, at once again, within a budget."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from spider_jax.choose.compared import compare_models
 from spider_jax.choose.usual_evidence import METRICS
 from spider_jax.storage.cache import default_folder
 from spider_jax.zoo.store import FeatureStore
+from support.command_line import one_line
 
 NOISE = {"blurred": 2.0, "clear": 0.7, "dim": 30.0}
 
@@ -190,6 +192,54 @@ def test_no_model_that_runs_is_one_line(features: Path, refused: Any) -> None:
 def test_bad_data_are_one_line(features: Path, data: str, mentions: Any, refused: Any) -> None:
     with refused(*mentions):
         spider_jax.compare(files(features), data)
+
+
+def test_data_that_compare_nothing_are_refused_before_a_model_runs(
+    features: Path, refused: Any
+) -> None:
+    for labels, why in ((np.zeros(60, int), "one class"), (None, "no labels")):
+        np.savez(features / "d.npz", images=np.zeros((60, 4, 4, 3), np.uint8))
+        if labels is not None:
+            np.savez(features / "d.npz", images=np.zeros((60, 4, 4, 3), np.uint8), labels=labels)
+        with refused("d.npz", why):
+            spider_jax.compare(["torch:nowhere:make", "onnx:none.onnx"], features / "d.npz")
+    assert not default_folder("compare").exists()
+
+
+@pytest.mark.parametrize("broken", ["{", '{"models": 3}', "[]"])
+def test_a_damaged_memory_is_one_line_and_a_strange_entry_is_none(
+    features: Path, broken: str, refused: Any
+) -> None:
+    found = compare_models(files(features), features / "pets.npy")
+    kept = found.zoo / "compared.json"
+    whole = json.loads(kept.read_text())
+    for strange in (None, {}, {"source": 3, "files": 1}, whole["models"]["dim"] | {"files": [[]]}):
+        kept.write_text(json.dumps(whole | {"models": whole["models"] | {"dim": strange}}))
+        again = compare_models(files(features), features / "pets.npy")
+        assert again.rank().data() == found.rank().data()
+    kept.write_text(broken)
+    with refused("compared.json"):
+        compare_models(files(features), features / "pets.npy")
+
+
+@pytest.mark.parametrize(
+    ("given", "mentions"),
+    [
+        (("--data", "pets.npy"), ("needs models",)),
+        (("--data", "pets.npy", "--model", "clear.npy"), ("two models", "clear")),
+        (("--data", "pets.npy", "--model", "clear.npy", "--model", "clear.npy"), ("'clear'",)),
+        (("--data", "pets.npy", "--model", "clear", "dim.npy"), ("'clear'", "timm:clear")),
+        (("--data", "pets.npy", "--model", "clear.npy", "dim.npy", "--budget", "1"), ("budget",)),
+        (("--data", "gone.npy", "--model", "clear.npy", "dim.npy"), ("gone.npy",)),
+        (("--data", "pets.npy", "--model", "clear.npy", "dim.npy", "--spider", "."), (".",)),
+        (("--data", "pets.npy", "--model", "clear.npy", "dim.npy", "--explain", "x"), ("'x'",)),
+    ],
+)
+def test_bad_commands_are_one_line(
+    features: Path, given: Any, mentions: Any, command: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(features)
+    one_line(command("compare", *given, "-q"), *mentions)
 
 
 def test_a_regression_is_ranked_by_what_can_be_said(features: Path) -> None:
