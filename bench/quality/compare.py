@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tyro
@@ -31,7 +31,8 @@ from spider_jax.zoo.scores import score_zoo
 from spider_jax.zoo.store import FeatureStore
 
 LEVELS = (0.8, 0.95)
-CASES = (("text", "real_zoo"), ("vision", "text_zoo"))
+Name = Literal["vision", "text"]
+CASES: tuple[tuple[Name, str], ...] = (("text", "real_zoo"), ("vision", "text_zoo"))
 SIZES = (None, 8, 4)  # models that are compared
 DRAWS = 20  # of fewer models than all
 COVERED = ("learned on", "checked on", "models", "standing 80 %", "95 %", "gap 80 %", "95 %")
@@ -66,7 +67,7 @@ def measured(zoo: FeatureStore) -> KnownTasks:
     return KnownTasks(np.array(values), truth_of(zoo, zoo.tasks, zoo.models))
 
 
-def drawn(learned: str, known: KnownTasks, size: int | None) -> Iterator[Drawn]:
+def drawn(learned: Name, known: KnownTasks, size: int | None) -> Iterator[Drawn]:
     """Beliefs after looks, with the true standings of their models.
 
     Args:
@@ -101,7 +102,7 @@ def inside(found: Drawn, level: float) -> tuple[Bool[np.ndarray, " p"], Bool[np.
     return np.abs(error) < z * belief.sd, np.abs(error[i] - error[j]) < z * sd
 
 
-def coverage(learned: str, asked: str, known: KnownTasks) -> list[Row]:
+def coverage(learned: Name, asked: str, known: KnownTasks) -> list[Row]:
     """Rows of the first table.
 
     Args:
@@ -122,7 +123,7 @@ def coverage(learned: str, asked: str, known: KnownTasks) -> list[Row]:
     return rows
 
 
-def orders(learned: str, asked: str, zoo: FeatureStore, known: KnownTasks) -> list[Row]:
+def orders(learned: Name, asked: str, zoo: FeatureStore, known: KnownTasks) -> list[Row]:
     """Rows of the second table.
 
     Args:
