@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
 from markupsafe import Markup
 
-from spider_jax.report.web.views import number, shown
+from spider_jax.report.web.views import UNKNOWN, number, shown
 
 ROW = 24  # pixels of a row of `dots`
 CELLS = (48, 27)  # of a density, across and up
@@ -176,7 +177,7 @@ def scatter(
     many = len(points) > most
     if many:
         marks += _density(points, across, up)
-    drawn = [p for p in points if p.strong] if many else points
+    drawn = [p for p in points if p.strong or p.square] if many else points
     places = [(p, across.at(p.x), round(100 - up.at(p.y), 2)) for p in drawn]
     for point, left, top in places:
         marks += _point(point, left, top, up)
@@ -228,7 +229,7 @@ def histogram(values: Float64[np.ndarray, " N"], label: str, x: str) -> Markup:
 def _said(row: Row) -> str:
     if row.said is not None:
         return row.said
-    return "–" if row.at is None else number(row.at)
+    return UNKNOWN if row.at is None else number(row.at)
 
 
 def _dot(row: Row, i: int, across: Axis) -> list[Markup]:
@@ -305,8 +306,11 @@ def _labels(places: Sequence[tuple[Point, float, float]]) -> list[Markup]:
 
 def _density(points: Sequence[Point], across: Axis, up: Axis) -> list[Markup]:
     places = np.array([(across.at(p.x), 100 - up.at(p.y)) for p in points])
-    counts, _, _ = np.histogram2d(*places.T, bins=CELLS, range=((0, 100), (0, 100)))
-    most = math.log1p(counts.max())
+    size = 100 / np.array(CELLS)
+    at = np.clip(places // size, 0, np.array(CELLS) - 1).astype(np.int64)
+    counts = np.bincount(at[:, 0] * CELLS[1] + at[:, 1], minlength=CELLS[0] * CELLS[1])
+    counts = counts.reshape(CELLS)
+    most = math.log1p(int(counts.max()))
     wide, high = 100 / CELLS[0], 100 / CELLS[1]
     return [
         Markup('<rect class="cell" x="{}%" y="{}%" width="{}%" height="{}%" opacity="{}"/>').format(
@@ -314,7 +318,7 @@ def _density(points: Sequence[Point], across: Axis, up: Axis) -> list[Markup]:
             round(j * high, 2),
             round(wide, 2),
             round(high, 2),
-            round(0.12 + 0.78 * math.log1p(counts[i, j]) / most, 2),
+            round(0.12 + 0.78 * math.log1p(int(counts[i, j])) / most, 2),
         )
         for i, j in np.argwhere(counts).tolist()
     ]
@@ -323,7 +327,7 @@ def _density(points: Sequence[Point], across: Axis, up: Axis) -> list[Markup]:
 def _steps(corners: Sequence[tuple[float, float]]) -> list[Markup]:
     line = Markup('<line class="front" x1="{}%" y1="{}%" x2="{}%" y2="{}%"/>')
     marks = []
-    for (left, low), (right, high) in zip(corners, corners[1:], strict=False):
+    for (left, low), (right, high) in pairwise(corners):
         marks += [line.format(left, low, right, low), line.format(right, low, right, high)]
     if corners:
         marks.append(line.format(*corners[-1], 100, corners[-1][1]))

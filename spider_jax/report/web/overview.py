@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from spider_jax.report.web import charts
 from spider_jax.report.web.charts import Point
 from spider_jax.report.web.ranked import Ranked
-from spider_jax.report.web.views import Cell, Figure, Grid, Limits, View, shown
+from spider_jax.report.web.views import UNKNOWN, Cell, Figure, Grid, Limits, View, shown
 
 ALIKE = 0.5  # share of models that two rankings have in common to be shown together
 MOST_MODELS, MOST_TASKS = 40, 30
@@ -64,7 +64,7 @@ def overview(rankings: Sequence[Ranked], limits: Limits) -> View:
     Returns:
         The section.
     """
-    table = _table(rankings)
+    table = score_table(rankings)
     order = np.argsort(_mean_places(table), kind="stable")
     count = f"{len(table.models):,} models on {len(table.tasks):,} tasks"
     best = table.models[int(order[0])]
@@ -78,7 +78,15 @@ def overview(rankings: Sequence[Ranked], limits: Limits) -> View:
     )
 
 
-def _table(rankings: Sequence[Ranked]) -> Table:
+def score_table(rankings: Sequence[Ranked]) -> Table:
+    """Scores of all models on the tasks of all rankings.
+
+    Args:
+        rankings: at least one.
+
+    Returns:
+        The table.
+    """
     models = list(dict.fromkeys(name for ranked in rankings for name in ranked.names))
     at = {name: i for i, name in enumerate(models)}
     values = np.full((len(models), len(rankings)), np.nan)
@@ -88,11 +96,18 @@ def _table(rankings: Sequence[Ranked]) -> Table:
         values[rows, t] = ranked.scores
         if ranked.places is not None:
             first[rows, t] = ranked.places[:, 0] == 1
-    return Table(models, [ranked.task or "–" for ranked in rankings], values, first)
+    return Table(models, [ranked.task or UNKNOWN for ranked in rankings], values, first)
 
 
-def _places(table: Table) -> Float64[np.ndarray, "M T"]:
-    """Places from 1 by score; NaN where not known."""
+def places_of(table: Table) -> Float64[np.ndarray, "M T"]:
+    """Places from 1 by score.
+
+    Args:
+        table: of scores.
+
+    Returns:
+        NaN where not known.
+    """
     places = np.full(table.values.shape, np.nan)
     for t, column in enumerate(table.values.T):
         known = np.flatnonzero(np.isfinite(column))
@@ -101,14 +116,14 @@ def _places(table: Table) -> Float64[np.ndarray, "M T"]:
 
 
 def _mean_places(table: Table) -> Float64[np.ndarray, " M"]:
-    places = _places(table)
+    places = places_of(table)
     known = np.isfinite(places)
     worst = known.sum(0) + 1.0  # where a model was not ranked
     return np.where(known, places, worst).mean(1)
 
 
 def _heat(table: Table, order: np.ndarray) -> Grid:
-    places, means = _places(table), _mean_places(table)
+    places, means = places_of(table), _mean_places(table)
     known = np.isfinite(places).sum(0)
     rows = []
     for i in order[:MOST_MODELS].tolist():
@@ -116,7 +131,7 @@ def _heat(table: Table, order: np.ndarray) -> Grid:
         for t in range(min(len(table.tasks), MOST_TASKS)):
             place = places[i, t]
             if math.isnan(place):
-                row.append(Cell("–"))
+                row.append(Cell(UNKNOWN))
                 continue
             strong = 1 - (place - 1) / max(1, known[t] - 1)
             mark = " ●" if table.first[i, t] else ""
@@ -134,11 +149,11 @@ def _heat(table: Table, order: np.ndarray) -> Grid:
 def _firsts(rankings: Sequence[Ranked], limits: Limits) -> Grid:
     rows = []
     for ranked in rankings[: limits.rows]:
-        best = "–" if ranked.best is None else f"{ranked.best[0]:.2f}"
+        best = UNKNOWN if ranked.best is None else f"{ranked.best[0]:.2f}"
         chance = None if ranked.best is None else float(ranked.best[0])
         rows.append(
             [
-                Cell(shown(ranked.task or "–")),
+                Cell(shown(ranked.task or UNKNOWN)),
                 Cell(shown(ranked.names[0])),
                 Cell(best, chance),
                 Cell(f"{ranked.open:,}", ranked.open),
@@ -150,26 +165,47 @@ def _firsts(rankings: Sequence[Ranked], limits: Limits) -> Grid:
     return Grid("The first model of every task", columns, numeric, rows, len(rankings))
 
 
-def _map(table: Table, limits: Limits) -> Figure:
-    """Both sides of the best rank-2 matrix beside the standardised scores (a biplot)."""
-    most = np.flatnonzero(np.isfinite(table.values).any(1))
-    values = table.values[most]
-    middle, spread = np.nanmean(values, 0), np.nanstd(values, 0)
-    z = np.nan_to_num((values - middle) / np.where(spread > 0, spread, 1.0))
-    z = z - z.mean(1, keepdims=True)  # what a model is on all tasks is in the heat map
+def biplot(
+    values: Float64[np.ndarray, "M T"],
+) -> tuple[Float64[np.ndarray, "M 2"], Float64[np.ndarray, "T 2"], float]:
+    """Models and tasks by two principal components.
+
+    Scores are standardised by task; then the mean of every model is taken off, so that a model lies
+    in the direction of the tasks on which it is better than elsewhere: Z = U S V^T, models U S,
+    tasks V S on the models' scale.
+
+    Args:
+        values: at least two models on two tasks; NaN where not known, counted as the mean.
+
+    Returns:
+        Places of the models, of the tasks, and the share of the variance that both components hold.
+    """
+    known = np.isfinite(values)
+    count = np.maximum(known.sum(0), 1)
+    middle = np.where(known, values, 0.0).sum(0) / count
+    centred = np.where(known, values - middle, 0.0)
+    spread = np.sqrt((centred**2).sum(0) / count)
+    z = centred / np.where(spread > 0, spread, 1.0)
+    z = z - z.mean(1, keepdims=True)
     left, sizes, right = np.linalg.svd(z, full_matrices=False)
     models, tasks = left[:, :2] * sizes[:2], right[:2].T * sizes[:2]
-    scale = np.abs(models).max() / max(float(np.abs(tasks).max()), 1e-12) or 1.0
+    most = float(np.abs(tasks).max())
+    scale = float(np.abs(models).max()) / most if most > 0 else 1.0
+    share = float((sizes[:2] ** 2).sum()) / max(float((sizes**2).sum()), 1e-300)
+    return models, tasks * scale, share
+
+
+def _map(table: Table, limits: Limits) -> Figure:
+    models, tasks, share = biplot(table.values)
     far = np.argsort(-np.abs(models).sum(1))[:6].tolist()
     points = [
-        Point(table.models[int(most[i])], float(x), float(y), strong=i in far)
-        for i, (x, y) in enumerate(models.tolist())
+        Point(name, x, y, strong=i in far)
+        for i, (name, (x, y)) in enumerate(zip(table.models, models.tolist(), strict=True))
     ]
     squares = [
-        Point(task, float(x * scale), float(y * scale), square=True)
+        Point(task, x, y, square=True)
         for task, (x, y) in zip(table.tasks, tasks.tolist(), strict=True)
     ]
-    share = float((sizes[:2] ** 2).sum() / max(float((sizes**2).sum()), 1e-300))
     body = charts.scatter(
         [*squares[:MOST_TASKS], *points],
         "Map of tasks and models",

@@ -92,7 +92,7 @@ def _limits(sources: int, rankings: int) -> list[Limits]:
 
 
 def _rankings(source: Source) -> list[Ranked]:
-    with _named(source):
+    with _Named(source):
         return [read_ranked(found) for _, found in rankings_in(source.content)]
 
 
@@ -100,7 +100,7 @@ def _views(sources: Sequence[Source], rankings: Sequence[Ranked], limits: Limits
     views = [overview(group, limits) for group in families(rankings) if len(group) > 1]
     left = FULL
     for source in sources:
-        with _named(source):
+        with _Named(source):
             other = other_view(source.content, limits)
             views += [] if other is None else [other]
             own = ranking_views(source.content, limits)[:left] if left else []
@@ -112,7 +112,7 @@ def _views(sources: Sequence[Source], rankings: Sequence[Ranked], limits: Limits
     return views
 
 
-class _named:
+class _Named:
     """Says which source is not sound, in one line."""
 
     def __init__(self, source: Source) -> None:
@@ -144,6 +144,8 @@ def _render(
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     title, subtitle = _title(sources, rankings)
     views = _views(sources, rankings, limits)
+    if len(views) == 1 and views[0].kicker:  # its title is that of the page
+        views = [views[0]._replace(heading=views[0].kicker, kicker="")]
     return environment.get_template("page.html.j2").render(
         title=title,
         subtitle=subtitle,

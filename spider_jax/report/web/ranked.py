@@ -11,6 +11,8 @@ from jaxtyping import Float64, Int64
 from spider_jax.report.web import charts
 from spider_jax.report.web.charts import Point, Row
 from spider_jax.report.web.views import (
+    MINUS,
+    UNKNOWN,
     Cell,
     Figure,
     Grid,
@@ -213,7 +215,7 @@ def _rest_figure(ranked: Ranked) -> list[Figure]:
 
 def _cost_figures(ranked: Ranked, limits: Limits) -> list[Figure]:
     """Score against each numeric fact: who is better than all that are cheaper."""
-    figures = []
+    figures: list[Figure] = []
     for name, values in ranked.facts.items():
         costs = np.array([_drawable(value) for value in values])
         known = np.flatnonzero(np.isfinite(costs))
@@ -237,17 +239,17 @@ def _cost_figure(
     for i in known.tolist():
         at, strong = float(ranked.scores[i]), i in on
         half = float(reach[i]) if strong and reach is not None else None
-        ends = (None, None) if half is None else (at - half, at + half)
-        points.append(Point(ranked.names[i], float(costs[i]), at, *ends, strong=strong))
-    corners = [(float(costs[known[i]]), float(ranked.scores[known[i]])) for i in front]
-    least, most = float(costs[known].min()), float(costs[known].max())
+        low, high = (None, None) if half is None else (at - half, at + half)
+        points.append(Point(ranked.names[i], float(costs[i]), at, low, high, strong))
+    corners = [(float(costs[k]), float(ranked.scores[k])) for k in known[front].tolist()]
+    least, dearest = float(costs[known].min()), float(costs[known].max())
     heading = shown(name, 60)
     body = charts.scatter(
         points,
         f"Score against {heading}",
         x=f"{heading} (less is cheaper)",
         y="score",
-        log=least > 0 and most / least > 30,
+        log=least > 0 and dearest / least > 30,
         front=corners,
         most=most,
     )
@@ -306,11 +308,11 @@ def _table(ranked: Ranked, most: int) -> Grid:
         ("model", [Cell(shown(name)) for name in ranked.names[:most]]),
         ("score", [cell(float(score)) for score in ranked.scores[:most]]),
     ]
-    for heading, values in (("+−", ranked.sd), ("best with", ranked.best)):
+    for heading, values in ((f"+{MINUS}", ranked.sd), ("best with", ranked.best)):
         if values is not None:
             columns.append((heading, [cell(float(v)) for v in values[:most]]))
     if ranked.looked:
-        looked = [Cell("yes" if name in ranked.looked else "–") for name in ranked.names[:most]]
+        looked = [Cell("yes" if name in ranked.looked else UNKNOWN) for name in ranked.names[:most]]
         columns.append(("looked at", looked))
     columns += [(shown(h, 60), [cell(v) for v in vs[:most]]) for h, vs in ranked.facts.items()]
     if np.isfinite(ranked.truth).any():
@@ -329,7 +331,7 @@ def _place(ranked: Ranked, i: int) -> Cell:
     if ranked.places is None:
         return Cell("?")
     first, last = ranked.places[i].tolist()
-    text = "alone" if first == last else f"{first:,}–{last:,}"
+    text = "alone" if first == last else f"{first:,}{UNKNOWN}{last:,}"
     count = len(ranked.names)
     return Cell(text, first, ((first - 1) / count, last / count))
 

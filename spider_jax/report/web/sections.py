@@ -1,4 +1,4 @@
-"""From the JSON of any result to sections of a page: known kinds with pictures, others as tables."""
+"""From the JSON of any result to sections: known kinds with pictures, others as tables."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -6,8 +6,18 @@ from typing import Any
 
 from spider_jax.report.web import charts
 from spider_jax.report.web.charts import Row
-from spider_jax.report.web.ranked import read_ranked, ranking_view
-from spider_jax.report.web.views import Cell, Figure, Grid, Limits, View, grid, number, shown
+from spider_jax.report.web.ranked import ranking_view, read_ranked
+from spider_jax.report.web.views import (
+    UNKNOWN,
+    Cell,
+    Figure,
+    Grid,
+    Limits,
+    View,
+    grid,
+    number,
+    shown,
+)
 
 Content = Mapping[str, Any]
 HEADINGS = {
@@ -25,6 +35,12 @@ HEADINGS = {
     "demo": "Demo",
 }
 HEADER = ("format", "version", "created_with", "checksum")
+# What only `from_json` needs.
+HIDDEN = {
+    "scores": ("metrics", "problems", "left_out", "computed"),
+    "comparison": ("models", "tasks", "truth", "methods", "said"),
+    "selected-models": ("problems", "said", "selector"),
+}
 INTERVAL = re.compile(r"\[\s*([-+0-9.e]+), ([-+0-9.e]+)\]")
 CONSTANT = "constant order"
 DRAWN = 30
@@ -70,7 +86,8 @@ def other_view(content: Content, limits: Limits) -> View | None:
     """
     if _is_ranking(content):
         return None
-    rest = {k: v for k, v in content.items() if k not in (*HEADER, "ranking", "rankings")}
+    hidden = (*HEADER, "ranking", "rankings", *HIDDEN.get(kind_of(content), ()))
+    rest = {key: value for key, value in content.items() if key not in hidden}
     if not rest:
         return None
     rows = _objects(rest.pop("rows", []))
@@ -197,7 +214,7 @@ def _rows_grid(name: str, rows: Sequence[Content], most: int, *, tint: bool = Fa
 def _tinted(table: Grid, *, together: bool = False) -> Grid:
     """A table with a ground as strong as its numbers are large, by column or in all."""
     columns = [
-        [row[i].value for row in table.rows if row[i].value is not None]
+        [value for row in table.rows if (value := row[i].value) is not None]
         for i in range(len(table.columns))
     ]
     if together:
@@ -225,7 +242,7 @@ def _methods(rows: Sequence[Content]) -> list[Figure]:
     figures = []
     for zoo in dict.fromkeys(row.get("zoo") for row in rows):
         own = [row for row in rows if row.get("zoo") == zoo]
-        drawn = [_method(row) for row in own]
+        drawn = method_rows(own)
         line = next((row.at for row in drawn if row.name == CONSTANT), None)
         of = f": {shown(zoo, 60)}" if zoo is not None else ""
         title = f"Weighted tau of every method{of}"
@@ -236,6 +253,18 @@ def _methods(rows: Sequence[Content]) -> list[Figure]:
         )
         figures.append(Figure(title, charts.dots(drawn[:DRAWN], title, line=line), words))
     return figures
+
+
+def method_rows(rows: Sequence[Content]) -> list[Row]:
+    """Methods of a comparison, each with its mean and the interval that its row shows.
+
+    Args:
+        rows: of its JSON.
+
+    Returns:
+        A row each; what needs knowledge of the task is strong.
+    """
+    return [_method(row) for row in rows]
 
 
 def _method(row: Content) -> Row:
@@ -249,8 +278,8 @@ def _expected(rows: Sequence[Content]) -> list[Figure]:
     drawn = []
     for row in rows[:DRAWN]:
         at, sd = _value(row.get("expected")), _value(row.get("+-"))
-        ends = (None, None) if at is None or sd is None else (at - sd, at + sd)
-        drawn.append(Row(str(row["model"]), at, *ends, strong=row.get("rank") == 1))
+        low, high = (None, None) if at is None or sd is None else (at - sd, at + sd)
+        drawn.append(Row(str(row["model"]), at, low, high, row.get("rank") == 1))
     words = "Dot: expected result; whisker: one standard deviation. Filled: the first choice."
     return (
         [Figure("Expected results", charts.dots(drawn, "Expected results"), words)] if drawn else []
@@ -275,7 +304,7 @@ def _epochs(rows: Sequence[Content]) -> list[Figure]:
 
 def _with_best(row: Content) -> str:
     best = _value(row.get("best validation"))
-    return "–" if best is None else number(best)
+    return UNKNOWN if best is None else number(best)
 
 
 def _combined(rows: Sequence[Content]) -> list[Figure]:

@@ -13,6 +13,7 @@ LONGEST = 120  # characters of a text; 10,000 of a name would hide the rest
 MOST_CELLS = 20_000  # of a table
 MOST_COLUMNS = 40
 MINUS = "\N{MINUS SIGN}"
+UNKNOWN = "\N{EN DASH}"  # a cell without a value; page.js knows it too
 UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e5, "k"))
 
 
@@ -136,8 +137,8 @@ def number(value: Real | float) -> str:
     Returns:
         Its text.
 
-    >>> number(0.12345), number(25_557_032), number(-0.00002), number(1200)
-    ('0.123', '25.6 M', '−2e-05', '1,200')
+    >>> number(0.12345), number(25_557_032), number(0.00002), number(1200)
+    ('0.123', '25.6 M', '2e-05', '1,200')
     """
     size = abs(float(value))
     if size >= 1e15:
@@ -165,7 +166,7 @@ def cell(value: object) -> Cell:
         The cell; a number that is not finite is not known.
     """
     if value is None:
-        return Cell("–")
+        return Cell(UNKNOWN)
     if isinstance(value, bool):
         return Cell("yes" if value else "no")
     if isinstance(value, Real):
@@ -174,7 +175,7 @@ def cell(value: object) -> Cell:
         except OverflowError:  # an integer of hundreds of digits
             return Cell(shown(value))
         if not math.isfinite(known):
-            return Cell("–")
+            return Cell(UNKNOWN)
         return Cell(number(value), known)
     return Cell(shown(value))
 
@@ -213,5 +214,5 @@ def grid(
 
 def stands_right(cells: Sequence[Cell]) -> bool:
     """Whether a column holds a number and, but for what is not known, nothing else."""
-    known = [c.value is not None for c in cells if c.text != "–"]
+    known = [c.value is not None for c in cells if c.text != UNKNOWN]
     return bool(known) and all(known)
