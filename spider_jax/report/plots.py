@@ -247,7 +247,7 @@ def plot_content(content: Mapping[str, Any], axes: Any = None) -> Any:
     if draw is None:
         known = ", ".join(("ranking", "rankings", *PLOTS))
         raise InputError(
-            f"a {kind_of(content)} has no picture, {known} have one: to_html() makes a page of it"
+            f"{kind_of(content)} has no picture, {known} have one: to_html() makes a page of it"
         )
     return draw(content, axes)
 
@@ -288,9 +288,20 @@ def _comparison(content: Mapping[str, Any], axes: Any) -> Any:
     return plot_methods([r.name for r in rows], means, low, high, axes=axes)
 
 
+def _selection(content: Mapping[str, Any], axes: Any) -> Any:
+    rows = [row for row in content["rows"] if row["epochs"]][:MOST]
+    axes = _axes(axes, height=0.28 * len(rows) + 1)
+    colors = [STRONG if row["fate"] == "won" else PALE for row in rows]
+    axes.barh(range(len(rows)), [row["epochs"] for row in rows], color=colors, height=0.5)
+    _names(axes, [row["model"] for row in rows])
+    axes.set_xlabel("epochs")
+    return axes
+
+
 PLOTS: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
     "scores": _scores,
     "comparison": _comparison,
+    "selected-models": _selection,
 }
 
 

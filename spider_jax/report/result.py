@@ -139,7 +139,7 @@ class Result(Protocol):
             Exception: this class has none.
             AttributeError, KeyError, TypeError, ValueError: the content is not sound.
         """
-        raise _NotReadBack
+        raise _NotReadBackError
 
     def to_html(self) -> str:
         """The result as one self-contained HTML page, as `spider-jax report` writes it.
@@ -195,7 +195,7 @@ class Result(Protocol):
         return [*self.page(), *([Section((Notes(skipped),))] if skipped else [])]
 
 
-class _NotReadBack(Exception):  # NotImplementedError would make `read` abstract for a checker
+class _NotReadBackError(Exception):  # NotImplementedError would make `read` abstract for a checker
     """A class of results that only go out."""
 
 
@@ -207,9 +207,9 @@ def _read_back(result: Any, path: Path) -> Any:
         return result.read(content)
     except KeyError as error:
         raise InputError(f"{path} is not a whole {kind}: {error} is missing") from None
-    except _NotReadBack:
+    except _NotReadBackError:
         why = "is not read back: `spider-jax report` makes a page of it"
-        raise InputError(f"{path}: a {kind} {why}") from None
+        raise InputError(f"{path}: {kind} {why}") from None
     except (AttributeError, IndexError, OverflowError, TypeError, ValueError) as error:
         why = " ".join(str(error).split())
         raise InputError(f"{path} is not a sound {kind}: {why:.300}") from None

@@ -1,7 +1,7 @@
 """From the JSON of any result to sections: known kinds with pictures, others as tables."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from spider_jax.report.web import charts
@@ -14,6 +14,7 @@ from spider_jax.report.web.views import (
     Grid,
     Limits,
     View,
+    cell,
     grid,
     number,
     shown,
@@ -34,6 +35,17 @@ HEADINGS = {
     "records_change": "Records changed",
     "demo": "Demo",
 }
+LABELS = {
+    "scores": "Models, best first",
+    "comparison": "Methods",
+    "demo": "Methods",
+    "selected-models": "Models",
+    "next_runs": "Runs that are worth it",
+    "tuned-students": "Methods",
+    "inspection": "Models",
+    "records_check": "Measures",
+}
+SHORT = 24  # characters of a value that stands large
 HEADER = ("format", "version", "created_with", "checksum")
 # What only `from_json` needs.
 HIDDEN = {
@@ -95,16 +107,17 @@ def other_view(content: Content, limits: Limits) -> View | None:
     said, skipped = _lines(rest.pop("notes", [])), _lines(rest.pop("skipped", []))
     heading, task = heading_of(content), rest.pop("task", None)
     facts, grids, figures = _rest(rest, limits)
+    long = [f"{name}: {value}" for name, value in facts if len(value) > SHORT]
     if rows:
-        label = f"{heading}, a row each"
+        label = LABELS.get(kind_of(content), "Rows")
         grids.insert(0, _rows_grid(label, rows, limits.rows, tint=kind_of(content) == "scores"))
     return View(
         heading=shown(task) if isinstance(task, str) else heading,
         kicker=heading if isinstance(task, str) else "",
-        facts=facts,
+        facts=[fact for fact in facts if len(fact[1]) <= SHORT],
         figures=[*picture(rows), *figures],
         grids=grids,
-        notes=_most([shown(line, 600) for line in said], MOST_NOTES),
+        notes=_most([*long, *(shown(line, 600) for line in said)], MOST_NOTES),
         skipped=_most([f"skipped: {shown(line, 600)}" for line in skipped], MOST_SKIPPED),
     )
 
@@ -179,6 +192,8 @@ def _rest(
             rows = [Row(phase, float(s), said=f"{s:.1f} s") for phase, s in value.items()]
             body = charts.dots(rows[:DRAWN], "Seconds by phase", bar=True)
             figures.append(Figure("Time by phase", body, "Seconds on the machine that wrote this."))
+        elif isinstance(value, dict) and len(value) <= 4 and not _holds_more(value.values()):
+            facts += [(f"{name}, {shown(key, 60)}", cell(one).text) for key, one in value.items()]
         elif isinstance(value, dict):
             grids.append(_mapping_grid(name, value, limits.rows))
         elif isinstance(value, list) and all(isinstance(one, dict) for one in value):
@@ -186,8 +201,7 @@ def _rest(
         elif isinstance(value, list):
             facts.append((name, shown(", ".join(map(str, value[:50])), 200)))
         else:
-            plain = not isinstance(value, bool) and isinstance(value, int | float)
-            facts.append((name, number(value) if plain else shown(value, 200)))
+            facts.append((name, cell(value).text))
     return facts, grids, figures
 
 
@@ -195,13 +209,17 @@ def _all_numbers(value: Mapping[str, Any]) -> bool:
     return all(isinstance(one, int | float) and abs(one) < 1e9 for one in value.values())
 
 
+def _holds_more(values: Iterable[object]) -> bool:
+    return any(isinstance(value, dict | list) for value in values)
+
+
 def _mapping_grid(name: str, value: Mapping[str, Any], most: int) -> Grid:
     """An object as a table: of objects a row each, else two columns."""
     if all(isinstance(one, dict) for one in value.values()):
         inner = list(dict.fromkeys(key for one in value.values() for key in one))
         rows = [[key, *map(one.get, inner)] for key, one in value.items()]
-        return _tinted(grid(name, ["", *inner], rows, most=most), together=True)
-    return grid(name, ["", "value"], [list(pair) for pair in value.items()], most=most)
+        return _tinted(grid(name, ["name", *inner], rows, most=most), together=True)
+    return grid(name, ["name", "value"], [list(pair) for pair in value.items()], most=most)
 
 
 def _rows_grid(name: str, rows: Sequence[Content], most: int, *, tint: bool = False) -> Grid:

@@ -177,6 +177,8 @@ def cell(value: object) -> Cell:
         if not math.isfinite(known):
             return Cell(UNKNOWN)
         return Cell(number(value), known)
+    if isinstance(value, list):
+        return Cell(shown(", ".join(str(one) for one in value[:LONGEST])))
     return Cell(shown(value))
 
 
