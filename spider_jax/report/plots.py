@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
 from spider_jax.report.web.overview import biplot, places_of, score_table
-from spider_jax.report.web.ranked import Ranked, pareto_front, read_ranked
+from spider_jax.report.web.ranked import Ranked, read_ranked
+from spider_jax.report.web.ranking_section import pareto_front
 from spider_jax.report.web.sections import CONSTANT, kind_of, method_rows, rankings_in
 from spider_jax.report.web.views import shown
 from spider_jax.runtime.optional import need

@@ -73,11 +73,15 @@ class Axis(NamedTuple):
 
     def at(self, value: float) -> float:
         """Where a value stands, in per cent with two decimals."""
-        low, high, here = self.low, self.high, value
-        if self.log:
-            low, high, here = math.log(low), math.log(high), math.log(max(value, 1e-300))
-        share = (here - low) / (high - low)
+        share = float(self.shares(np.array([value]))[0])
         return round(100 * min(1.02, max(-0.02, share)), 2)
+
+    def shares(self, values: Float64[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
+        """Where values stand, 0 to 1."""
+        if self.log:
+            low, high = math.log(self.low), math.log(self.high)
+            return (np.log(np.maximum(values, 1e-300)) - low) / (high - low)
+        return (values - self.low) / (self.high - self.low)
 
     def ticks(self, about: int = 5) -> list[float]:
         """Round values between its ends."""
@@ -151,9 +155,9 @@ def scatter(
     y: str,
     log: bool = False,
     front: Sequence[tuple[float, float]] = (),
-    most: int = 1200,
+    cloud: Float64[np.ndarray, "N 2"] | None = None,
 ) -> Markup:
-    """Points, the strong ones with their names; many of them as a density.
+    """Points, the strong ones with their names, on a density of too many to draw.
 
     Args:
         points: at least one.
@@ -162,23 +166,22 @@ def scatter(
         y: what is up.
         log: whether the logarithm of x is even.
         front: corners of steps, from left to right.
-        most: more points than these are counted in cells.
+        cloud: x and y of all points where they are counted in cells; None where all are drawn.
 
     Returns:
         HTML.
     """
-    across = axis([p.x for p in points], log=log)
-    up = axis([v for p in points for v in (p.y, p.low, p.high) if v is not None])
+    ends = [] if cloud is None else [*cloud.min(0).tolist(), *cloud.max(0).tolist()]
+    across = axis([*(p.x for p in points), *ends[::2]], log=log)
+    up = axis([*(v for p in points for v in (p.y, p.low, p.high) if v is not None), *ends[1::2]])
     marks = [_grid_line(across.at(t)) for t in across.ticks()]
     for tick in up.ticks():
         at = round(100 - up.at(tick), 2)
         marks.append(Markup('<line class="grid" x1="0" x2="100%" y1="{0}%" y2="{0}%"/>').format(at))
     marks += _steps([(across.at(a), round(100 - up.at(b), 2)) for a, b in front])
-    many = len(points) > most
-    if many:
-        marks += _density(points, across, up)
-    drawn = [p for p in points if p.strong or p.square] if many else points
-    places = [(p, across.at(p.x), round(100 - up.at(p.y), 2)) for p in drawn]
+    if cloud is not None:
+        marks += _density(cloud, across, up)
+    places = [(p, across.at(p.x), round(100 - up.at(p.y), 2)) for p in points]
     for point, left, top in places:
         marks += _point(point, left, top, up)
     marks += _labels(places)
@@ -304,10 +307,9 @@ def _labels(places: Sequence[tuple[Point, float, float]]) -> list[Markup]:
     return marks
 
 
-def _density(points: Sequence[Point], across: Axis, up: Axis) -> list[Markup]:
-    places = np.array([(across.at(p.x), 100 - up.at(p.y)) for p in points])
-    size = 100 / np.array(CELLS)
-    at = np.clip(places // size, 0, np.array(CELLS) - 1).astype(np.int64)
+def _density(cloud: Float64[np.ndarray, "N 2"], across: Axis, up: Axis) -> list[Markup]:
+    shares = np.stack([across.shares(cloud[:, 0]), 1 - up.shares(cloud[:, 1])], axis=1)
+    at = np.clip(shares * CELLS, 0, np.array(CELLS) - 1).astype(np.int64)
     counts = np.bincount(at[:, 0] * CELLS[1] + at[:, 1], minlength=CELLS[0] * CELLS[1])
     counts = counts.reshape(CELLS)
     most = math.log1p(int(counts.max()))

@@ -198,9 +198,10 @@ def biplot(
 def _map(table: Table, limits: Limits) -> Figure:
     models, tasks, share = biplot(table.values)
     far = np.argsort(-np.abs(models).sum(1))[:6].tolist()
+    many = len(models) > limits.points
     points = [
-        Point(name, x, y, strong=i in far)
-        for i, (name, (x, y)) in enumerate(zip(table.models, models.tolist(), strict=True))
+        Point(table.models[i], float(models[i, 0]), float(models[i, 1]), strong=i in far)
+        for i in (far if many else range(len(models)))
     ]
     squares = [
         Point(task, x, y, square=True)
@@ -211,7 +212,7 @@ def _map(table: Table, limits: Limits) -> Figure:
         "Map of tasks and models",
         x="first component",
         y="second component",
-        most=limits.points,
+        cloud=models if many else None,
     )
     words = (
         "Principal components of the scores, standardised by task, after the mean of every model: "

@@ -11,13 +11,13 @@ from markupsafe import Markup
 
 from spider_jax.errors import InputError, one_line
 from spider_jax.report.web.overview import families, overview
-from spider_jax.report.web.ranked import Ranked, read_ranked
+from spider_jax.report.web.ranked import Ranked
+from spider_jax.report.web.ranking_section import ranking_view
 from spider_jax.report.web.sections import (
     heading_of,
     kind_of,
     other_view,
-    ranking_views,
-    rankings_in,
+    read_rankings,
 )
 from spider_jax.report.web.views import Limits, View, shown
 
@@ -56,9 +56,9 @@ def page_of(sources: Sequence[Source], *, command: str | None = None) -> str:
     """
     if not sources:
         raise InputError("a report needs at least one result")
-    rankings = [ranked for source in sources for ranked in _rankings(source)]
-    for limits in _limits(len(sources), len(rankings)):
-        page = _render(sources, rankings, limits, command)
+    read = [_rankings(source) for source in sources]
+    for limits in _limits(len(sources), sum(map(len, read))):
+        page = _render(sources, read, limits, command)
         if len(page.encode()) <= MOST_BYTES:
             break
     return page
@@ -91,21 +91,23 @@ def _limits(sources: int, rankings: int) -> list[Limits]:
     return [usual, Limits(max(15, rows // 4), 60, 0), Limits(5, 10, 0), Limits(1, 1, 0)]
 
 
-def _rankings(source: Source) -> list[Ranked]:
+def _rankings(source: Source) -> list[tuple[str, Ranked]]:
     with _Named(source):
-        return [read_ranked(found) for _, found in rankings_in(source.content)]
+        return read_rankings(source.content)
 
 
-def _views(sources: Sequence[Source], rankings: Sequence[Ranked], limits: Limits) -> list[View]:
+def _views(
+    sources: Sequence[Source], read: Sequence[list[tuple[str, Ranked]]], limits: Limits
+) -> list[View]:
+    rankings = [ranked for own in read for _, ranked in own]
     views = [overview(group, limits) for group in families(rankings) if len(group) > 1]
     left = FULL
-    for source in sources:
+    for source, own in zip(sources, read, strict=True):
         with _Named(source):
             other = other_view(source.content, limits)
             views += [] if other is None else [other]
-            own = ranking_views(source.content, limits)[:left] if left else []
-            views += own
-            left -= len(own)
+            views += [ranking_view(ranked, words, limits) for words, ranked in own[:left]]
+            left -= len(own[:left])
     if len(rankings) > FULL:
         more = f"{len(rankings) - FULL:,} more rankings have no section of their own."
         views.append(View("More rankings", "Left out", lead=more))
@@ -133,7 +135,10 @@ class _Named:
 
 
 def _render(
-    sources: Sequence[Source], rankings: Sequence[Ranked], limits: Limits, command: str | None
+    sources: Sequence[Source],
+    read: Sequence[list[tuple[str, Ranked]]],
+    limits: Limits,
+    command: str | None,
 ) -> str:
     from jinja2 import Environment, PackageLoader
 
@@ -142,8 +147,8 @@ def _render(
     folder = resources.files("spider_jax.report") / "web"
     style, script = ((folder / name).read_text("utf-8") for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    title, subtitle = _title(sources, rankings)
-    views = _views(sources, rankings, limits)
+    title, subtitle = _title(sources, [ranked for own in read for _, ranked in own])
+    views = _views(sources, read, limits)
     if len(views) == 1 and views[0].kicker:  # its title is that of the page
         views = [views[0]._replace(heading=views[0].kicker, kicker="")]
     return environment.get_template("page.html.j2").render(

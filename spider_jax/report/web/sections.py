@@ -6,7 +6,7 @@ from typing import Any
 
 from spider_jax.report.web import charts
 from spider_jax.report.web.charts import Row
-from spider_jax.report.web.ranked import ranking_view, read_ranked
+from spider_jax.report.web.ranked import Ranked, read_ranked
 from spider_jax.report.web.views import (
     UNKNOWN,
     Cell,
@@ -56,6 +56,7 @@ HIDDEN = {
 INTERVAL = re.compile(r"\[\s*([-+0-9.e]+), ([-+0-9.e]+)\]")
 CONSTANT = "constant order"
 DRAWN = 30
+MOST_POINTS = 300
 MOST_NOTES, MOST_SKIPPED = 40, 100
 
 
@@ -122,18 +123,20 @@ def other_view(content: Content, limits: Limits) -> View | None:
     )
 
 
-def ranking_views(content: Content, limits: Limits) -> list[View]:
-    """The sections of all rankings of a result.
+def read_rankings(content: Content) -> list[tuple[str, Ranked]]:
+    """Every ranking that a result is or holds, with what stands above its title.
 
     Args:
         content: of a JSON.
-        limits: of the page.
 
     Returns:
-        One section each.
+        Their words and the rankings.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: one is not sound.
     """
     return [
-        ranking_view(read_ranked(found), shown(f"Ranking · {part}" if part else "Ranking"), limits)
+        (shown(f"Ranking · {part}" if part else "Ranking"), read_ranked(found))
         for part, found in rankings_in(content)
     ]
 
@@ -333,14 +336,14 @@ def _combined(rows: Sequence[Content]) -> list[Figure]:
         return []
     points = [
         charts.Point(str(row.get("model")), x, y, strong=i == 0)
-        for i, row in enumerate(rows)
+        for i, row in enumerate(rows[:MOST_POINTS])
         for x, y in [(_value(row.get(by[-1])), _value(row.get(truth)))]
         if x is not None and y is not None
     ]
     if len(points) < 3:
         return []
     x, title = shown(by[-1], 60), "Predicted against true"
-    body = charts.scatter(points, title, x=x, y=truth, most=300)
+    body = charts.scatter(points, title, x=x, y=truth)
     return [Figure(title, body, f"{len(points)} models with a known accuracy, by {x}.")]
 
 
