@@ -66,13 +66,17 @@ SIGNATURES = {
         "looked_at=(), certainty=None)"
     ),
     "Ranking.data": "(self)",
-    "Ranking.from_json": "(path)",
+    "Ranking.from_json": "(cls, path)",
     "Ranking.from_scores": "(names, scores, *, resolution, task=None, accuracies=None, notes=())",
     "Ranking.page": "(self, top=None)",
+    "Ranking.plot": "(self, axes=None)",
     "Ranking.rank_intervals": "(self)",
+    "Ranking.read": "(cls, content)",
     "Ranking.statements": "(self)",
     "Ranking.to_content": "(self)",
     "Ranking.to_csv": "(self, path)",
+    "Ranking.to_frame": "(self, library=None)",
+    "Ranking.to_html": "(self)",
     "Ranking.to_json": "(self, path)",
     "Ranking.to_markdown": "(self, top=None)",
     "Ranking.to_rows": "(self, top=None)",
@@ -204,7 +208,8 @@ def bare_signature(name: str, function: Callable[..., Any]) -> str:
     if "." in name:
         owner, method = name.split(".")
         static = inspect.getattr_static(getattr(spider_jax, owner), method)
-        function = static.__func__ if isinstance(static, staticmethod) else static
+        wrapped = isinstance(static, staticmethod | classmethod)
+        function = static.__func__ if wrapped else static
     signature, empty = inspect.signature(function), inspect.Signature.empty
     untyped = [p.replace(annotation=empty) for p in signature.parameters.values()]
     return str(signature.replace(parameters=untyped, return_annotation=empty))

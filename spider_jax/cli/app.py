@@ -34,6 +34,7 @@ from spider_jax.cli.output import (
     say,
 )
 from spider_jax.cli.recommend import next_
+from spider_jax.cli.report import report
 from spider_jax.cli.spider import rank, train
 from spider_jax.cli.zoo import inspect, score
 from spider_jax.errors import InputError
@@ -84,6 +85,7 @@ COMMANDS: dict[str, Any] = {
     "index": index,
     "records": records,
     "next": next_,
+    "report": report,
     "extract": cli_extract.extract,
     "select": cli_select.select,
     "tune": cli_tune.tune,

@@ -1,5 +1,6 @@
 """Two phases on a zoo: recall by past results and a cheap proxy, then heads that are trained."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -110,7 +111,7 @@ class Selection(Result):
         return (Section((Table(self.columns, shown), *more, notes)),)
 
     def data(self) -> dict[str, Any]:
-        """What every result has, the winner with its test score, and the epochs spent."""
+        """What every result has, the winner's test score, the epochs spent, and the whole state."""
         return super().data() | {
             "task": self.task,
             "measure": self.measure,
@@ -118,7 +119,23 @@ class Selection(Result):
             "test": self.test,
             "test_standard_error": self.test_error,
             "epochs_spent": self.selector.spent,
+            "problems": [list(problem) for problem in self.problems],
+            "said": list(self.notes),
+            "selector": self.selector.to_content(),
         }
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> "Selection":
+        """The inverse of `data`."""
+        return Selection(
+            str(content["task"]),
+            str(content["measure"]),
+            Selector.read(content["selector"]),
+            content["test"],
+            content["test_standard_error"],
+            tuple(Skipped(*problem) for problem in content["problems"]),
+            tuple(map(str, content["said"])),
+        )
 
     def add_to(self, past: PastResults) -> PastResults:
         """Past results with those of this run, for selections to come.
