@@ -167,7 +167,7 @@ class Explanation(Result):
     def data(self) -> dict[str, Any]:
         """What every result has, where the model stands, and its neighbours."""
         beside = json_rows(Margin._fields, [tuple(one) for one in self.neighbours])
-        facts = {"model": self.model, "task": self.task, "place": self.place, "models": self.count}
+        facts = {"model": self.model, "task": self.task, "place": self.place, "of": self.count}
         known = {"mean": self.mean, "sd": self.sd, "unit": self.unit}
         return super().data() | facts | known | {"neighbours": beside}
 

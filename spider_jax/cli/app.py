@@ -38,7 +38,9 @@ from spider_jax.cli.report import report
 from spider_jax.cli.spider import rank, train
 from spider_jax.cli.zoo import inspect, score
 from spider_jax.errors import InputError
+from spider_jax.storage.cache import default_folder
 from spider_jax.storage.own_files import refuse_own_file
+from spider_jax.storage.private import make_private
 
 
 def demo(
@@ -48,7 +50,8 @@ def demo(
     """Train on the embedded zoos, rank their models for held-out tasks, compare with baselines.
 
     Args:
-        out: folder for the spiders, the rankings as CSV and JSON, and a Markdown summary.
+        out: folder for the spiders, the rankings as CSV and JSON, a Markdown summary, and the
+            report, a page for a browser; default: the report alone, in the user's cache.
         messages: what goes to stderr.
     """
     show = messages.start()
@@ -56,9 +59,15 @@ def demo(
 
     found = run_demo(show_progress=show)
     code = Output().write(found)
-    if out is not None:
+    if out is None:
+        folder = default_folder("demo")
+        make_private(folder)
+        page = found.report(folder)
+    else:
         found.save(out)
+        page = out / "report.html"
         note(f"written: {out}")
+    note(f"the report, for a browser: {page}")
     return code
 
 
