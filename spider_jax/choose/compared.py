@@ -1,5 +1,6 @@
 """One call for the commonest job: models and labelled data in, a ranking with intervals out."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,13 +11,15 @@ from spider_jax.belief.gaussian import Standings
 from spider_jax.choose.budget import Budget
 from spider_jax.choose.candidates import Candidate, Models, read_candidates
 from spider_jax.choose.features import Features, open_labelled
-from spider_jax.choose.spider_prior import spider_belief
+from spider_jax.choose.spider_prior import Start, spider_start
 from spider_jax.choose.usual_evidence import METRICS, prior_of, usual_evidence
 from spider_jax.errors import InputError
 from spider_jax.extract.export.run import Settings
 from spider_jax.ranking.ranking import Ranking
 from spider_jax.spider.spider import Spider
 from spider_jax.zoo.store import FeatureStore
+
+log = logging.getLogger("spider_jax")
 
 NO_SPIDER = (
     "no spider: the order is by metrics of the models' own features alone "
@@ -150,19 +153,24 @@ def compare_models(
     settings = Settings(batch=batch, show_progress=show_progress)
     features = Features(open_labelled(data), out, settings)
     names, task = tuple(one.name for one in candidates), features.data.name
-    before: tuple[Stage, ...] = ()
     if spider is None:
-        start = Belief(names, prior_of(len(names)), usual_evidence(), task=task)
+        start = Start(
+            Belief(names, prior_of(len(names)), usual_evidence(), task=task), (), NO_SPIDER
+        )
     else:
-        start, before = spider_belief(spider, extractor, candidates, features)
+        start = spider_start(spider, extractor, candidates, features)
     guided = spider is not None and limit.said is not None  # else all run, in any order
-    found, lost = _looked(start, candidates, features, limit, guided=guided)
-    problems = [*map(str, features.result.problems), *map(str, found.problems)]
+    found, lost = _looked(start.belief, candidates, features, limit, guided=guided)
+    done = features.result
+    log.info(
+        "features in %s: %d written, %d there", features.zoo, len(done.written), len(done.there)
+    )
+    problems = [*map(str, done.problems), *map(str, found.problems)]
     if not found.looks:
         raise InputError(f"no model can be run on {task!r}: {'; '.join(problems)}")
     kept = _without(found, {*lost, *(str(p.model) for p in found.problems)})
-    notes = _notes(kept, features, limit, names, spider is not None)
-    before = tuple(stage.of(start.positions(kept.names)) for stage in before)
+    notes = (start.note, *_notes(kept, features, limit, names))
+    before = tuple(stage.of(start.belief.positions(kept.names)) for stage in start.before)
     return Compared(kept, notes, tuple(dict.fromkeys(problems)), features.zoo, before)
 
 
@@ -212,15 +220,15 @@ def _without(belief: Belief, lost: set[str]) -> Belief:
 
 
 def _notes(
-    belief: Belief, features: Features, limit: Budget, names: Sequence[str], known: bool
+    belief: Belief, features: Features, limit: Budget, names: Sequence[str]
 ) -> tuple[str, ...]:
     kind = features.data.kind
     left = [name for name in belief.names if name not in belief.looks]
-    notes = [] if known else [NO_SPIDER]
+    notes = list[str]()
     if left:
         notes.append(
             f"{len(belief.looks)} of {len(belief.names)} models were run within the budget of "
-            f"{limit.said}; the others stand by what is known without a run: a larger --budget "
+            f"{limit.said}; the others stand by what is known without a run: a larger budget "
             "goes on"
         )
     if kind != "classification":

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,12 +21,26 @@ from spider_jax.tasks.tokens import task_tokens
 from spider_jax.zoo.store import FeatureStore
 
 
-def spider_belief(
+class Start(NamedTuple):
+    """What is known before a model is looked at.
+
+    Attributes:
+        belief: over the candidates.
+        before: how it came about; () where it is one step.
+        note: for the reader.
+    """
+
+    belief: Belief
+    before: tuple[Stage, ...]
+    note: str
+
+
+def spider_start(
     given: Spider | str | Path,
     extractor: str | None,
     candidates: Sequence[Candidate],
     features: Features,
-) -> tuple[Belief, tuple[Stage, ...]]:
+) -> Start:
     """The belief of a spider, over the candidates: the extractor runs on the data first.
 
     A candidate that the spider does not know is expected as any model: N(0, 1) in standard units.
@@ -37,7 +52,7 @@ def spider_belief(
         features: of the data.
 
     Returns:
-        The belief, and how it came about.
+        The belief, how it came about, and a note.
 
     Raises:
         InputError: a spider that knows none of the candidates, or whose extractor cannot be run.
@@ -61,7 +76,10 @@ def spider_belief(
     prior = _of_candidates(whole, names)
     stages = prior_stages(spider, tokens, whole)
     before = tuple(_stage_of(stage, whole, names) for stage in stages)
-    return Belief(tuple(names), prior, evidence, whole.explained, task), before
+    strange = [name for name in names if name not in spider.models]
+    said = f"; {', '.join(strange[:5])} it does not know: expected as any model" * bool(strange)
+    note = f"before the metrics stands what a spider of {len(spider.models)} models expects{said}"
+    return Start(Belief(tuple(names), prior, evidence, whole.explained, task), before, note)
 
 
 def _extractor(name: str, given: str | None, candidates: Sequence[Candidate]) -> Candidate:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import arg
 
-from spider_jax.belief.explanation import Explanation
 from spider_jax.cli.output import DONE, Flat, Messages, Output, report_skipped, say
 from spider_jax.errors import InputError
 from spider_jax.ranking.ranking import Ranking
@@ -110,27 +109,6 @@ def rank_prior(folder: Path, describe: str, like: Sequence[str], fact: Sequence[
     prior = load_prior(folder)
     facts = facts_of(fact, prior.words.facts)
     return prior.belief(describe, facts=facts, like=like, task=describe or None).rank()
-
-
-def explain_prior(
-    folder: Path, model: str, describe: str, like: Sequence[str], fact: Sequence[str]
-) -> Explanation:
-    """Why a model stands where `rank_prior` puts it.
-
-    Args:
-        folder: of the prior.
-        model: its name.
-        describe: the task, in words.
-        like: known tasks that it is like.
-        fact: COLUMN=TEXT.
-    """
-    from spider_jax.belief.explanation import explain as explained
-    from spider_jax.recommend.saved_prior import load_prior
-
-    prior = load_prior(folder)
-    facts = facts_of(fact, prior.words.facts)
-    belief = prior.belief(describe, facts=facts, like=like, task=describe or None)
-    return explained(belief, model, prior.stages(describe, facts=facts, like=like))
 
 
 def next_(

@@ -18,7 +18,7 @@ from spider_jax.cli.output import (
     report_skipped,
     say,
 )
-from spider_jax.cli.recommend import explain_prior, rank_prior, refuse_with_prior
+from spider_jax.cli.recommend import rank_prior, refuse_with_prior
 from spider_jax.errors import InputError
 
 
@@ -151,6 +151,8 @@ def rank(
         given |= {"--bins": None if bins == 10 else bins}
         refuse_with_prior(spider, given)
         if explain is not None:
+            from spider_jax.cli.explain import explain_prior
+
             return output.write(explain_prior(spider, explain, describe, like, fact))
         ranking = rank_prior(spider, describe, like, fact)
         return output.write(ranking, ranking.page(top), models=ranking.data()["models"][:top])
@@ -186,8 +188,8 @@ def rank(
         store, loaded = FeatureStore(zoo), Spider.load(spider)
         if explain is not None:
             tokens = zoo_tokens(store, task, loaded.description.extractor)
-            known = names_of_training_tasks(loaded, store)
-            why = loaded.explain(tokens, explain, k=rerank, zoo=store, task=task, known=known)
+            names = names_of_training_tasks(loaded, store)
+            why = loaded.explain(tokens, explain, k=rerank, zoo=store, task=task, known=names)
             return output.write(why, beside=store.problems_on(task))
         ranking = loaded.rank_task(store, task, k=rerank, by=by)
         beside = store.problems_on(task)
