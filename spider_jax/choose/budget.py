@@ -35,10 +35,10 @@ class Budget:
         self._begun = perf_counter()
         if self.said is None:
             return
-        time = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", self.said)
+        time = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smh])", self.said)
         if time is not None:
             self.seconds = float(time[1]) * UNITS[time[2]]
-        elif re.fullmatch(r"\d+", self.said) and int(self.said) >= FEWEST:
+        elif re.fullmatch(r"\d{1,9}", self.said) and int(self.said) >= FEWEST:
             self.models = int(self.said)
         if not (self.models or self.seconds):
             raise InputError(

@@ -77,6 +77,8 @@ class Features:
         """
         self._own = out is None
         self.zoo = default_folder("compare") / _key(data) if out is None else Path(out)
+        if self.zoo.exists() and not self.zoo.is_dir():
+            raise InputError(f"{out} is a file, the zoo is a folder: choose another name")
         if self._own:
             make_private(self.zoo.parent)
             make_private(self.zoo)

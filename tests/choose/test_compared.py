@@ -67,7 +67,7 @@ def test_a_budget_is_models_or_time(given: Any, models: int | None, seconds: flo
 
 
 @pytest.mark.parametrize(
-    "given", ["", "0", 1, -3, "m", "10 days", "1e3", "0s", "nan", "ten", "5m5"]
+    "given", ["", "0", 1, -3, "m", "10 days", "1e3", "0s", "nan", "ten", "5m5", "9" * 5000]
 )
 def test_other_budgets_are_one_line(given: Any, refused: Any) -> None:
     with refused("budget must be a number of models", repr(str(given)), "10m"):
@@ -230,6 +230,7 @@ def test_a_damaged_memory_is_one_line_and_a_strange_entry_is_none(
         (("--data", "pets.npy", "--model", "clear.npy", "--model", "clear.npy"), ("'clear'",)),
         (("--data", "pets.npy", "--model", "clear", "dim.npy"), ("'clear'", "timm:clear")),
         (("--data", "pets.npy", "--model", "clear.npy", "dim.npy", "--budget", "1"), ("budget",)),
+        (("--data", "pets.npy", "--model", "clear.npy", "dim.npy", "--out", "dim.npy"), ("file",)),
         (("--data", "gone.npy", "--model", "clear.npy", "dim.npy"), ("gone.npy",)),
         (("--data", "pets.npy", "--model", "clear.npy", "dim.npy", "--spider", "."), (".",)),
         (("--data", "pets.npy", "--model", "clear.npy", "dim.npy", "--explain", "x"), ("'x'",)),
