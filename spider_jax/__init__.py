@@ -10,6 +10,7 @@ from spider_jax.cli import interrupt
 if interrupt.is_command_line():  # what follows takes a second, in which Ctrl-C may come
     interrupt.leave_at_once()
 
+from spider_jax.choose.compared import compare
 from spider_jax.errors import InputError
 from spider_jax.extract.target_task import TargetTask, task_from
 from spider_jax.index.zoo_index import ZooIndex
@@ -43,6 +44,7 @@ __all__ = [
     "TaskTokens",
     "TrainConfig",
     "ZooIndex",
+    "compare",
     "h_score_shrunk",
     "knn",
     "leep",

@@ -203,7 +203,7 @@ class Demo(Result):
         return Section((Table(("phase", "seconds"), list(self.seconds.items())),), heading="Time")
 
     def save(self, folder: Path) -> None:
-        """Write what every part writes into a folder of its name, and summary.md.
+        """Write what every part writes into a folder of its name, summary.md and report.html.
 
         Args:
             folder: made where it does not exist; what it holds under these names is replaced.
@@ -211,6 +211,20 @@ class Demo(Result):
         for name, part in self.parts.items():
             part.save(folder / name_to_component(name))
         write_text(folder / "summary.md", self.to_markdown())
+        self.report(folder)
+
+    def report(self, folder: Path) -> Path:
+        """Write the rankings and the comparison as one page, report.html.
+
+        Args:
+            folder: made where it does not exist.
+
+        Returns:
+            The page.
+        """
+        from spider_jax.report.html import write_report  # jinja2 is slow to import
+
+        return write_report([self], folder / "report.html", command="spider-jax demo")
 
 
 def run_demo(*, show_progress: bool = False) -> Demo:

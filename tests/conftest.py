@@ -35,6 +35,7 @@ QUICK = (
     "tests/evaluation",
     "tests/tuning",
     "tests/recommend",
+    "tests/choose",
     "README.md",
 )
 pytest.register_assert_rewrite("support.command_line")

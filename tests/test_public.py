@@ -23,6 +23,7 @@ NAMES = [
     "TaskTokens",
     "TrainConfig",
     "ZooIndex",
+    "compare",
     "h_score_shrunk",
     "knn",
     "leep",
@@ -65,13 +66,17 @@ SIGNATURES = {
         "looked_at=(), certainty=None)"
     ),
     "Ranking.data": "(self)",
-    "Ranking.from_json": "(path)",
+    "Ranking.from_json": "(cls, path)",
     "Ranking.from_scores": "(names, scores, *, resolution, task=None, accuracies=None, notes=())",
     "Ranking.page": "(self, top=None)",
+    "Ranking.plot": "(self, axes=None)",
     "Ranking.rank_intervals": "(self)",
+    "Ranking.read": "(cls, content)",
     "Ranking.statements": "(self)",
     "Ranking.to_content": "(self)",
     "Ranking.to_csv": "(self, path)",
+    "Ranking.to_frame": "(self, library=None)",
+    "Ranking.to_html": "(self)",
     "Ranking.to_json": "(self, path)",
     "Ranking.to_markdown": "(self, top=None)",
     "Ranking.to_rows": "(self, top=None)",
@@ -80,6 +85,7 @@ SIGNATURES = {
         "(description, scaling, weights, memory=None, own=None, teacher_table=None, beliefs=None)"
     ),
     "Spider.belief": "(self, tokens, *, task=None)",
+    "Spider.explain": "(self, tokens, model, *, k=0, zoo=None, task=None, known=())",
     "Spider.from_torch": (
         "(state, *, models, extractor='general extractor', form='many', precision='float32')"
     ),
@@ -117,6 +123,10 @@ SIGNATURES = {
         "(self, tokens, k, *, tasks=None, among=None, mesh=None, show_progress=False)"
     ),
     "ZooIndex.verify": "(self, *, show_progress=False)",
+    "compare": (
+        "(models, data, *, budget=None, out=None, spider=None, extractor=None, batch=None, "
+        "show_progress=False)"
+    ),
     "h_score_shrunk": "(features, labels, *, standardize=False)",
     "knn": "(features, labels, *, k=5, samples=20000, seed=0, standardize=False)",
     "leep": "(*, probabilities, labels)",
@@ -210,7 +220,8 @@ def bare_signature(name: str, function: Callable[..., Any]) -> str:
     if "." in name:
         owner, method = name.split(".")
         static = inspect.getattr_static(getattr(spider_jax, owner), method)
-        function = static.__func__ if isinstance(static, staticmethod) else static
+        wrapped = isinstance(static, staticmethod | classmethod)
+        function = static.__func__ if wrapped else static
     signature, empty = inspect.signature(function), inspect.Signature.empty
     untyped = [p.replace(annotation=empty) for p in signature.parameters.values()]
     return str(signature.replace(parameters=untyped, return_annotation=empty))

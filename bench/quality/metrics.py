@@ -81,7 +81,7 @@ def main(run: Run) -> None:
         run: what to run.
     """
     comparison, ceiling = compare(real_zoo(), run)
-    content = {"commit": commit(), **comparison.data(), "noise_ceiling": ceiling}
+    content = {"commit": commit(), **comparison.summary(), "noise_ceiling": ceiling}
     head = page_head("Metrics on the real zoo", "quality/metrics", run.out)
     write_results(run.out, content, head + comparison.to_markdown() + "\n")
     print(comparison.to_text())

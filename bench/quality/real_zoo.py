@@ -159,7 +159,7 @@ def main(run: Run) -> None:
         "config": json.loads(json.dumps(run.train, default=lambda c: c.__dict__)),
         "meta_tasks": run.tasks,
         "folds": [list(fold) for fold in FOLDS],
-        **comparison.data(),
+        **comparison.summary(),
         **more,
     }
     head = page_head("The real zoo, whole datasets held out", "quality/real_zoo", run.out)

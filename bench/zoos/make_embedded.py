@@ -31,6 +31,7 @@ from bench.zoos.embedded_sources import (
     TASK_SOURCES,
     provenance,
 )
+from spider_jax.choose.usual_evidence import FILE, write_metrics
 from spider_jax.errors import InputError
 from spider_jax.storage.files import atomic_folder, write_text
 from spider_jax.zoo.store import FeatureStore
@@ -344,6 +345,7 @@ def main(out: Path = FOLDER) -> None:
     """
     zoo = real_zoo()
     build(zoo, out)
+    write_metrics(FeatureStore(out), out / FILE)
     report(zoo, FeatureStore(out), HELD_OUT)
 
 

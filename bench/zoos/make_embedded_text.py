@@ -16,6 +16,7 @@ import tyro
 from bench.common import data_folder
 from bench.zoos import make_embedded as maker
 from bench.zoos.embedded_text_sources import HELD_OUT, LICENCES, TASKS, provenance
+from spider_jax.choose.usual_evidence import FILE, write_metrics
 from spider_jax.storage.files import atomic_folder, write_text
 from spider_jax.zoo.store import FeatureStore
 
@@ -99,6 +100,7 @@ def main(out: Path = FOLDER) -> None:
     """
     zoo = FeatureStore(data_folder("text_zoo"))
     build(zoo, out)
+    write_metrics(FeatureStore(out), out / FILE)
     maker.report(zoo, FeatureStore(out), HELD_OUT)
 
 

@@ -7,11 +7,13 @@ covariance over models is of few factors (`factors`). All numbers are learned by
 source datasets out (`learn_process`). Evidence is linear, with its own learned noise
 (`evidence`): `belief.look` takes in metrics of models that are looked at, `belief.observe` true
 results; conditioning is exact (`gaussian`). What follows (`decision`): the probability to be the
-best, the expected loss of a choice, which model to look at next, and a `Ranking`.
+best, the expected loss of a choice, which model to look at next, and a `Ranking`; and what each
+source of evidence moved (`explanation`).
 """
 
 from spider_jax.belief.belief import Belief
 from spider_jax.belief.evidence import EvidenceModel, MetricNoise, Spread, learn_metric_noise
+from spider_jax.belief.explanation import Explanation, Stage, explain
 from spider_jax.belief.factors import Factors, fit_factors
 from spider_jax.belief.gaussian import Observation, Posterior, Standings
 from spider_jax.belief.learn_process import HeldOutTasks, learn_hyper
@@ -21,6 +23,7 @@ from spider_jax.belief.task_process import TaskProcess
 __all__ = [
     "Belief",
     "EvidenceModel",
+    "Explanation",
     "Factors",
     "HeldOutTasks",
     "MetricNoise",
@@ -28,8 +31,10 @@ __all__ = [
     "Observation",
     "Posterior",
     "Spread",
+    "Stage",
     "Standings",
     "TaskProcess",
+    "explain",
     "fit_factors",
     "learn_hyper",
     "learn_metric_noise",

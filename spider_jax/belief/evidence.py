@@ -196,6 +196,44 @@ def metric_observation(
     Returns:
         The observation; its level means nothing.
     """
+    return Observation(models, *_collapsed(_scaled(now, learned, models, metrics), learned))
+
+
+def metric_parts(
+    now: Posterior,
+    learned: MetricNoise,
+    models: Int[np.ndarray, " p"],
+    metrics: Float[np.ndarray, "p K"],
+) -> Float64[np.ndarray, "p K"]:
+    """What each metric says beyond what is expected: the rows add up to values less means.
+
+    The value of a model is w^T s, w = C^-1 g/(g^T C^-1 g) and w^T g = 1, so that it lies
+    sum_k w_k (s_k - g_k mean) above its mean.
+
+    Args:
+        now: as for `metric_observation`, as all others.
+        learned: gains and noise.
+        models: positions of the p models.
+        metrics: their values.
+
+    Returns:
+        0 where a model lacks a metric.
+    """
+    scaled = _scaled(now, learned, models, metrics)
+    found = np.zeros(scaled.shape)
+    for i, row in enumerate(scaled):
+        there, pull, precision = _pull(row, learned)
+        found[i, there] = pull / precision * (row - learned.gain * now.mean[models[i]])[there]
+    return found
+
+
+def _scaled(
+    now: Posterior,
+    learned: MetricNoise,
+    models: Int[np.ndarray, " p"],
+    metrics: Float[np.ndarray, "p K"],
+) -> Float64[np.ndarray, "p K"]:
+    """Metrics in units of their spread on this task, at the level that is expected."""
     scaled = np.full(metrics.shape, np.nan)
     expected_values = _expected_variance(now, models)
     for k, (gain, noise) in enumerate(zip(learned.gain, np.diagonal(learned.noise), strict=True)):
@@ -207,7 +245,7 @@ def metric_observation(
         scaled[there, k] = metrics[there, k] / max(size, 1e-12)
         # levels by what is expected of the models: they matter only where some lack a metric
         scaled[there, k] -= np.mean(scaled[there, k] - gain * now.mean[models[there]])
-    return Observation(models, *_collapsed(scaled, learned))
+    return scaled
 
 
 def _expected_variance(now: Posterior, models: Int[np.ndarray, " p"]) -> float:
@@ -226,12 +264,19 @@ def _collapsed(
     """The value that a model's metrics are worth, and its variance: w = C^-1 g/(g^T C^-1 g)."""
     values, variances = np.empty(len(scaled)), np.empty(len(scaled))
     for i, row in enumerate(scaled):
-        there = np.flatnonzero(np.isfinite(row))
-        pull = np.linalg.solve(learned.noise[np.ix_(there, there)], learned.gain[there])
-        precision = float(learned.gain[there] @ pull)
+        there, pull, precision = _pull(row, learned)
         values[i] = pull @ row[there] / precision
         variances[i] = 1 / precision
     return values, variances
+
+
+def _pull(
+    row: Float64[np.ndarray, " K"], learned: MetricNoise
+) -> tuple[Int[np.ndarray, " k"], Float64[np.ndarray, " k"], float]:
+    """Which metrics a model has, C^-1 g of these, and g^T C^-1 g."""
+    there = np.flatnonzero(np.isfinite(row))
+    pull = np.linalg.solve(learned.noise[np.ix_(there, there)], learned.gain[there])
+    return there, pull, float(learned.gain[there] @ pull)
 
 
 class ResultScale(NamedTuple):

@@ -20,6 +20,7 @@ from spider_jax.cli import extract as cli_extract
 from spider_jax.cli import interrupt
 from spider_jax.cli import selection as cli_select
 from spider_jax.cli import tuning as cli_tune
+from spider_jax.cli.compare import compare
 from spider_jax.cli.models import add, remove, rename
 from spider_jax.cli.output import (
     BAD_INPUT,
@@ -33,11 +34,14 @@ from spider_jax.cli.output import (
     say,
 )
 from spider_jax.cli.recommend import next_
+from spider_jax.cli.report import report
 from spider_jax.cli.spider import rank, train
 from spider_jax.cli.zoo import inspect, score
 from spider_jax.errors import InputError
+from spider_jax.storage.cache import default_folder
 from spider_jax.storage.compiled import keep_compiled_programs
 from spider_jax.storage.own_files import refuse_own_file
+from spider_jax.storage.private import make_private
 
 
 def demo(
@@ -47,7 +51,8 @@ def demo(
     """Train on the embedded zoos, rank their models for held-out tasks, compare with baselines.
 
     Args:
-        out: folder for the spiders, the rankings as CSV and JSON, and a Markdown summary.
+        out: folder for the spiders, the rankings as CSV and JSON, a Markdown summary, and the
+            report, a page for a browser; default: the report alone, in the user's cache.
         messages: what goes to stderr.
     """
     show = messages.start()
@@ -55,9 +60,15 @@ def demo(
 
     found = run_demo(show_progress=show)
     code = Output().write(found)
-    if out is not None:
+    if out is None:
+        folder = default_folder("demo")
+        make_private(folder)
+        page = found.report(folder)
+    else:
         found.save(out)
+        page = out / "report.html"
         note(f"written: {out}")
+    note(f"the report, for a browser: {page}")
     return code
 
 
@@ -73,6 +84,7 @@ def records() -> int:
 
 COMMANDS: dict[str, Any] = {
     "demo": demo,
+    "compare": compare,
     "inspect": inspect,
     "score": score,
     "train": train,
@@ -83,6 +95,7 @@ COMMANDS: dict[str, Any] = {
     "index": index,
     "records": records,
     "next": next_,
+    "report": report,
     "extract": cli_extract.extract,
     "select": cli_select.select,
     "tune": cli_tune.tune,

@@ -137,6 +137,7 @@ def next_(
     parts: bool = False,
     probe: Annotated[tuple[Path, str] | None, arg(metavar="ZOO TASK")] = None,
     state: Path | None = None,
+    explain: str | None = None,
     about: Annotated[FactOptions, Flat] = FactOptions(),
     output: Annotated[Output, Flat] = Output(),
     messages: Annotated[Messages, Flat] = Messages(),
@@ -165,6 +166,7 @@ def next_(
             until stopping loses little; with --state what was run is kept as it comes.
         state: JSON that keeps the search; made, or gone on with and given the results. It keeps
             whom --where excluded, until another --where is given.
+        explain: a model: say why it stands where it stands, instead of whom to evaluate next.
         about: facts of the models.
         output: how data is written.
         messages: what goes to stderr.
@@ -197,6 +199,8 @@ def next_(
         search.save(state)
     if probe is not None:
         search = _probed(search, *probe, batch, state, show)
+    if explain is not None:
+        return output.write(search.explain(explain))
     output.write(_told(search, batch, about, table, verdict))
     return DONE  # a run that failed is news, which is listed
 

@@ -108,6 +108,7 @@ def rank(
     describe: str = "",
     like: tuple[str, ...] = (),
     fact: tuple[str, ...] = (),
+    explain: str | None = None,
     top: int | None = None,
     about: Annotated[FactOptions, Flat] = FactOptions(),
     output: Annotated[Output, Flat] = Output(),
@@ -136,6 +137,7 @@ def rank(
         describe: with a prior: the task, in words.
         like: with a prior: known tasks that it is like.
         fact: with a prior: COLUMN=TEXT of the task, as the table of tasks has it.
+        explain: a model: say why it stands where it stands, instead of the table.
         top: show only the best so many.
         about: facts of the models.
         output: how data is written.
@@ -152,6 +154,10 @@ def rank(
         given |= {"--clusters": None if clusters == 10 else clusters}
         given |= {"--bins": None if bins == 10 else bins}
         refuse_with_prior(spider, given)
+        if explain is not None:
+            from spider_jax.cli.explain import explain_prior
+
+            return output.write(explain_prior(spider, explain, describe, like, fact))
         ranking = rank_prior(spider, describe, like, fact, about)
         return output.write(ranking, ranking.page(top), models=ranking.data()["models"][:top])
     if describe or like or fact:
@@ -159,10 +165,14 @@ def rank(
             f"--describe, --like and --fact go with a prior from records; {spider} is none: make "
             "one with `spider-jax records fit`"
         )
-    from spider_jax.extract.target_task import rank_data
+    from spider_jax.extract.target_task import rank_data, task_for
+    from spider_jax.onboarding.training_tasks import names_of_training_tasks
     from spider_jax.spider.spider import Spider
+    from spider_jax.tasks.tokens import zoo_tokens
     from spider_jax.zoo.store import FeatureStore
 
+    if explain is not None and by != "evidence":
+        raise InputError(f"--explain says what evidence moved; it goes without --by {by}")
     if by != "evidence" and rerank == 0:
         raise InputError(f"--by {by} says how --rerank looks at models: give --rerank K as well")
     beside: Sequence[object] = ()
@@ -171,20 +181,23 @@ def rank(
     if data is not None:
         if zoo is not None or rerank != 0:
             raise InputError("--data takes the place of ZOO and TASK, and goes without --rerank")
+        loaded = Spider.load(spider)
+        how = {"clusters": clusters, "bins": bins}
         with messages_only():  # the extractor may be anyone's code
-            ranking = rank_data(
-                Spider.load(spider),
-                data,
-                extractor,
-                clusters=clusters,
-                bins=bins,
-                show_progress=show,
-            )
+            if explain is not None:
+                found = task_for(loaded, data, extractor, **how, show_progress=show)
+                return output.write(loaded.explain(found.tokens, explain, task=found.name))
+            ranking = rank_data(loaded, data, extractor, **how, show_progress=show)
     elif zoo is None or task is None:
         raise InputError("rank needs ZOO and TASK, or --data")
     else:
-        store = FeatureStore(zoo)
-        ranking = Spider.load(spider).rank_task(store, task, k=rerank, by=by)
+        store, loaded = FeatureStore(zoo), Spider.load(spider)
+        if explain is not None:
+            tokens = zoo_tokens(store, task, loaded.description.extractor)
+            names = names_of_training_tasks(loaded, store)
+            why = loaded.explain(tokens, explain, k=rerank, zoo=store, task=task, known=names)
+            return output.write(why, beside=store.problems_on(task))
+        ranking = loaded.rank_task(store, task, k=rerank, by=by)
         beside = store.problems_on(task)
         known, task_facts = store, store.task_info(task)
     ranking = about.shortlist(ranking, about.table(ranking.names, known), task_facts)

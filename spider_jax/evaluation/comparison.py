@@ -69,6 +69,27 @@ class Comparison(Result):
         return [self._row(name, method) for name, method in self.methods.items()]
 
     def data(self) -> dict[str, Any]:
+        """What `summary` says, the truth, and all scores of every method."""
+        methods = {
+            name: {"reads": method.reads, "scores": _plain(np.asarray(method.scores))}
+            for name, method in self.methods.items()
+        }
+        more = {"tasks": list(self.tasks), "truth": _plain(self.truth), "said": list(self.notes)}
+        return self.summary() | more | {"methods": methods}
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> "Comparison":
+        """The inverse of `data`."""
+        tasks, models = tuple(content["tasks"]), tuple(content["models"])
+        shape = (len(tasks), len(models))
+        methods = {
+            str(name): Method(_read(one["scores"], (len(one["scores"]), *shape)), str(one["reads"]))
+            for name, one in content["methods"].items()
+        }
+        truth = _read(content["truth"], shape)
+        return Comparison(tasks, models, truth, methods, tuple(content["said"]))
+
+    def summary(self) -> dict[str, Any]:
         """What every result has, and the weighted tau of every method on every task."""
         taus = {
             name: dict(zip(self.tasks, self.taus(name).tolist(), strict=True))
@@ -102,3 +123,18 @@ class Comparison(Result):
             float(self._per_task(name, top_k_hits).mean()),
             versus,
         )
+
+
+def _plain(values: Float64[np.ndarray, "..."]) -> Any:
+    """An array as nested lists; None for what is not finite."""
+    plain = values.astype(object)
+    plain[~np.isfinite(values)] = None
+    return plain.tolist()
+
+
+def _read(values: Any, shape: tuple[int, ...]) -> Float64[np.ndarray, "..."]:
+    """The inverse of `_plain`, of this shape."""
+    found = np.array(values, np.float64)
+    if found.shape != shape:
+        raise ValueError(f"scores must be {list(shape)}, got {list(found.shape)}")
+    return found

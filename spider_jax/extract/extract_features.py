@@ -9,6 +9,7 @@ from spider_jax.extract.data.dataset import BrokenItemError, Dataset
 from spider_jax.extract.export.import_features import import_spec
 from spider_jax.extract.export.record import name_extractor, without_left_out
 from spider_jax.extract.export.run import LEFT_OUT, Extraction, Settings, export, failures
+from spider_jax.extract.models.encoder import Encoder
 from spider_jax.extract.readers import FEATURES, model_spec, open_data, open_model
 from spider_jax.extract.spec import Spec
 from spider_jax.zoo.store import Skipped
@@ -65,7 +66,8 @@ def extract(
     datasets = _datasets(zoo, data, result, run)
     for spec in specs if datasets else ():
         with failures(result, spec.name or str(spec), None):
-            name = _export_model(zoo, spec, datasets, settings, result)
+            encoder = None if spec.reader == FEATURES else open_model(spec)
+            name = export_model(zoo, spec, encoder, datasets, settings, result)
             if extractor and (result.written or result.there):
                 name_extractor(zoo, name)
     return result
@@ -80,12 +82,18 @@ def _datasets(zoo: Path, texts: Sequence[str], result: Extraction, run: bool) ->
                 raise InputError(f"two datasets are named {data.name!r}: write NAME={text}")
             if run and data.content is not None:
                 warn_of_equal_items(data.content, data.where, data.source)
-            found[data.name] = _as_in_zoo(zoo, data, result)
+            found[data.name] = as_in_zoo(zoo, data, result)
     return found
 
 
-def _as_in_zoo(zoo: Path, data: Dataset, result: Extraction) -> Dataset:
-    """The data without the rows that the zoo's task is made without; what is out is said."""
+def as_in_zoo(zoo: Path, data: Dataset, result: Extraction) -> Dataset:
+    """The data without the rows that the zoo's task is made without; what is out is said.
+
+    Args:
+        zoo: its folder.
+        data: of a task.
+        result: whose problems name what is out.
+    """
     data = without_left_out(zoo, data)
     if data.left_out:
         first = data.where(data.left_out[0])
@@ -106,11 +114,27 @@ def _can_be_read(data: Dataset, row: int) -> bool:
     return True
 
 
-def _export_model(
-    zoo: Path, spec: Spec, datasets: dict[str, Dataset], settings: Settings, result: Extraction
+def export_model(
+    zoo: Path,
+    spec: Spec,
+    encoder: Encoder | None,
+    datasets: dict[str, Dataset],
+    settings: Settings,
+    result: Extraction,
 ) -> str:
-    """Export one model on all datasets; the name that it has in the zoo."""
-    encoder = None if spec.reader == FEATURES else open_model(spec)
+    """Export one model on all datasets.
+
+    Args:
+        zoo: its folder.
+        spec: of the model.
+        encoder: the model, ready to run; None where the spec names features that exist.
+        datasets: by name; one whose items are broken for every model is taken out.
+        settings: how features are exported.
+        result: is told what was done, and the problems.
+
+    Returns:
+        The name that the model has in the zoo.
+    """
     name = encoder.name if encoder is not None else spec.name or Path(spec.what).stem
     for task, data in list(datasets.items()):
         broken: dict[int, str] = {}

@@ -99,7 +99,7 @@ def task_from(
         )
     if zoo is not None:
         refuse_other_extractor(zoo, encoder)
-    refuse_other_facts(encoder, facts or {}, "the spider's training")
+    refuse_other_facts(encoder.name, encoder.facts, facts or {}, "the spider's training")
     refuse_other_items(encoder, opened)
     features, opened = _features(encoder, opened, batch, show_progress)
     rows, labels, classes = pseudo_classes(features, opened, clusters, bins, seed)
@@ -138,13 +138,45 @@ def rank_data(
     Raises:
         InputError: no extractor is named, or another one than the spider's.
     """
+    task = task_for(
+        spider, data, extractor, clusters=clusters, bins=bins, show_progress=show_progress
+    )
+    ranking = spider.rank(task.tokens, task=task.name)
+    return replace(ranking, notes=(*ranking.notes, task.note)) if task.note else ranking
+
+
+def task_for(
+    spider: Spider,
+    data: str,
+    extractor: str | None = None,
+    *,
+    clusters: int = 10,
+    bins: int = 10,
+    show_progress: bool = False,
+) -> TargetTask:
+    """The task that data are, for a spider: `task_from` by its own extractor.
+
+    Args:
+        spider: a trained spider.
+        data: as for `rank_data`, as all others.
+        extractor: of the spider.
+        clusters: of data without labels.
+        bins: of a regression.
+        show_progress: whether to show a bar on stderr.
+
+    Returns:
+        The task.
+
+    Raises:
+        InputError: no extractor is named, or another one than the spider's.
+    """
     name, spec = spider.description.extractor["name"], extractor or os.environ.get(EXTRACTOR)
     if spec is None:
         raise InputError(
             f"the spider knows tasks by {name!r}: say how to run it, "
             f"--extractor {name}=READER:WHAT, or put that into {EXTRACTOR}"
         )
-    task = task_from(
+    return task_from(
         data,
         spec,
         named=name,
@@ -153,8 +185,6 @@ def rank_data(
         bins=bins,
         show_progress=show_progress,
     )
-    ranking = spider.rank(task.tokens, task=task.name)
-    return replace(ranking, notes=(*ranking.notes, task.note)) if task.note else ranking
 
 
 def _note(data: Dataset, tokens: int) -> str:
@@ -182,14 +212,17 @@ def refuse_other_extractor(zoo: FeatureStore, encoder: Encoder) -> None:
             f"{zoo.folder} has extractor {zoo.extractor!r}, got {encoder.name!r}: "
             f"if it is that model, name it {zoo.extractor}={encoder.facts.get('source', 'SPEC')}"
         )
-    refuse_other_facts(encoder, zoo.model_info(encoder.name), str(zoo.folder))
+    refuse_other_facts(encoder.name, encoder.facts, zoo.model_info(encoder.name), str(zoo.folder))
 
 
-def refuse_other_facts(encoder: Encoder, known: Mapping[str, object], whose: str) -> None:
+def refuse_other_facts(
+    name: str, facts: Mapping[str, object], known: Mapping[str, object], whose: str
+) -> None:
     """Refuse an extractor with other weights, preprocessing or layer than before.
 
     Args:
-        encoder: the extractor.
+        name: of the extractor.
+        facts: of how it runs here.
         known: facts of how it ran before; what is missing there is not compared.
         whose: where these facts are from, for the error.
 
@@ -197,10 +230,10 @@ def refuse_other_facts(encoder: Encoder, known: Mapping[str, object], whose: str
         InputError: one of them differs.
     """
     for key in ("weights_sha256", "preprocessing", "layer"):
-        if key in known and known[key] != encoder.facts.get(key):
+        if key in known and known[key] != facts.get(key):
             raise InputError(
-                f"extractor {encoder.name!r}: its {key} is not that of {whose}: "
-                f"{encoder.facts.get(key)} here, {known[key]} there"
+                f"extractor {name!r}: its {key} is not that of {whose}: "
+                f"{facts.get(key)} here, {known[key]} there"
             )
 
 

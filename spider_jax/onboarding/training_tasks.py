@@ -72,14 +72,50 @@ def redraw_training_tasks(spider: Spider, zoo: FeatureStore) -> TrainingTasks:
             f"features of the extractor {extractor!r} must be {width} wide as in training, got "
             f"{zoo.width(extractor)} in {zoo.folder}"
         )
-    config, datasets = read_config(about.training["config"]), about.training["datasets"]
-    labels = {name: zoo.training_labels(name) for name in datasets}
+    meta = redraw_meta(spider, zoo)
+    config = read_config(about.training["config"])
+    everything = np.arange(len(meta))
+    seen = tokens_of_tasks(zoo, extractor, meta, everything, config.tasks.max_classes)
+    return TrainingTasks(meta, *seen)
+
+
+def redraw_meta(spider: Spider, zoo: FeatureStore) -> list[MetaTask]:
+    """Which rows and datasets the training tasks of a spider are made of; no features are read.
+
+    Args:
+        spider: that was trained on a zoo.
+        zoo: labels of the source datasets, as in training.
+
+    Returns:
+        The S meta-tasks.
+
+    Raises:
+        InputError: labels that have changed.
+    """
+    training = spider.description.training
+    config = read_config(training["config"])
+    labels = {name: zoo.training_labels(name) for name in training["datasets"]}
     meta = SAMPLERS[config.targets](labels, config.tasks, config.seed)
-    if digest_of(meta) != about.training["meta_tasks"]:
+    if digest_of(meta) != training["meta_tasks"]:
         raise InputError(
             f"labels of the source datasets in {zoo.folder} are not those of the training: new "
             "models cannot be compared with the known ones there"
         )
-    everything = np.arange(len(meta))
-    seen = tokens_of_tasks(zoo, extractor, meta, everything, config.tasks.max_classes)
-    return TrainingTasks(meta, *seen)
+    return meta
+
+
+def names_of_training_tasks(spider: Spider, zoo: FeatureStore) -> tuple[str, ...]:
+    """The datasets that each training task of a spider is drawn from.
+
+    Args:
+        spider: any.
+        zoo: maybe the one it was trained on.
+
+    Returns:
+        A name for each of the S tasks; none where the zoo is not that of the training.
+    """
+    try:
+        meta = redraw_meta(spider, zoo)
+    except (InputError, KeyError):  # another zoo, or a spider that comes from elsewhere
+        return ()
+    return tuple(" + ".join(task.datasets) for task in meta)

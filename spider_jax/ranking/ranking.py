@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +13,6 @@ from spider_jax.errors import InputError
 from spider_jax.ranking.certainty import Certainty
 from spider_jax.report.page import Block, Section, Table, page_markdown, page_text
 from spider_jax.report.result import Result
-from spider_jax.storage.files import read_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,26 +251,10 @@ class Ranking(Result):
             **({} if self.certainty is None else self.certainty.content()),
         }
 
-    @staticmethod
-    def from_json(path: str | Path) -> "Ranking":
-        """Read what `to_json` wrote; an unknown resolution comes back as NaN.
-
-        Args:
-            path: the file.
-
-        Returns:
-            The ranking; ranks and intervals are derived anew.
-
-        Raises:
-            InputError: the file is missing, no ranking, broken, or of a newer version.
-        """
-        content = read_json(Path(path), "ranking")
-        try:
-            return _from_content(content)
-        except KeyError as error:
-            raise InputError(f"{path} is not a whole ranking: {error} is missing") from None
-        except (AttributeError, TypeError, ValueError) as error:
-            raise InputError(f"{path} is not a sound ranking: {error}") from None
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> "Ranking":
+        """The inverse of `data`; an unknown resolution comes back as NaN."""
+        return _from_content(content)
 
     # ---- words -------------------------------------------------------------------------------
 
@@ -331,6 +313,11 @@ class Rankings(Result):
     def data(self) -> dict[str, Any]:
         """The content of every ranking."""
         return {"rankings": [ranking.to_content() for ranking in self.rankings]}
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> "Rankings":
+        """The inverse of `data`."""
+        return Rankings(tuple(map(_from_content, content["rankings"])))
 
 
 def note_of_guesses(models: Sequence[str]) -> str:

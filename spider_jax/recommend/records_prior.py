@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float64, Int
 
 from spider_jax.belief.belief import Belief
 from spider_jax.belief.evidence import EvidenceModel
+from spider_jax.belief.explanation import Part, Stage, grouped_parts
 from spider_jax.errors import InputError
 from spider_jax.facts.columns import table_of_columns, training_columns
 from spider_jax.facts.fact_table import FactTable
@@ -174,6 +175,38 @@ class RecordsPrior:
         far = self.kernel.variance(np.zeros_like(found.mean), self.scaled.counts)
         explained = float(1 - found.variance.mean() / far.mean())
         return Belief(self.models, prior, self._evidence(found.weights), explained, task)
+
+    def stages(
+        self,
+        describe: str = "",
+        *,
+        facts: Mapping[str, str] | None = None,
+        like: Sequence[str] = (),
+    ) -> tuple[Stage, Stage]:
+        """How the mean of `belief` comes about: the constant order, then similar tasks.
+
+        Args:
+            describe: as for `belief`.
+            facts: as for `belief`.
+            like: as for `belief`.
+        """
+        similarity = self._similarity(describe, facts, like)
+        found = predict(self.kernel, self.scaled, self.constant, similarity)
+        far = self.kernel.variance(np.zeros_like(found.mean), self.scaled.counts)
+        before = self.covariance.standings(self.constant, far, self.constant).variances()
+        after = self.covariance.standings(found.mean, found.variance, self.constant).variances()
+
+        def parts(model: int) -> list[Part]:
+            """w_t (Z_tm - q_m)/(n_m + 1) of the tasks t that know the model."""
+            given = self.scaled
+            own = given.model == model
+            tasks = given.task[own]
+            weights = found.weights[tasks] / (found.weights[tasks].sum() + 1)
+            names = [self.words.tasks[t] for t in tasks]
+            return grouped_parts(names, weights, weights * (given.z[own] - self.constant[model]))
+
+        constant = Stage("constant order", self.constant, before)
+        return constant, Stage("similar tasks", found.mean, after, parts)
 
     def larger_share(
         self,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from spider_jax.belief.belief import Belief
+from spider_jax.belief.explanation import Explanation, explain
 from spider_jax.errors import InputError
 from spider_jax.recommend.acquisition import (
     Goal,
@@ -99,6 +100,19 @@ class RunSearch:
         known = {m: sign * value for m, (value, _) in self.results.items()}
         errors = {m: e for m, (_, e) in self.results.items() if not math.isnan(e)}
         return found.observe(known, standard_error=errors) if known else found
+
+    def explain(self, model: str) -> Explanation:
+        """Why a model is believed to stand where it does, by what is known by now.
+
+        Args:
+            model: its name.
+
+        Raises:
+            InputError: an unknown model.
+        """
+        self._check(model)
+        before = self.prior.stages(self.describe, facts=self.facts, like=self.like)
+        return explain(self.belief, model, before)
 
     @cached_property
     def smaller(self) -> bool:

@@ -1,16 +1,19 @@
-"""One protocol for every result: what it says goes to a terminal, Markdown, CSV and JSON."""
+"""One protocol for every result: what it says goes to all its ways out, see `spider_jax.report`."""
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
+from spider_jax.errors import InputError
 from spider_jax.report import tables
+from spider_jax.report.frames import to_frame
 from spider_jax.report.page import Notes, Section, Table, page_markdown, page_text
-from spider_jax.storage.files import versioned, write_json, write_text
+from spider_jax.storage.files import read_json, versioned, write_json, write_text
 
+Read = TypeVar("Read")
 Scalar = str | int | float | bool | None  # what a cell of a JSON row holds
 
 
@@ -105,12 +108,111 @@ class Result(Protocol):
         """
         write_json(Path(path), self.kind, self.data())
 
+    @classmethod
+    def from_json(cls: type[Read], path: str | Path) -> Read:
+        """Read what `to_json` wrote.
+
+        Args:
+            path: the file.
+
+        Returns:
+            The result; what follows from its numbers is derived anew.
+
+        Raises:
+            InputError: the file is missing, of another kind, broken, or of a newer version; or
+                results of this kind are not read back.
+        """
+        found: Read = _read_back(cls, Path(path))
+        return found
+
+    @classmethod
+    def read(cls: type[Read], content: Mapping[str, Any]) -> Read:
+        """The inverse of `data`, for those classes that have one.
+
+        Args:
+            content: of a JSON.
+
+        Returns:
+            The result.
+
+        Raises:
+            Exception: this class has none.
+            AttributeError, KeyError, TypeError, ValueError: the content is not sound.
+        """
+        raise _NotReadBackError
+
+    def to_html(self) -> str:
+        """The result as one self-contained HTML page, as `spider-jax report` writes it.
+
+        Returns:
+            A document: no network, readable without JavaScript, every name is text.
+        """
+        from spider_jax.report.web.page import memory_source, page_of  # with jinja2
+
+        return page_of([memory_source(f"{self.kind} (in memory)", self.to_content())])
+
+    def to_frame(self, library: str | None = None) -> Any:
+        """The table as a data frame: exact names and numbers, a missing value for None.
+
+        Args:
+            library: "pandas" or "polars"; default: the first of them that is installed.
+
+        Returns:
+            A pandas.DataFrame or a polars.DataFrame.
+
+        Raises:
+            InputError: an unknown library, or none is installed.
+        """
+        return to_frame(self.columns, self.to_rows(), library)
+
+    def plot(self, axes: Any = None) -> Any:
+        """The picture of the result, with matplotlib.
+
+        Args:
+            axes: matplotlib's, to draw on; default: new ones.
+
+        Returns:
+            The axes.
+
+        Raises:
+            InputError: matplotlib is not installed, or results of this kind have no picture.
+        """
+        from spider_jax.report.plots import plot_content
+
+        return plot_content(self.to_content(), axes)
+
     def __str__(self) -> str:
         return self.to_text()
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: tables of at most 50 rows, and all sentences."""
+        from spider_jax.report.notebook import notebook_html
+
+        return notebook_html(self._whole_page())
 
     def _whole_page(self) -> list[Section]:
         skipped = [f"skipped: {what}" for what in self.skipped]
         return [*self.page(), *([Section((Notes(skipped),))] if skipped else [])]
+
+
+class _NotReadBackError(Exception):  # NotImplementedError would make `read` abstract for a checker
+    """A class of results that only go out."""
+
+
+def _read_back(result: Any, path: Path) -> Any:
+    """A result of this class from its JSON."""
+    kind = result.kind
+    content = read_json(path, kind)
+    try:
+        return result.read(content)
+    except KeyError as error:
+        raise InputError(f"{path} is not a whole {kind}: {error} is missing") from None
+    except _NotReadBackError:
+        why = "is not read back: `spider-jax report` makes a page of it"
+        raise InputError(f"{path}: {kind} {why}") from None
+    except (AttributeError, IndexError, OverflowError, TypeError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{path} is not a sound {kind}: {why:.300}") from None
 
 
 def json_rows(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[dict[str, Scalar]]:

@@ -249,6 +249,21 @@ class Selector:
         }
 
     @staticmethod
+    def read(content: dict[str, Any]) -> "Selector":
+        """The inverse of `to_content`.
+
+        Args:
+            content: of a JSON.
+
+        Returns:
+            The selector as it was.
+
+        Raises:
+            AttributeError, IndexError, KeyError, TypeError, ValueError: the content is not sound.
+        """
+        return _from_content(content)
+
+    @staticmethod
     def load(path: Path) -> "Selector":
         """Read what `save` wrote; the selection goes on from there.
 
@@ -263,7 +278,7 @@ class Selector:
         """
         content = read_json(path, "selection")
         try:
-            return _from_content(content)
+            return Selector.read(content)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{path} is not a sound selection: {reason}") from None

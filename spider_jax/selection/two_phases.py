@@ -1,7 +1,7 @@
 """Two phases on a zoo: recall by past results and a cheap proxy, then heads that are trained."""
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -38,7 +38,7 @@ COLUMNS = (
     "confidence",
     "why",
 )
-TOLD_APART = 0.8416  # quantile of the normal distribution at four fifths
+SEPARATED = 0.8416  # quantile of the normal distribution at four fifths
 NO_CURVES = "no past curves with results: an early validation score counts as a final one"
 USUAL_CURVES = "no past curves with results: an early validation score counts as much as is usual"
 
@@ -124,7 +124,7 @@ class Selection(Result):
         return (Section((Table(self.columns, shown), *more, notes)),)
 
     def data(self) -> dict[str, Any]:
-        """What every result has, the winner with its test score, and the epochs spent."""
+        """What every result has, the winner's test score, the epochs spent, and the whole state."""
         return super().data() | {
             "task": self.task,
             "measure": self.measure,
@@ -132,12 +132,15 @@ class Selection(Result):
             "test": self.test,
             "test_standard_error": self.test_error,
             "epochs_spent": self.selector.spent,
+            "problems": [list(problem) for problem in self.problems],
+            "said": list(self.notes),
+            "selector": self.selector.to_content(),
         }
 
     def ranking(self) -> Ranking:
         """The models that were trained, by their best validation score.
 
-        Scores are told apart where four of five repetitions on other validation rows would order
+        Scores are separated where four of five repetitions on other validation rows would order
         them so, if they are shares of rows; no two of them else.
         """
         trained = [e for e in self.selector.entries.values() if e.validation]
@@ -147,9 +150,22 @@ class Selection(Result):
         rows, resolution = self.selector.about.get("validation_rows"), math.nan
         if rows and ((best >= 0) & (best <= 1)).all():
             spread = np.sqrt(2 * best * (1 - best) / int(rows))
-            resolution = TOLD_APART * float(spread.max())
+            resolution = SEPARATED * float(spread.max())
         return Ranking.from_scores(
             [e.model for e in trained], best, resolution=resolution, task=self.task
+        )
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> "Selection":
+        """The inverse of `data`."""
+        return Selection(
+            str(content["task"]),
+            str(content["measure"]),
+            Selector.read(content["selector"]),
+            content["test"],
+            content["test_standard_error"],
+            tuple(Skipped(*problem) for problem in content["problems"]),
+            tuple(map(str, content["said"])),
         )
 
     def add_to(self, past: PastResults) -> PastResults:

@@ -14,6 +14,7 @@ from jaxtyping import Float32
 from numpy.typing import ArrayLike
 
 from spider_jax.belief.belief import Belief
+from spider_jax.belief.explanation import Explanation, explain
 from spider_jax.errors import InputError
 from spider_jax.facts.short_list import shortlist
 from spider_jax.ranking.ranking import Ranking, note_of_guesses
@@ -21,6 +22,7 @@ from spider_jax.runtime.single_precision import single_precision
 from spider_jax.spider.checkpoint import load, save
 from spider_jax.spider.folding import check_form, check_precision
 from spider_jax.spider.from_torch import read_state
+from spider_jax.spider.prior_stages import prior_stages
 from spider_jax.spider.rerank import (
     EVIDENCE,
     checked_k,
@@ -144,6 +146,51 @@ class Spider(SpiderState):
         found = rerank_scores(self, scores, given, zoo, task, k=k, by=by)
         return reranked(ranking, self, found, zoo, task, by=by)
 
+    @single_precision
+    def explain(
+        self,
+        tokens: TaskTokens | ArrayLike,
+        model: str,
+        *,
+        k: int | Literal["auto"] = 0,
+        zoo: FeatureStore | None = None,
+        task: str | None = None,
+        known: Sequence[str] = (),
+    ) -> Explanation:
+        """Why `rank` puts a model where it does: what each source moved, and by how much.
+
+        Args:
+            tokens: as for `rank`.
+            model: its name.
+            k: as for `rank`.
+            zoo: as for `rank`.
+            task: as for `rank`.
+            known: what the training tasks are called, see `prior_stages`.
+
+        Returns:
+            The constant order, similar training tasks, the network and the looks, one after the
+            other, and the margin to the model's neighbours.
+
+        Raises:
+            InputError: as for `rank`, an unknown model, or a spider that cannot say how sure it is.
+        """
+        first = self.belief(tokens, task=task)
+        given = checked_tokens(tokens, self.description.extractor)
+        stages = prior_stages(self, given, first, known)
+        return explain(self._looked(first, k, zoo, task), model, stages)
+
+    def _looked(
+        self, belief: Belief, k: int | Literal["auto"], zoo: FeatureStore | None, task: str | None
+    ) -> Belief:
+        """The belief after k looks."""
+        most = None if k == "auto" else checked_k(self, k, zoo, task, EVIDENCE)
+        if most == 0:
+            return belief
+        if zoo is None or task is None:
+            raise InputError(f"k = {k!r} needs zoo and task: the models' own features on it")
+        looked = belief.look_until if most is None else partial(belief.look_at, n=most)
+        return looked(zoo, task)
+
     def _rank_by_belief(
         self,
         tokens: TaskTokens | ArrayLike,
@@ -152,20 +199,15 @@ class Spider(SpiderState):
         task: str | None,
     ) -> Ranking:
         belief = self.belief(tokens, task=task)
-        most = None if k == "auto" else checked_k(self, k, zoo, task, EVIDENCE)
         order = np.argsort(-belief.mean.astype(np.float32), kind="stable")
-        if most != 0:
-            if zoo is None or task is None:
-                raise InputError(f"k = {k!r} needs zoo and task: the models' own features on it")
-            looked = belief.look_until if most is None else partial(belief.look_at, n=most)
-            belief = looked(zoo, task)
+        belief = self._looked(belief, k, zoo, task)
         ranking = belief.rank()
         notes = [*ranking.notes]
         if belief.explained is None:
             notes.append(CENTRES_ONLY)
         if self.guessed:
             notes.append(note_of_guesses(self.guessed))
-        if most != 0 and zoo is not None and task is not None:
+        if k != 0 and zoo is not None and task is not None:
             first = [self.models[i] for i in order]
             notes += cost_of_looks(self, first, belief.looks, zoo, task)
         return replace(ranking, notes=tuple(notes))

@@ -294,12 +294,12 @@ def write_json(path: Path, kind: str, content: dict[str, Any]) -> None:
     write_text(path, text + "\n")
 
 
-def read_json(path: Path, kind: str, most: int = MAX_JSON_BYTES) -> dict[str, Any]:
+def read_json(path: Path, kind: str | None, most: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """Read a JSON of this kind; older versions are accepted, newer ones refused.
 
     Args:
         path: the file.
-        kind: what `write_json` was given.
+        kind: what `write_json` was given; None for any.
         most: bytes that it may have.
 
     Returns:
@@ -313,7 +313,7 @@ def read_json(path: Path, kind: str, most: int = MAX_JSON_BYTES) -> dict[str, An
         content: Any = json.loads(read_regular(path, most), parse_constant=_no_constant)
         refuse_depth(content)
     except FileNotFoundError:
-        raise InputError(f"{path} is missing: is this a spider_jax {kind}?") from None
+        raise InputError(f"{path} is missing: is this a spider_jax {kind or 'result'}?") from None
     except InputError:
         raise
     except (OSError, ValueError, RecursionError) as error:
@@ -321,8 +321,10 @@ def read_json(path: Path, kind: str, most: int = MAX_JSON_BYTES) -> dict[str, An
     if not isinstance(content, dict):
         raise InputError(f"{path} must hold a JSON object, got {type(content).__name__}")
     found = content.get("format")
+    if kind is None and isinstance(found, str) and found.startswith("spider_jax/"):
+        kind = found.removeprefix("spider_jax/")
     if found != f"spider_jax/{kind}":
-        raise InputError(f"{path}: format must be 'spider_jax/{kind}', got {found!r}")
+        raise InputError(f"{path}: format must be 'spider_jax/{kind or '...'}', got {found!r:.99}")
     version = content.get("version")
     if type(version) is not int:
         raise InputError(f"{path}: version must be an integer, got {version!r}")

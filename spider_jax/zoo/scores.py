@@ -120,8 +120,33 @@ class ScoreTable(Result):
         return (Section((table, Notes(self.statements()))),)
 
     def data(self) -> dict[str, Any]:
-        """The task, and what every result has."""
-        return super().data() | {"task": self.task}
+        """The task, what every result has, and what else it takes to read the table back."""
+        return super().data() | {
+            "task": self.task,
+            "metrics": list(self.metrics),
+            "problems": [list(problem) for problem in self.problems],
+            "left_out": dict(self.left_out),
+            "seconds": dict(zip(self.metrics, self.seconds.tolist(), strict=True)),
+            "computed": self.computed,
+        }
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> "ScoreTable":
+        """The inverse of `data`; models come back best first."""
+        rows, metrics = content["rows"], tuple(content["metrics"])
+        values = np.array([[row[metric] for metric in metrics] for row in rows], np.float64)
+        truth = {row["model"]: row.get("true accuracy") for row in rows}
+        return ScoreTable(
+            str(content["task"]),
+            tuple(row["model"] for row in rows),
+            metrics,
+            values.reshape(len(rows), len(metrics)),
+            tuple(Skipped(*problem) for problem in content["problems"]),
+            tuple((str(name), str(why)) for name, why in content["left_out"].items()),
+            np.array([content["seconds"][metric] for metric in metrics], np.float64),
+            int(content["computed"]),
+            {model: float(value) for model, value in truth.items() if value is not None},
+        )
 
     def column(self, metric: str) -> Float64[np.ndarray, " M"]:
         """Values of one metric.

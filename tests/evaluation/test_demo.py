@@ -53,7 +53,9 @@ def test_a_part_ranks_what_is_shown_compares_all_and_is_written(
 
     out = tmp_path / "out"
     Demo({"text": part}, clock.seconds).save(out)
-    assert sorted(path.name for path in out.iterdir()) == ["summary.md", "text"]
+    assert sorted(path.name for path in out.iterdir()) == ["report.html", "summary.md", "text"]
+    page = (out / "report.html").read_text()
+    assert all(name in page for name in ("code_language", CONSTANT, "spider (k = 0)"))
     read = Ranking.from_json(out / "text" / "rankings" / "code_language.json")
     assert read.names == part.rankings["code_language"].names
     assert (out / "text" / "rankings" / "code_language.csv").exists()

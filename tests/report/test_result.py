@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spider_jax.belief.explanation import Explanation, Margin, Step
+from spider_jax.belief.explanation import Part as Moved
 from spider_jax.cli.output import DONE, SKIPPED, Output
 from spider_jax.demo import Demo, Part
 from spider_jax.evaluation.baselines import CONSTANT, Method
@@ -129,6 +131,13 @@ def records_change() -> Change:
     return Change(Path(PLAIN), (3, 2, 5), (4, 2, 7), (NOTE,), (str(WHY),))
 
 
+def explanation() -> Explanation:
+    parts = (Moved(HOSTILE, 0.1 + 0.2, HOSTILE), Moved(PLAIN, 0.0))
+    steps = (Step("beforehand", 0.5, 0.5, 1.0), Step(PLAIN, 0.1 + 0.2, 0.8, 0.5, parts))
+    beside = (Margin(2, HOSTILE, 0.5, 0.75),)
+    return Explanation(PLAIN, 1, 2, 0.8, 0.5, "standard units", steps, beside, (NOTE,), HOSTILE)
+
+
 RESULTS: dict[str, Callable[[], Result]] = {
     "ranking": ranking,
     "rankings": rankings,
@@ -141,6 +150,7 @@ RESULTS: dict[str, Callable[[], Result]] = {
     "next_runs": next_runs,
     "records_check": records_check,
     "records_change": records_change,
+    "explanation": explanation,
 }
 every = pytest.mark.parametrize("kind", RESULTS)
 
@@ -252,7 +262,9 @@ def test_what_was_skipped_is_said_once(kind: str) -> None:
     # A ranking ranks what it could not look at, and says it in its own words.
     words = "not looked at: " if "ranking" in kind or kind == "demo" else "skipped: "
     assert sum(line.startswith(words) for line in lines) == max(wanted, kind == "demo")
-    assert wanted == (0 if kind in ("comparison", "demo") else 2 if "sel" in kind else 1)
+    assert wanted == (
+        0 if kind in ("comparison", "demo", "explanation") else 2 if "sel" in kind else 1
+    )
     for what in result.skipped:
         assert "x1b" in repr(what) or "x9b" in repr(what)
         assert "\x9b" not in page

@@ -1,0 +1,1 @@
+"""The page of `spider-jax report`: content of our JSON in, one self-contained HTML document out."""
