@@ -131,3 +131,17 @@ def test_no_part_cuts_anything_and_none_is_wider_than_it_must_be(cells, width):
     for part in parts:
         wide = max(len(line) + line.count("模") for line in part)
         assert wide <= width or len(part[0].split()) == 2
+
+
+@given(
+    st.permutations(["model", "rank", "score", "a fact", "b"]),
+    st.integers(1, 60),
+)
+def test_parts_hold_every_column_once_and_the_models_always(columns: list[str], width: int) -> None:
+    rows = [[f"{column} {i}" for column in columns] for i in range(2)]
+    parts = to_text(columns, rows, width=width).split("\n\n")
+    heads = [[c for c in columns if c in part.splitlines()[0].split("  ")] for part in parts]
+    assert all("model" in head for head in heads[1:])
+    others = [c for head in heads for c in head if c != "model"]
+    assert sorted(others) == sorted(c for c in columns if c != "model")
+    assert all(len(part.splitlines()) == 3 for part in parts)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from spider_jax.report.groups import group_starts
 from spider_jax.report.web import charts
 from spider_jax.report.web.charts import Point, Row
 from spider_jax.report.web.ranked import HUGE, Ranked
@@ -234,7 +235,7 @@ def _table(ranked: Ranked, most: int) -> Grid:
         [heading != "cannot tell from" and stands_right(cells) for heading, cells in columns],
         list(zip(*(cells for _, cells in columns), strict=True)),
         count,
-        breaks=_breaks(ranked),
+        breaks=frozenset([] if ranked.places is None else group_starts(ranked.places)),
     )
 
 
@@ -245,16 +246,6 @@ def _place(ranked: Ranked, i: int) -> Cell:
     text = "alone" if first == last else f"{first:,}{UNKNOWN}{last:,}"
     count = len(ranked.names)
     return Cell(text, first, ((first - 1) / count, last / count))
-
-
-def _breaks(ranked: Ranked) -> frozenset[int]:
-    """Rows before which all that stand higher are separated from all that stand lower."""
-    if ranked.places is None:
-        return frozenset()
-    last = np.maximum.accumulate(ranked.places[:, 1])
-    first = np.minimum.accumulate(ranked.places[::-1, 0])[::-1]
-    at = np.arange(1, len(last))
-    return frozenset((np.flatnonzero((last[:-1] <= at) & (first[1:] > at)) + 1).tolist())
 
 
 def _drawable(values: Sequence[object]) -> Float64[np.ndarray, " N"]:
