@@ -25,6 +25,7 @@ from spider_jax.report.web.views import (
 )
 
 DRAWN = 30  # models with a line of their own in the picture
+LEAST_GROUP = 3  # models of a group in the mean, for a line between groups
 LEAST_TRUE = 3  # models with a known truth for a picture
 TINY = 1e-100  # below it a picture cannot tell a cost from 0
 
@@ -65,8 +66,7 @@ def _lead(ranked: Ranked) -> str:
     others = ranked.open - 1
     if others == 0:
         return f"{first} stands first, apart from all others."
-    of = f"{others:,} other{'s' * (others > 1)} of {count:,}"
-    return f"{first} stands first; {of} cannot be told from it."
+    return f"{first} stands first; {others:,} of {count - 1:,} others cannot be told from it."
 
 
 def _numbers(ranked: Ranked) -> list[tuple[str, str]]:
@@ -235,7 +235,7 @@ def _table(ranked: Ranked, most: int) -> Grid:
         [heading != "cannot tell from" and stands_right(cells) for heading, cells in columns],
         list(zip(*(cells for _, cells in columns), strict=True)),
         count,
-        breaks=frozenset([] if ranked.places is None else group_starts(ranked.places)),
+        breaks=_groups(ranked, min(most, count)),
     )
 
 
@@ -246,6 +246,13 @@ def _place(ranked: Ranked, i: int) -> Cell:
     text = "alone" if first == last else f"{first:,}{UNKNOWN}{last:,}"
     count = len(ranked.names)
     return Cell(text, first, ((first - 1) / count, last / count))
+
+
+def _groups(ranked: Ranked, rows: int) -> frozenset[int]:
+    """Rows of the table that begin a group; none where most models stand alone."""
+    starts = [] if ranked.places is None else group_starts(ranked.places)
+    drawn = [row for row in starts if row < rows]
+    return frozenset(drawn if len(drawn) * LEAST_GROUP <= rows else ())
 
 
 def _drawable(values: Sequence[object]) -> Float64[np.ndarray, " N"]:
