@@ -12,7 +12,9 @@ from spider_jax.report.escape import Own, escape_markdown, escape_terminal
 GAP = "  "
 LEAST_GROUP = 3  # rows of a group in the mean, or the empty lines would hide the table
 BOLD, GREEN, PLAIN = "\x1b[1m", "\x1b[32m", "\x1b[0m"
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with these a spreadsheet begins one
+# With these a spreadsheet begins one; the last four are the wide forms of the first.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+SAFE = ("-", "+-")  # cells and headings of our own that are none
 
 
 def to_text(
@@ -92,8 +94,8 @@ def to_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """The table as CSV: every value exact, quoted where it must be, None as an empty cell.
 
     Names read back are the names given, but for those that a spreadsheet would run as a formula:
-    a text that begins with = + - @ or a tab has an apostrophe before it. Floats have all the digits
-    that their dtype needs.
+    a text or a heading that begins with = + - @, a tab or a new line has an apostrophe before it.
+    Floats have all the digits that their dtype needs.
 
     Args:
         columns: one heading per column.
@@ -109,8 +111,8 @@ def to_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     'model,score\\n"a""b",0.1\\nc,\\n'
     """
     _number_columns(columns, rows)
-    guarded = ([_guarded(cell) for cell in row] for row in rows)
-    return "".join(map(_csv_line, (columns, *guarded)))
+    guarded = ([_guarded(cell) for cell in row] for row in (columns, *rows))
+    return "".join(map(_csv_line, guarded))
 
 
 def _cell(value: object) -> str:
@@ -140,7 +142,7 @@ def _csv_line(cells: Sequence[object]) -> str:
 
 
 def _guarded(value: object) -> object:
-    if not isinstance(value, str) or isinstance(value, Own) or value == "-":
+    if not isinstance(value, str) or isinstance(value, Own) or value in SAFE:
         return value
     return f"'{value}" if value.startswith(FORMULA) else value
 

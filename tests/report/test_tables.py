@@ -78,9 +78,10 @@ def test_csv_keeps_all_digits():
 def test_csv_reads_back_any_text(cells):
     text = tables.to_csv(cells, [cells])
     guarded = [
-        f"'{cell}" if cell != "-" and cell.startswith(tables.FORMULA) else cell for cell in cells
+        f"'{cell}" if cell not in tables.SAFE and cell.startswith(tables.FORMULA) else cell
+        for cell in cells
     ]
-    assert list(csv.reader(io.StringIO(text, newline=""))) == [cells, guarded]
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [guarded, guarded]
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+x", "-x", "@SUM(A1)", "\t=1", "\r=1"])
@@ -146,3 +147,13 @@ def test_parts_hold_every_column_once_and_the_models_always(columns: list[str], 
     others = [c for head in heads for c in head if c != "model"]
     assert sorted(others) == sorted(c for c in columns if c != "model")
     assert all(len(part.splitlines()) == 3 for part in parts)
+
+
+@pytest.mark.parametrize("sign", tables.FORMULA)
+def test_no_cell_and_no_heading_begins_a_formula(sign: str) -> None:
+    text = tables.to_csv([f"{sign}cmd|' /C calc'!A0", "+-"], [[f"{sign}1", -0.5], ["-", None]])
+    head, row, own = csv.reader(io.StringIO(text, newline=""))
+    assert [cell.startswith(tables.FORMULA) for cell in head] == [False, True]
+    assert head == [f"'{sign}cmd|' /C calc'!A0", "+-"]
+    assert row == [f"'{sign}1", "-0.5"]
+    assert own == ["-", ""]
