@@ -129,7 +129,7 @@ def compare_models(
     batch: int | None = None,
     show_progress: bool = False,
 ) -> Compared:
-    """What `compare` knows, as a posterior that can be asked more, or told results.
+    """What `compare` knows, as a posterior that can be asked more, or take in results.
 
     Args:
         models: as for `compare`, as all others.

@@ -22,6 +22,7 @@ from spider_jax.cli import selection as cli_select
 from spider_jax.cli import tuning as cli_tune
 from spider_jax.cli.compare import compare
 from spider_jax.cli.models import add, remove, rename
+from spider_jax.cli.next_step import say_next
 from spider_jax.cli.output import (
     BAD_INPUT,
     DONE,
@@ -111,7 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if interrupt.is_command_line():
             keep_compiled_programs()
         try:
-            code = _run(list(sys.argv[1:] if arguments is None else arguments))
+            given = list(sys.argv[1:] if arguments is None else arguments)
+            code = _run(given)
+            say_next(given, code)
         finally:
             _flush()
     except KeyboardInterrupt:

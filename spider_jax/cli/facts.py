@@ -26,7 +26,7 @@ class FactOptions:
         pareto: A fact that is a cost: who is best for what it costs.
         facts: CSV of facts with a column model, or the folder of a zoo, records or a prior; before
             what is known already. What it says of training data counts too.
-        unknown: Whether a model stays of which --where cannot be told.
+        unknown: Whether a model stays where --where cannot be decided.
     """
 
     where: str | None = None

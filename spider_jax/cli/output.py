@@ -97,7 +97,9 @@ class Output:
         else:
             _refuse_closed()
             width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-            print(page_text(result.page() if page is None else page, width=width))
+            colour = width is not None and may_colour()
+            shown = result.page() if page is None else page
+            print(page_text(shown, width=width, colour=colour))
         return report_skipped(skipped)
 
 
@@ -148,6 +150,11 @@ def _fill(number: int) -> None:
 def _refuse_closed() -> None:
     if isinstance(sys.stdout, _Closed):
         raise InputError("stdout is closed: a table cannot be shown, --csv FILE writes it")
+
+
+def may_colour() -> bool:
+    """Whether a terminal may be given colours, as https://no-color.org has it."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def say(text: str) -> None:

@@ -130,7 +130,7 @@ def export_model(
         encoder: the model, ready to run; None where the spec names features that exist.
         datasets: by name; one whose items are broken for every model is taken out.
         settings: how features are exported.
-        result: is told what was done, and the problems.
+        result: is given what was done, and the problems.
 
     Returns:
         The name that the model has in the zoo.

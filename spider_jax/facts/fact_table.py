@@ -124,7 +124,7 @@ class FactTable:
                 mine = numbers.get(fact, np.full(len(self.models), math.nan))
                 numbers[fact] = self._numbers(fact, mine, values, other, notes)
         for fact, entries in other.texts.items():
-            if fact in numbers:  # told in numbers first, so it is a number
+            if fact in numbers:  # given in numbers first, so it is a number
                 notes.append(
                     f"{fact} is text in {other.source}, a number elsewhere: the text is left out"
                 )

@@ -29,7 +29,7 @@ class Front:
         fact: the cost.
         costs: by model; of some of them.
         on: models on the front, the cheapest first.
-        maybe: models that cannot be told from it, best first.
+        maybe: models that cannot be separated from it, best first.
         unknown: models whose cost is not known, best first.
     """
 
@@ -59,7 +59,7 @@ class Front:
             f"Pareto front, score against {self.fact}, the cheapest first: {front}{_more(self.on)}"
         ]
         if self.maybe:
-            said.append(f"cannot be told from the front: {_named(self.maybe)}")
+            said.append(f"cannot be separated from the front: {_named(self.maybe)}")
         if self.unknown:
             said.append(f"{self.fact} is not known of {_named(self.unknown)}")
         return tuple(said)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spider_jax.errors import InputError
 from spider_jax.ranking.certainty import Certainty
+from spider_jax.report.groups import group_starts
 from spider_jax.report.page import Block, Section, Table, page_markdown, page_text
 from spider_jax.report.result import Result
 
@@ -182,7 +183,7 @@ class Ranking(Result):
         hidden = len(self.names) - len(rows)
         blocks: tuple[Block, ...] = (
             *([] if self.task is None else [f"task: {self.task}"]),
-            Table(self.columns, rows),
+            Table(self.columns, rows, *self._groups(len(rows))),
             *([f"{hidden} more not shown"] if hidden else []),
             *(f"note: {note}" for note in self.notes),
             *(f"not looked at: {why}" for why in self.skipped),
@@ -257,6 +258,14 @@ class Ranking(Result):
         return _from_content(content)
 
     # ---- words -------------------------------------------------------------------------------
+
+    def _groups(self, shown: int) -> tuple[list[int], int]:
+        """Rows that begin a group which is told apart, and how many models may be the best."""
+        places = self.rank_intervals()
+        if not (self.certainty is not None or math.isfinite(self.resolution)):
+            return [], 0
+        starts = [row for row in group_starts(places) if row < shown]
+        return starts, int((places[:shown, 0] == 1).sum())
 
     def _neighbours(self, first: int, last: int) -> str:
         if first == last:

@@ -1,4 +1,4 @@
-"""Results go out here: one table for a terminal, Markdown, CSV and JSON. Knows no spider, no zoo.
+"""Results go out here: terminal, Markdown, CSV, JSON, HTML, frames, plots. Knows no spider, no zoo.
 
 Every result of the package (a `Ranking`, the scores of `score_zoo`, a selection, a tuning, an
 inspection, a comparison, the demo) is a `Result`, so all of them have the same ways out:
@@ -7,7 +7,12 @@ inspection, a comparison, the demo) is a `Result`, so all of them have the same 
 - `result.to_markdown()`: the same, for a page;
 - `result.to_csv(path)`: the table with exact names and all digits;
 - `result.to_json(path)`: rows, sentences and what was skipped under a header with format and
-  version; `result.to_content()` is the same as a dictionary.
+  version; `result.to_content()` is the same as a dictionary; `Ranking.from_json(path)` (and that of
+  Rankings, ScoreTable, Comparison and Selection) reads it back;
+- `result.to_html()`: one self-contained page with pictures; `write_report` makes one of many
+  results, and `spider-jax report` one of their JSON files;
+- `result.to_frame()`: a data frame of pandas or polars; in a notebook the result is a table;
+- `result.plot()`: a picture by matplotlib, where the kind has one; `plots` has them for arrays.
 
 Names of models and tasks are data. A terminal and Markdown get them escaped, so that no name can
 move the cursor, open a link or break a table; CSV and JSON hold them as they are. What this package
@@ -36,6 +41,7 @@ vgg     0.250  [0.150, 0.350]
 """
 
 from spider_jax.report.escape import Own, escape_markdown, escape_terminal, interval
+from spider_jax.report.html import write_report, write_report_of_files
 from spider_jax.report.page import Notes, Section, Table, page_markdown, page_text
 from spider_jax.report.result import Result, json_rows
 from spider_jax.report.tables import to_csv, to_markdown, to_text
@@ -55,4 +61,6 @@ __all__ = [
     "to_csv",
     "to_markdown",
     "to_text",
+    "write_report",
+    "write_report_of_files",
 ]

@@ -51,6 +51,8 @@ def escape_terminal(text: str) -> str:
     >>> print(escape_terminal("\x1b[31mred\n"))
     \x1b[31mred\x0a
     """
+    if text.isprintable():  # most texts: no control, format or line-breaking character
+        return str(text)
     return "".join(_code(c) if _is_control(c) else c for c in text)
 
 

@@ -3,9 +3,9 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from spider_jax.report.result import Result
-from spider_jax.report.web.page import Source, memory_source, page_of
 from spider_jax.storage.files import read_json, write_text
 from spider_jax.storage.opening import open_regular
 
@@ -27,6 +27,8 @@ def write_report(results: Sequence[Result], path: Path, *, command: str | None =
     Raises:
         InputError: no results, or a folder or a link in the place of the file.
     """
+    from spider_jax.report.web.page import memory_source, page_of  # jinja2 only where it is used
+
     sources = [
         memory_source(f"{result.kind} (in memory)", result.to_content()) for result in results
     ]
@@ -48,12 +50,16 @@ def write_report_of_files(files: Sequence[Path], path: Path, *, command: str | N
     Raises:
         InputError: no files; one that is missing, no JSON of this package, or not sound.
     """
-    write_text(path, page_of([_read(Path(file)) for file in files], command=command))
+    from spider_jax.report.web.page import Source, page_of
+
+    sources = [Source(*_read(Path(file))) for file in files]
+    write_text(path, page_of(sources, command=command))
     return path
 
 
-def _read(path: Path) -> Source:
+def _read(path: Path) -> tuple[str, str, dict[str, Any]]:
+    """Name, checksum and content of a JSON."""
     content = read_json(path, None)
     with open_regular(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Source(str(path), digest, content)
+    return str(path), digest, content

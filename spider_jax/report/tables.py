@@ -10,13 +10,22 @@ from typing import TypeGuard
 from spider_jax.report.escape import Own, escape_markdown, escape_terminal
 
 GAP = "  "
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with these a spreadsheet begins one
+LEAST_GROUP = 3  # rows of a group in the mean, or the empty lines would hide the table
+BOLD, GREEN, PLAIN = "\x1b[1m", "\x1b[32m", "\x1b[0m"
+# With these a spreadsheet begins one; the last four are the wide forms of the first.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+SAFE = ("-", "+-")  # cells and headings of our own that are none
 
 
 def to_text(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], *, width: int | None = None
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    width: int | None = None,
+    groups: Sequence[int] = (),
+    strong: int | None = None,
 ) -> str:
-    """The table aligned for a terminal, without colour.
+    """The table aligned for a terminal.
 
     A column of numbers stands right, any other left; floats have 3 decimals, None is "-"; control
     characters are shown by `escape_terminal`, so a cell can neither move the cursor nor break a
@@ -26,8 +35,10 @@ def to_text(
         columns: one heading per column.
         rows: one cell per column in every row.
         width: cells in a line of the terminal. A wider table is given in several parts, each with
-            the first column; nothing is cut, so a part of two columns may still be wider. Default:
-            one part.
+            the models or else the first column; nothing is cut, so a part of two columns may still
+            be wider. Default: one part.
+        groups: rows with an empty line before them, unless there are too many to read.
+        strong: how many of the first rows are green, below a bold heading; None for no colour.
 
     Returns:
         One line for the headings and one per row in each part, an empty line between parts, no
@@ -44,10 +55,13 @@ def to_text(
     right = _number_columns(columns, rows)
     lines = [[escape_terminal(_cell(value)) for value in row] for row in (columns, *rows)]
     widths = [max(map(_width, cells)) for cells in zip(*lines, strict=True)]
-    parts = [list(range(len(widths)))] if width is None else _parts(widths, width)
+    key = list(columns).index("model") if "model" in columns else 0
+    parts = [list(range(len(widths)))] if width is None else _parts(widths, width, key)
+    apart = {0, *groups} if 0 < len(groups) <= len(rows) / LEAST_GROUP else {0}
     return "\n\n".join(
         "\n".join(
-            GAP.join(_pad(line[i], widths[i], right[i]) for i in part).rstrip() for line in lines
+            _line(GAP.join(_pad(line[i], widths[i], right[i]) for i in part), row, apart, strong)
+            for row, line in enumerate(lines, start=-1)
         )
         for part in parts
     )
@@ -80,8 +94,8 @@ def to_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """The table as CSV: every value exact, quoted where it must be, None as an empty cell.
 
     Names read back are the names given, but for those that a spreadsheet would run as a formula:
-    a text that begins with = + - @ or a tab has an apostrophe before it. Floats have all the digits
-    that their dtype needs.
+    a text or a heading that begins with = + - @, a tab or a new line has an apostrophe before it.
+    Floats have all the digits that their dtype needs.
 
     Args:
         columns: one heading per column.
@@ -97,8 +111,8 @@ def to_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     'model,score\\n"a""b",0.1\\nc,\\n'
     """
     _number_columns(columns, rows)
-    guarded = ([_guarded(cell) for cell in row] for row in rows)
-    return "".join(map(_csv_line, (columns, *guarded)))
+    guarded = ([_guarded(cell) for cell in row] for row in (columns, *rows))
+    return "".join(map(_csv_line, guarded))
 
 
 def _cell(value: object) -> str:
@@ -128,18 +142,30 @@ def _csv_line(cells: Sequence[object]) -> str:
 
 
 def _guarded(value: object) -> object:
-    if not isinstance(value, str) or isinstance(value, Own) or value == "-":
+    if not isinstance(value, str) or isinstance(value, Own) or value in SAFE:
         return value
     return f"'{value}" if value.startswith(FORMULA) else value
 
 
-def _parts(widths: Sequence[int], width: int) -> list[list[int]]:
-    """Columns of each part: the first one, and as many others as the width takes, at least one."""
+def _line(text: str, row: int, apart: set[int], strong: int | None) -> str:
+    """A line of the table, -1 for the heading; the first row has no empty line before it."""
+    shown, before = text.rstrip(), "\n" if row > 0 and row in apart else ""
+    if strong is None or row >= strong:
+        return before + shown
+    return f"{before}{BOLD if row < 0 else GREEN}{shown}{PLAIN}"
+
+
+def _parts(widths: Sequence[int], width: int, key: int) -> list[list[int]]:
+    """Columns of each part: as many as the width takes, the later ones after the key's."""
     parts, used = [[0]], widths[0]
     for i, own in enumerate(widths[1:], start=1):
+        if i in parts[-1]:
+            continue
         if len(parts[-1]) > 1 and used + len(GAP) + own > width:
-            parts.append([0])
-            used = widths[0]
+            parts.append([key])
+            used = widths[key]
+            if i == key:
+                continue
         parts[-1].append(i)
         used += len(GAP) + own
     return parts

@@ -10,6 +10,7 @@ EXTRAS = {
     **dict.fromkeys(("torch", "safetensors", "pillow", "pyarrow"), "extract"),
     **{"timm": "timm", "torchvision": "torchvision", "transformers": "transformers"},
     **{"datasets": "datasets", "onnx": "onnx", "onnxruntime": "onnx", "PyYAML": "records"},
+    "matplotlib": "plots",
 }
 
 

@@ -309,6 +309,8 @@ def test_a_wide_table_is_folded_in_a_terminal_only(
     Output().write(comparison())
     assert capsys.readouterr().out == page_text(page) + "\n"
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
     Output().write(comparison())
     assert capsys.readouterr().out == page_text(page, width=60) + "\n" != page_text(page) + "\n"
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import numpy as np
 import pytest
@@ -77,9 +78,10 @@ def test_csv_keeps_all_digits():
 def test_csv_reads_back_any_text(cells):
     text = tables.to_csv(cells, [cells])
     guarded = [
-        f"'{cell}" if cell != "-" and cell.startswith(tables.FORMULA) else cell for cell in cells
+        f"'{cell}" if cell not in tables.SAFE and cell.startswith(tables.FORMULA) else cell
+        for cell in cells
     ]
-    assert list(csv.reader(io.StringIO(text, newline=""))) == [cells, guarded]
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [guarded, guarded]
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+x", "-x", "@SUM(A1)", "\t=1", "\r=1"])
@@ -131,3 +133,27 @@ def test_no_part_cuts_anything_and_none_is_wider_than_it_must_be(cells, width):
     for part in parts:
         wide = max(len(line) + line.count("模") for line in part)
         assert wide <= width or len(part[0].split()) == 2
+
+
+@given(
+    st.permutations(["model", "rank", "score", "a fact", "b"]),
+    st.integers(1, 60),
+)
+def test_parts_hold_every_column_once_and_the_models_always(columns: list[str], width: int) -> None:
+    rows = [[f"{column} {i}" for column in columns] for i in range(2)]
+    parts = tables.to_text(columns, rows, width=width).split("\n\n")
+    heads = [re.split(r"\s{2,}", part.splitlines()[0].strip()) for part in parts]
+    assert all("model" in head for head in heads[1:])
+    others = [c for head in heads for c in head if c != "model"]
+    assert sorted(others) == sorted(c for c in columns if c != "model")
+    assert all(len(part.splitlines()) == 3 for part in parts)
+
+
+@pytest.mark.parametrize("sign", tables.FORMULA)
+def test_no_cell_and_no_heading_begins_a_formula(sign: str) -> None:
+    text = tables.to_csv([f"{sign}cmd|' /C calc'!A0", "+-"], [[f"{sign}1", -0.5], ["-", None]])
+    head, row, own = csv.reader(io.StringIO(text, newline=""))
+    assert [cell.startswith(tables.FORMULA) for cell in head] == [False, True]
+    assert head == [f"'{sign}cmd|' /C calc'!A0", "+-"]
+    assert row == [f"'{sign}1", "-0.5"]
+    assert own == ["-", ""]

@@ -14,6 +14,8 @@ from spider_jax.report.web.views import UNKNOWN, number, shown
 ROW = 24  # pixels of a row of `dots`
 CELLS = (48, 27)  # of a density, across and up
 NAMED = 12  # points with their names beside them
+LABEL = 24  # characters of such a name
+LETTER, WIDE, NARROW = 6.6, 450, 260  # pixels of a letter, and of pictures on a screen and a phone
 
 
 class Row(NamedTuple):
@@ -289,22 +291,37 @@ def _point(point: Point, left: float, top: float, up: Axis) -> list[Markup]:
 
 def _labels(places: Sequence[tuple[Point, float, float]]) -> list[Markup]:
     """Names beside the strong points, but for those that would stand on another name."""
-    taken: list[tuple[float, float]] = []
-    marks = []
+    marks: list[Markup] = []
+    taken: list[tuple[float, float, int]] = []
     for point, left, top in places:
-        if not point.strong and not point.square:
-            continue
-        near = any(abs(left - a) < 24 and abs(top - b) < 5.5 for a, b in taken)
-        if near or len(taken) >= NAMED:
-            continue
-        taken.append((left, top))
+        name = shown(point.name)
+        name = name if len(name) <= LABEL else f"{name[: LABEL - 1]}…"
         end = left > 62
-        marks.append(
-            Markup('<text x="{}%" y="{}%" dx="{}" dy="{}" text-anchor="{}">{}</text>').format(
-                left, top, -9 if end else 9, 4, "end" if end else "start", shown(point.name, 24)
-            )
-        )
+        at = (left, top, -len(name) if end else len(name))
+        if not (point.strong or point.square) or len(marks) >= NAMED or _meets(at, taken, WIDE):
+            continue
+        kind = "wide" if _meets(at, taken, NARROW) else ""
+        taken.append(at)
+        text = '<text class="{}" x="{}%" y="{}%" dx="{}" dy="4" text-anchor="{}">{}</text>'
+        side = (-9, "end") if end else (9, "start")
+        marks.append(Markup(text).format(kind, left, top, *side, name))
     return marks
+
+
+def _meets(
+    at: tuple[float, float, int], taken: Sequence[tuple[float, float, int]], width: int
+) -> bool:
+    """Whether a name meets another one where a picture has this width."""
+
+    def ends(one: tuple[float, float, int]) -> tuple[float, float]:
+        left, right = sorted((one[0], one[0] + 100 * (LETTER * one[2]) / width))
+        return left - 4, right + 4
+
+    low, high = ends(at)
+    return any(
+        abs(at[1] - other[1]) < 5.5 and low < ends(other)[1] and ends(other)[0] < high
+        for other in taken
+    )
 
 
 def _density(cloud: Float64[np.ndarray, "N 2"], across: Axis, up: Axis) -> list[Markup]:

@@ -19,7 +19,7 @@ class Ranked(NamedTuple):
         task: its name; "" where it has none.
         names: models, best first.
         scores: aligned with them.
-        places: first and last place that each may hold; None where no two can be told apart.
+        places: first and last place that each may hold; None where no two can be separated.
         sd: standard deviations of the scores; None where there is no posterior.
         best: probabilities to be the best, likewise.
         truth: true accuracies, NaN where not known.

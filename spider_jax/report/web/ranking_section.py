@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from spider_jax.report.groups import group_starts
 from spider_jax.report.web import charts
 from spider_jax.report.web.charts import Point, Row
 from spider_jax.report.web.ranked import HUGE, Ranked
@@ -24,6 +25,7 @@ from spider_jax.report.web.views import (
 )
 
 DRAWN = 30  # models with a line of their own in the picture
+LEAST_GROUP = 3  # models of a group in the mean, for a line between groups
 LEAST_TRUE = 3  # models with a known truth for a picture
 TINY = 1e-100  # below it a picture cannot tell a cost from 0
 
@@ -64,8 +66,7 @@ def _lead(ranked: Ranked) -> str:
     others = ranked.open - 1
     if others == 0:
         return f"{first} stands first, apart from all others."
-    of = f"{others:,} other{'s' * (others > 1)} of {count:,}"
-    return f"{first} stands first; {of} cannot be told from it."
+    return f"{first} stands first; {others:,} of {count - 1:,} others cannot be separated from it."
 
 
 def _numbers(ranked: Ranked) -> list[tuple[str, str]]:
@@ -92,7 +93,7 @@ def _whisker_words(ranked: Ranked) -> str:
         )
     if math.isfinite(ranked.resolution):
         return (
-            "Dot: score. Whiskers overlap where two scores cannot be told apart. Filled: may be "
+            "Dot: score. Whiskers overlap where two scores cannot be separated. Filled: may be "
             "the best."
         )
     return "Dot: score. Its resolution is not known."
@@ -234,7 +235,7 @@ def _table(ranked: Ranked, most: int) -> Grid:
         [heading != "cannot tell from" and stands_right(cells) for heading, cells in columns],
         list(zip(*(cells for _, cells in columns), strict=True)),
         count,
-        breaks=_breaks(ranked),
+        breaks=_groups(ranked, min(most, count)),
     )
 
 
@@ -247,14 +248,11 @@ def _place(ranked: Ranked, i: int) -> Cell:
     return Cell(text, first, ((first - 1) / count, last / count))
 
 
-def _breaks(ranked: Ranked) -> frozenset[int]:
-    """Rows before which all that stand higher are separated from all that stand lower."""
-    if ranked.places is None:
-        return frozenset()
-    last = np.maximum.accumulate(ranked.places[:, 1])
-    first = np.minimum.accumulate(ranked.places[::-1, 0])[::-1]
-    at = np.arange(1, len(last))
-    return frozenset((np.flatnonzero((last[:-1] <= at) & (first[1:] > at)) + 1).tolist())
+def _groups(ranked: Ranked, rows: int) -> frozenset[int]:
+    """Rows of the table that begin a group; none where most models stand alone."""
+    starts = [] if ranked.places is None else group_starts(ranked.places)
+    drawn = [row for row in starts if row < rows]
+    return frozenset(drawn if len(drawn) * LEAST_GROUP <= rows else ())
 
 
 def _drawable(values: Sequence[object]) -> Float64[np.ndarray, " N"]:

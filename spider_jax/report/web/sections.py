@@ -34,6 +34,7 @@ HEADINGS = {
     "records_check": "The records",
     "records_change": "Records changed",
     "demo": "Demo",
+    "explanation": "Why a model stands where it stands",
 }
 LABELS = {
     "scores": "Models, best first",
@@ -44,7 +45,9 @@ LABELS = {
     "tuned-students": "Methods",
     "inspection": "Models",
     "records_check": "Measures",
+    "explanation": "Evidence",
 }
+LEAST_SECONDS = 1.0  # less is not worth a picture
 SHORT = 24  # characters of a value that stands large
 HEADER = ("format", "version", "created_with", "checksum")
 # What only `from_json` needs.
@@ -192,15 +195,17 @@ def _rest(
         if value is None or value in ([], {}):
             continue
         if isinstance(value, dict) and key == "seconds" and _all_numbers(value):
+            if sum(value.values()) < LEAST_SECONDS:
+                continue
             rows = [Row(phase, float(s), said=f"{s:.1f} s") for phase, s in value.items()]
             body = charts.dots(rows[:DRAWN], "Seconds by phase", bar=True)
             figures.append(Figure("Time by phase", body, "Seconds on the machine that wrote this."))
         elif isinstance(value, dict) and len(value) <= 4 and not _holds_more(value.values()):
             facts += [(f"{name}, {shown(key, 60)}", cell(one).text) for key, one in value.items()]
         elif isinstance(value, dict):
-            grids.append(_mapping_grid(name, value, limits.rows))
+            grids.append(_mapping_grid(name[:1].upper() + name[1:], value, limits.rows))
         elif isinstance(value, list) and all(isinstance(one, dict) for one in value):
-            grids.append(_rows_grid(name, value, limits.rows))
+            grids.append(_rows_grid(name[:1].upper() + name[1:], value, limits.rows))
         elif isinstance(value, list):
             facts.append((name, shown(", ".join(map(str, value[:50])), 200)))
         else:
