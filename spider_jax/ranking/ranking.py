@@ -260,7 +260,7 @@ class Ranking(Result):
     # ---- words -------------------------------------------------------------------------------
 
     def _groups(self, shown: int) -> tuple[list[int], int]:
-        """Rows that begin a group which is told apart, and how many models may be the best."""
+        """Rows that begin a separate group, and how many models may be the best."""
         places = self.rank_intervals()
         if not (self.certainty is not None or math.isfinite(self.resolution)):
             return [], 0

@@ -1,4 +1,4 @@
-"""Where a list, best first, falls into groups that are told apart."""
+"""Where a list, best first, falls into groups that can be separated."""
 
 import numpy as np
 from jaxtyping import Int64

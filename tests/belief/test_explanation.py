@@ -26,8 +26,8 @@ def some_belief(seed: int, looks: int = 0, results: int = 0, ranks: float = np.i
     values[2::3, rng.integers(3)] = np.nan
     seen = {NAMES[i]: tuple(values[i].tolist()) for i in rng.permutation(7)[:looks]}
     belief = Belief(NAMES, prior, EVIDENCE._replace(ranks=ranks), looks=seen)
-    told = {NAMES[i]: float(rng.uniform()) for i in rng.permutation(7)[:results]}
-    return belief.observe(told, standard_error=0.02) if told else belief
+    said = {NAMES[i]: float(rng.uniform()) for i in rng.permutation(7)[:results]}
+    return belief.observe(said, standard_error=0.02) if said else belief
 
 
 KINDS = [(0, 0), (1, 0), (4, 0), (7, 0), (0, 1), (0, 2), (0, 5), (1, 1), (5, 3), (7, 7)]

@@ -17,16 +17,16 @@ CLOSE: dict[str, float] = {"rtol": 0, "atol": 1e-6}
 
 def content(found: Result) -> dict[str, Any]:
     assert (found.code, found.err) == (DONE, ""), found.err
-    told: dict[str, Any] = json.loads(found.out)
-    assert told["format"] == "spider_jax/explanation"
-    return told
+    said: dict[str, Any] = json.loads(found.out)
+    assert said["format"] == "spider_jax/explanation"
+    return said
 
 
-def steps(told: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def steps(said: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """By source; what each moved is what its parts moved, and all of it is the last mean."""
-    found = {row["source"]: row for row in told["rows"] if row["of it"] is None}
+    found = {row["source"]: row for row in said["rows"] if row["of it"] is None}
     for source in found:
-        parts = [r["moved"] for r in told["rows"] if r["source"] == source and r["of it"]]
+        parts = [r["moved"] for r in said["rows"] if r["source"] == source and r["of it"]]
         if parts:
             np.testing.assert_allclose(sum(parts), found[source]["moved"], rtol=0, atol=1e-5)
     total = sum(row["moved"] for row in found.values())
@@ -51,13 +51,13 @@ def test_a_spider_says_why(command: Command, saved: Path, small_zoo: Path, reran
     asked = ("rank", saved, small_zoo, "birds", "--rerank", rerank, "--json")
     table = {row["model"]: row for row in json.loads(command(*asked).out)["models"]}
     for model, row in [*table.items()][:2]:
-        told = content(command(*asked, "--explain", model))
-        assert told["place"] == row["rank"]
-        np.testing.assert_allclose([told["mean"], told["sd"]], [row["score"], row["sd"]], rtol=1e-6)
-        found = list(steps(told))
+        said = content(command(*asked, "--explain", model))
+        assert said["place"] == row["rank"]
+        np.testing.assert_allclose([said["mean"], said["sd"]], [row["score"], row["sd"]], rtol=1e-6)
+        found = list(steps(said))
         assert found[:3] == ["constant order", "similar training tasks", "network"]
         assert found[3:] in ([], ["metrics"])
-        named = {r["of it"] for r in told["rows"] if r["source"] == found[1] and r["of it"]}
+        named = {r["of it"] for r in said["rows"] if r["source"] == found[1] and r["of it"]}
         assert any(name in part for name in ("apples", "cars", "dice") for part in named)
 
 
@@ -66,8 +66,8 @@ def test_of_another_zoo_training_tasks_have_numbers(
 ) -> None:
     labels = np.load(small_zoo / "labels" / "cars.npy")
     np.save(small_zoo / "labels" / "cars.npy", labels[::-1])
-    told = content(command("rank", saved, small_zoo, "birds", "--explain", "wide", "--json"))
-    parts = [r["of it"] for r in told["rows"] if r["source"].startswith("similar") and r["of it"]]
+    said = content(command("rank", saved, small_zoo, "birds", "--explain", "wide", "--json"))
+    parts = [r["of it"] for r in said["rows"] if r["source"].startswith("similar") and r["of it"]]
     assert parts[0].startswith("training task ")
     spider = Spider.load(saved)
     assert spider.memory is not None
@@ -77,11 +77,11 @@ def test_of_another_zoo_training_tasks_have_numbers(
 def test_records_say_why(command: Command, prior: Path) -> None:
     asked = ("rank", prior, "--like", "plums", "--json")
     for row in json.loads(command(*asked).out)["models"]:
-        told = content(command(*asked, "--explain", row["model"]))
-        np.testing.assert_allclose([told["mean"], told["sd"]], [row["score"], row["sd"]], rtol=1e-5)
-        found = steps(told)
+        said = content(command(*asked, "--explain", row["model"]))
+        np.testing.assert_allclose([said["mean"], said["sd"]], [row["score"], row["sd"]], rtol=1e-5)
+        found = steps(said)
         assert list(found) == ["constant order", "similar tasks"]
-        parts = [r for r in told["rows"] if r["source"] == "similar tasks" and r["of it"]]
+        parts = [r for r in said["rows"] if r["source"] == "similar tasks" and r["of it"]]
         assert parts[0]["of it"] == "plums"
         constant = dict(zip(SMALL_MODELS, load_prior(prior).constant, strict=True))
         np.testing.assert_allclose(
@@ -92,11 +92,11 @@ def test_records_say_why(command: Command, prior: Path) -> None:
 def test_a_search_says_why(command: Command, prior: Path, tmp_path: Path) -> None:
     (tmp_path / "results.csv").write_text("model,value\nwide,0.9\nnarrow,0.4\n")
     asked = ("next", prior, "--results", tmp_path / "results.csv", "--direction", "larger")
-    told = content(command(*asked, "--explain", "wide", "--json"))
-    assert told["unit"] != "standard units"
-    parts = {r["of it"] for r in told["rows"] if r["source"] == "results"}
+    said = content(command(*asked, "--explain", "wide", "--json"))
+    assert said["unit"] != "standard units"
+    parts = {r["of it"] for r in said["rows"] if r["source"] == "results"}
     assert parts == {None, "its own", "those of 1 other model"}
-    steps(told)
+    steps(said)
     text = command(*asked, "--explain", "wide").out
     assert "wide: place 1 of 4" in text
     assert "evidence, not cause" in text
