@@ -3,7 +3,8 @@
     spider-jax compare --model timm:resnet18 timm:vit_tiny_patch16_224 --data photos/
 
 In Python `spider_jax.compare(["timm:resnet18", ...], "photos/")`, or `compare_models` for the
-posterior: it takes in results, says probabilities, and says why (`explain`). Models run once; their features are kept, and the same call again is answered at once.
+posterior: it takes in results, says probabilities, and says why (`explain`). Models run once; their
+features are kept, and the same call again is answered at once.
 
 >>> import tempfile
 >>> from pathlib import Path
