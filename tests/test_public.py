@@ -1,10 +1,14 @@
 """The public face: names, signatures and docstrings. A change here is a change for every user."""
 
+import ast
 import inspect
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -307,3 +311,32 @@ def test_every_property_has_a_docstring(name: str) -> None:
     assert [
         p for p in PROPERTIES[name] if not inspect.getdoc(inspect.getattr_static(kind, p))
     ] == []
+
+
+def test_a_name_is_imported_from_where_the_type_checker_sees_it() -> None:
+    """Names come when they are first asked for; the sub-packages too."""
+    root = Path(spider_jax.__file__).parent
+    (block,) = (
+        node
+        for node in ast.parse((root / "__init__.py").read_text()).body
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+    )
+    seen = {name.name: f.module for f in block.body for name in f.names}  # type: ignore[attr-defined]
+    assert {n: f"spider_jax.{home}" for n, home in spider_jax._HOMES.items()} == seen
+    assert sorted(seen) == sorted(spider_jax.__all__)
+    inside = {p.stem for p in root.iterdir() if p.is_dir() or p.suffix == ".py"}
+    assert set(spider_jax._PACKAGES) == {n for n in inside if not n.startswith("_")}
+    assert {*spider_jax.__all__, "zoo"} <= set(dir(spider_jax))
+    assert spider_jax.zoo.embedded_zoo
+    with pytest.raises(AttributeError, match="nothing"):
+        spider_jax.nothing  # noqa: B018
+
+
+def test_a_command_imports_little() -> None:
+    """What trains, and what plots, would double the time that a short command takes to begin."""
+    program = "import sys, spider_jax.cli.app; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    slow = {"flax", "optax", "orbax", "torch", "matplotlib", "pandas", "sklearn", "scipy.stats"}
+    assert slow & set(done.stdout.split()) == set()
