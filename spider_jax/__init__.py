@@ -1,5 +1,21 @@
 """Rank a whole zoo of pre-trained models for a task without running the zoo.
 
+Data flows one way; a sub-package imports only from those below it:
+
+- `cli`, `demo`: the command line; the embedded zoo from disk to tables.
+- `evaluation`: honest comparison, whole datasets held out, every baseline beside it.
+- `choose`, `selection`, `tuning`, `onboarding`, `index`: what is done with a spider or a zoo.
+- `training`, `heads`, `extract`: how a spider is trained; heads on frozen features; models and data
+  into a zoo.
+- `spider`, `recommend`: the ranker from features, and the one from results.
+- `belief`: the posterior over models: process over tasks, evidence, what follows from it.
+- `tasks`, `records`: a task as tokens; past results with holes.
+- `zoo`: a zoo on disk: opened, checked, inspected, split, scored.
+- `facts`: what models cost, their licence, their data; conditions, the Pareto front.
+- `metrics`, `ranking`: one file a metric; losses, agreement measures, the `Ranking`.
+- `report`, `storage`, `runtime`, `errors`: results as tables and pages; files; threads, devices,
+  processes; the one error for bad input.
+
 >>> import spider_jax
 >>> spider_jax.weighted_tau([0.9, 0.8, 0.7], [3.0, 2.0, 1.0])
 1.0
