@@ -28,7 +28,7 @@ def test_commands(given: tuple[str, ...], meant: str, command: Command) -> None:
 
 
 def test_a_command_like_none(command: Command) -> None:
-    one_line(command("xyzzy"), "unknown command 'xyzzy'", "known are demo, inspect, score")
+    one_line(command("xyzzy"), "unknown command 'xyzzy'", "known are demo, compare, inspect")
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,9 @@ def recorded_reads() -> list[list[int]]:
     """A list that grows by the first and last row of all that this process reads."""
     load, read = top_k._load, []
 
-    def recorded(block: Any, span: Any, worker: Any) -> Any:
+    def recorded(block: Any, span: Any, *more: Any) -> Any:
         read.append([span.first, span.first + span.stop - span.start - 1])
-        return load(block, span, worker)
+        return load(block, span, *more)
 
     top_k._load = recorded
     return read
