@@ -2,12 +2,12 @@
 
     python bench/fuzz/crawl.py --examples 2000
 
-A file of a zoo, a spider, an index, a page of settings or past results is damaged: bytes flipped,
-cut, nested, swapped with another file, given huge numbers, renamed, replaced by a FIFO or a link.
-Then a command that reads it runs in this process. It must end with exit code 0, 2 or 3 within the
-limit, without a traceback, and nothing outside its folders may change. Damage that nobody can see,
-as a bit of a feature, ends with 0. Prints what fails, and exits with the number of failures. About
-five minutes on one core.
+A file of a zoo, a spider, an index, records, a prior, a search, facts, a result, a page of settings
+or past results is damaged: bytes flipped, cut, nested, swapped with another file, given huge
+numbers, renamed, replaced by a FIFO or a link. Then a command that reads it runs in this process.
+It must end with exit code 0, 2 or 3 within the limit, without a traceback, and nothing outside its
+folders may change. Damage that nobody can see, as a bit of a feature, ends with 0. Prints what
+fails, and exits with the number of failures. About five minutes on one core.
 """
 
 import contextlib
@@ -32,7 +32,11 @@ import tyro
 
 from spider_jax.cli.app import main as command_line
 from spider_jax.index.zoo_index import ZooIndex
+from spider_jax.recommend.records_prior import RecordsPrior
+from spider_jax.recommend.saved_prior import save_prior
+from spider_jax.recommend.search import RunSearch
 from spider_jax.records.performance import PastResults
+from spider_jax.records.table import Records
 from spider_jax.spider.spider import Spider
 from spider_jax.tasks.sampling import TaskConfig
 from spider_jax.training.config import TrainConfig
@@ -40,7 +44,7 @@ from spider_jax.training.train_spider import train
 from spider_jax.zoo.store import FeatureStore
 
 EXPECTED = {0, 2, 3}
-SUFFIXES = (".json", ".toml", ".csv", ".npy", ".txt")
+SUFFIXES = (".json", ".toml", ".csv", ".npy", ".txt", ".gz")
 HUGE = ("1e999", "-1", "9" * 400, "1e9", "NaN", "4294967296", "0.5")
 PAGE = 'budget = 8\nrecall = "logme"\n[head]\nhidden = 0\nlearning_rate = 0.001\n'
 
@@ -53,12 +57,17 @@ class Base:
     """Sound folders that the examples spoil and mend again.
 
     Attributes:
-        folder: holds zoo/, spider/, index/, page.toml and past.json, and nothing else.
+        folder: holds zoo/, spider/, index/, records/, prior/ and single files, and nothing else.
         task: of the zoo.
     """
 
     folder: Path
     task: str
+
+    @property
+    def page(self) -> Path:
+        """Where a page may be written: apart from all that must not change."""
+        return Path(os.environ["XDG_CACHE_HOME"]) / "page.html"
 
     def files(self) -> list[Path]:
         """Those that are spoiled, in a fixed order."""
@@ -67,7 +76,8 @@ class Base:
 
     def commands(self, path: Path) -> list[list[str]]:
         """What reads a file."""
-        zoo, spider, index = (str(self.folder / name) for name in ("zoo", "spider", "index"))
+        parts = ("zoo", "spider", "index", "records", "prior", "search.json")
+        zoo, spider, index, records, prior, search = (str(self.folder / name) for name in parts)
         rank = ["rank", spider, zoo, self.task, "--json"]
         top = ["index", "top-k", index, zoo, self.task, "-k", "2"]
         by_part = {
@@ -78,6 +88,14 @@ class Base:
             ],
             "spider": [rank],
             "index": [top, ["index", "verify", index]],
+            "records": [["records", "check", records]],
+            "prior": [
+                ["rank", prior, "--describe", "birds that sing", "--json"],
+                ["next", prior, "--describe", "birds that sing"],
+            ],
+            "search.json": [["next", prior, "--state", search]],
+            "facts.csv": [[*rank, "--facts", str(path), "--where", "params <= 5M"]],
+            "result.json": [["report", str(path), "--out", str(self.page)]],
             # The task is unknown: these end once page and results are read.
             "page.toml": [["select", zoo, "nobody", "--config", str(path)]],
             "past.json": [["select", zoo, "nobody", "--repository", str(path)]],
@@ -116,7 +134,24 @@ def complete_base(folder: Path, task: str) -> Base:
         _unseal(path)
     (folder / "page.toml").write_text(PAGE)
     PastResults.from_accuracies(zoo.accuracies).save(folder / "past.json")
+    _add_records(folder)
+    (folder / "facts.csv").write_text("model,params,licence\npsi,4M,mit\nvgg,130M,\n")
+    Spider.load(folder / "spider").rank_task(zoo, task).to_json(folder / "result.json")
     return Base(folder, task)
+
+
+def _add_records(folder: Path) -> None:
+    """Records of a few models, a prior of them, and a search that has begun."""
+    values = np.random.default_rng(1).normal(size=(5, 6))
+    models, tasks = ("ada", "bob", "cy", "dan", "eve"), [f"birds {i}" for i in range(6)]
+    rows = [(m, t, float(values[i, j])) for i, m in enumerate(models) for j, t in enumerate(tasks)]
+    records = Records.from_rows(rows)
+    records.write(folder / "records")
+    prior = RecordsPrior.fit(records)
+    save_prior(prior, folder / "prior")
+    RunSearch(prior, "birds that sing", direction="larger").tell("bob", 0.4).save(
+        folder / "search.json"
+    )
 
 
 def _unseal(path: Path) -> None:
@@ -284,7 +319,7 @@ def example(base: Base, seed: int, limit: float) -> tuple[str, str]:
     zoo = [path for path in files if path.is_relative_to(base.folder / "zoo")]
     path = rng.choice(rng.choice((text, text, zoo, files)))
     command = rng.choice(base.commands(path))
-    before = snapshot(base.folder)
+    before = snapshot(base)
     with spoiled(path, rng, files) as how:
         code, said = run(command, limit)
     where = f"seed {seed}: {path.relative_to(base.folder)} {how}, {' '.join(command[:2])}"
@@ -295,14 +330,14 @@ def example(base: Base, seed: int, limit: float) -> tuple[str, str]:
         wrong = f"{where}: exit {code} without a line\n{said}"
     elif "\x1b" in said:
         wrong = f"{where}: control characters\n{said!r}"
-    elif snapshot(base.folder) != before:
+    elif snapshot(base) != before:
         wrong = f"{where}: it wrote something"
     return str(code), wrong
 
 
-def snapshot(folder: Path) -> dict[str, int]:
-    """Files around the folder and their sizes."""
-    around = [p for p in folder.parent.rglob("*") if p.is_file()]
+def snapshot(base: Base) -> dict[str, int]:
+    """Files around the folder, but for the page, and their sizes."""
+    around = [p for p in base.folder.parent.rglob("*") if p.is_file() and p != base.page]
     return {str(path): path.stat().st_size for path in around}
 
 
