@@ -28,15 +28,12 @@ settings.register_profile("deterministic", derandomize=True, database=None, dead
 settings.load_profile("deterministic")
 
 collect_ignore = ["support/toyset"]  # a dataset of TFDS, registered where it is imported
-# Much to compile and little to run. `pytest -o quick=false` compiles these too as users do.
-QUICK = (
-    "tests/metrics",
-    "tests/ranking",
-    "tests/evaluation",
-    "tests/tuning",
-    "tests/recommend",
-    "tests/choose",
-    "README.md",
+# What compares bits is compiled as users do. `pytest -o quick=false` compiles all tests so.
+AS_USERS = (
+    "tests/spider/test_own_attention.py",
+    "tests/spider/test_scoring.py",
+    "tests/training/test_precision.py",
+    "tests/written_before",
 )
 pytest.register_assert_rewrite("support.command_line")
 # Programs that tests start import the same `support`.
@@ -58,17 +55,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Whether the tests that compile most compile quickly."""
-    parser.addini("quick", "compile the tests of QUICK quickly", type="bool", default=True)
+    """Whether tests compile quickly: there is much to compile and little to run."""
+    parser.addini("quick", "compile all but AS_USERS quickly", type="bool", default=True)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Tests of QUICK compile quickly; no program goes from one kind of test to the other."""
+    """All but AS_USERS compile quickly; no program goes from one kind of test to the other."""
     from support.quick_compilation import compile_quickly
 
     place = item.path.relative_to(item.config.rootpath).as_posix()
-    compile_quickly(bool(item.config.getini("quick")) and place.startswith(QUICK))
+    compile_quickly(bool(item.config.getini("quick")) and not place.startswith(AS_USERS))
     return (yield)
 
 
