@@ -91,7 +91,8 @@ SIGNATURES = {
     "Spider.belief": "(self, tokens, *, task=None)",
     "Spider.explain": "(self, tokens, model, *, k=0, zoo=None, task=None, known=())",
     "Spider.from_torch": (
-        "(state, *, models, extractor='general extractor', form='many', precision='float32')"
+        "(state, *, models, extractor='general extractor', form=None, precision='float32', "
+        "attn_pool='cls', extra_prompt=False)"
     ),
     "Spider.load": "(folder)",
     "Spider.rank": "(self, tokens, *, k=0, zoo=None, task=None, by='evidence')",
@@ -132,7 +133,9 @@ SIGNATURES = {
         "show_progress=False)"
     ),
     "h_score_shrunk": "(features, labels, *, standardize=False)",
-    "knn": "(features, labels, *, k=5, samples=20000, seed=0, standardize=False)",
+    "knn": (
+        "(features, labels, *, k=5, samples=20000, seed=0, standardize=False, distance='cosine')"
+    ),
     "leep": "(*, probabilities, labels)",
     "linear_probe": "(features, labels, *, seed=0)",
     "logme": "(features, labels, *, standardize=False, compat=None)",

@@ -10,6 +10,7 @@ from spider_jax.metrics.shared.statistics import Statistics
 from spider_jax.runtime.buckets import CLASS_BUCKET, ROW_BUCKET, pad, run
 
 BLOCKED_FROM = 1 << 16  # rows: with more, U and what is made of it would take 14 kB a row
+BLOCKED_NUMBERS = 1 << 25  # of rows times features and classes: with more it would pass 1 GB
 PENALTIES = tuple(float(p) for p in 10.0 ** np.arange(-3, 2))
 
 
@@ -21,7 +22,8 @@ def ridge(features: ArrayLike, labels: ArrayLike, *, standardize: bool = True) -
     squared left-out error.
 
     Range: [0, 1]; larger is better. It compares across tasks as accuracies do.
-    Cost: O(N D min(N, D)); in blocks of rows beyond 65,536 where N > D.
+    Cost: O(N D min(N, D)); where N > D in blocks of rows beyond 65,536 rows or
+    N (D + C) = 2^25: the same number but for rounding.
     N < D: no special case.
     A class of one sample: that row is always missed.
     A constant feature: no effect.
@@ -54,7 +56,8 @@ def ridge_of(given: Statistics) -> float:
     Returns:
         The accuracy.
     """
-    if given.tall and given.n > BLOCKED_FROM:
+    many = given.n > BLOCKED_FROM or given.n * (given.width + given.classes) > BLOCKED_NUMBERS
+    if given.tall and many:
         return _in_blocks(given)
     s, U = given.left_vectors()
     U, Y = pad(U, ROW_BUCKET, ROW_BUCKET), pad(given.targets(), ROW_BUCKET, CLASS_BUCKET)
