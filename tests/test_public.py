@@ -122,10 +122,12 @@ SIGNATURES = {
     "ZooIndex.open": "(folder)",
     "ZooIndex.remove": "(self, models)",
     "ZooIndex.top_k": (
-        "(self, tokens, k, *, task=None, among=None, mesh=None, show_progress=False)"
+        "(self, tokens, k, *, task=None, among=None, mesh=None, first_pass=False, "
+        "show_progress=False)"
     ),
     "ZooIndex.top_k_tasks": (
-        "(self, tokens, k, *, tasks=None, among=None, mesh=None, show_progress=False)"
+        "(self, tokens, k, *, tasks=None, among=None, mesh=None, first_pass=False, "
+        "show_progress=False)"
     ),
     "ZooIndex.verify": "(self, *, show_progress=False)",
     "compare": (
