@@ -242,8 +242,12 @@ FAR_OUT = np.r_[np.full(39, 1.0), 1e4][:, None]  # the last row is far from all 
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
-@pytest.mark.parametrize(("width", "scale", "shift"), [(4, 1, 0), (60, 1, 0), (4, 1e-3, 3), (60, 1e6, -1e8)])
-def test_knn_of_targets_and_of_distances_is_scikit_learns(monkeypatch, distance, width, scale, shift):
+@pytest.mark.parametrize(
+    ("width", "scale", "shift"), [(4, 1, 0), (60, 1, 0), (4, 1e-3, 3), (60, 1e6, -1e8)]
+)
+def test_knn_of_targets_and_of_distances_is_scikit_learns(
+    monkeypatch, distance, width, scale, shift
+):
     monkeypatch.setattr(sys.modules["spider_jax.metrics.methods.knn"], "BLOCK", 16)
     F, y = blobs(40, width, noise=1.5)
     F = scale * (F * FAR_OUT) + shift

@@ -231,9 +231,7 @@ def _explained(found: Float64[np.ndarray, "N K"], targets: Float64[np.ndarray, "
     return float((1 - left.sum(0)[vary] / whole.sum(0)[vary]).mean())
 
 
-def _near_by_gram(
-    gram: Float64[np.ndarray, "N N"], k: int, distance: str = "cosine"
-) -> Neighbours:
+def _near_by_gram(gram: Float64[np.ndarray, "N N"], k: int, distance: str = "cosine") -> Neighbours:
     """The k nearest of every row from inner products of rows, in blocks that stay in the cache."""
     n, size = len(gram), max(1, CACHED_NUMBERS // len(gram))
     lengths = np.sqrt(np.diagonal(gram))
