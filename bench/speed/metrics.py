@@ -2,12 +2,13 @@
 
     pip install -e ".[bench]" && python bench/speed/metrics.py
 
-Writes bench/results/speed/metrics.json and .md. One process, one number of threads (two by default;
-with OPENBLAS_NUM_THREADS=1 under `taskset -c 0` one), one dtype of both sides (--dtype), features that look like a network's (ReLU of a random map of class-structured data, so that the
-spectrum decays), at N = 5,000, D = 2,048, C = 100, Z = 1,000 and at N = 500, D = 2,048, C = 10.
-Medians of runs in turns after one that compiles, which stands in a column of its own: what a user
-waits for who scores one model; a peer of over --slow seconds runs once. Beside
-every ratio of times stands that of the operation counts (metric_operations.py).
+Writes bench/results/speed/metrics.json and .md. One process, one number of threads (all; one with
+OPENBLAS_NUM_THREADS=1 under `taskset -c 0`), one dtype of both sides (--dtype), features that look
+like a network's (ReLU of a random map of class-structured data, so that the spectrum decays), at
+N = 5,000, D = 2,048, C = 100, Z = 1,000 and at N = 500, D = 2,048, C = 10. Medians of runs in turns
+after one that compiles, which stands in a column of its own: it is what a user waits for who scores
+one model. A peer of over --slow seconds runs once. Beside every ratio of times stands that of the
+operation counts (metric_operations.py).
 ../peers/metrics.py names the repository and function of every peer. About 15 minutes on two cores.
 """
 

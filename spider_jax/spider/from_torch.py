@@ -47,7 +47,7 @@ def read_state(
     """An ensemble of one from a published checkpoint.
 
     Args:
-        state: published name -> array or tensor, as it is or as it was saved, see `published_state`.
+        state: published name -> array or tensor, or what was saved, see `published_state`;
             `uni_prompt` and `hete_prompt` are ignored.
         models: M names, in the order of `model_prompt`.
         attn_pool: of the training, see `check_settings`.

@@ -7,8 +7,8 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import softmax
 from sklearn.covariance import LedoitWolf
-from sklearn.model_selection import LeaveOneOut, cross_val_predict, cross_val_score
 from sklearn.metrics import r2_score
+from sklearn.model_selection import LeaveOneOut, cross_val_predict, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from spider_jax.metrics import h_score, h_score_shrunk, knn, leep, logme, nce
