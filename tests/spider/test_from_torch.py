@@ -170,7 +170,6 @@ def test_bfloat16_arrays_are_read():
         ({"epoch": 3, "model": {"weight": np.ones(2)}}, ("model_prompt", "published code")),
         ({"model": published_state(), "ema": published_state()}, ("'model'", "'ema'", "one")),
         (published_state() | prefixed("module."), ("module.model_prompt", "one")),
-        ([published_state()], ("mapping", "list", "state_dict")),
         (published_state() | {"transformer.w_qs.bias": np.ones(WIDTH)}, ("w_qs.bias",)),
         (published_state() | {"mlp_head.2.weight": np.ones((1, 1))}, ("mlp_head.2.weight",)),
         (published_state() | {"mlp_head.1.bias": np.array([1j])}, ("mlp_head.1.bias", "complex")),

@@ -69,7 +69,7 @@ def test_ridge_of_many_numbers_goes_by_blocks(monkeypatch):
 
 def test_fits_of_the_probe_one_after_the_other_are_those_at_once():
     rng = np.random.default_rng(0)
-    penalties = np.array(linear_probe.PENALTIES, np.float32)
+    penalties = jax.numpy.array(linear_probe.PENALTIES, np.float32)
     seen = rng.normal(size=(3, 5)).astype(np.float32)
 
     def hits(fold, penalty):
