@@ -296,9 +296,9 @@ class _Frame(NamedTuple):
         for _, block in given.blocks():
             moved = block - pivot
             shift += moved.sum(0)
-            square += float(np.einsum("nd,nd->", moved, moved))
+            square += float(np.vdot(moved, moved))
         shift /= given.n
-        unit = float(np.sqrt(max(square / given.n - shift @ shift, 0.0)))
+        unit = max(square / given.n - float(shift @ shift), 0.0) ** 0.5
         return _Frame(pivot + shift, unit or 1.0)
 
     def rows(self, block: Float64[np.ndarray, "b D"], dtype: type[np.floating]) -> _Rows:
