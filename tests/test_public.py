@@ -91,7 +91,8 @@ SIGNATURES = {
     "Spider.belief": "(self, tokens, *, task=None)",
     "Spider.explain": "(self, tokens, model, *, k=0, zoo=None, task=None, known=())",
     "Spider.from_torch": (
-        "(state, *, models, extractor='general extractor', form='many', precision='float32')"
+        "(state, *, models, extractor='general extractor', form=None, precision='float32', "
+        "attn_pool='cls', extra_prompt=False)"
     ),
     "Spider.load": "(folder)",
     "Spider.rank": "(self, tokens, *, k=0, zoo=None, task=None, by='evidence')",
@@ -121,10 +122,12 @@ SIGNATURES = {
     "ZooIndex.open": "(folder)",
     "ZooIndex.remove": "(self, models)",
     "ZooIndex.top_k": (
-        "(self, tokens, k, *, task=None, among=None, mesh=None, show_progress=False)"
+        "(self, tokens, k, *, task=None, among=None, mesh=None, first_pass=False, "
+        "show_progress=False)"
     ),
     "ZooIndex.top_k_tasks": (
-        "(self, tokens, k, *, tasks=None, among=None, mesh=None, show_progress=False)"
+        "(self, tokens, k, *, tasks=None, among=None, mesh=None, first_pass=False, "
+        "show_progress=False)"
     ),
     "ZooIndex.verify": "(self, *, show_progress=False)",
     "compare": (
@@ -132,7 +135,9 @@ SIGNATURES = {
         "show_progress=False)"
     ),
     "h_score_shrunk": "(features, labels, *, standardize=False)",
-    "knn": "(features, labels, *, k=5, samples=20000, seed=0, standardize=False)",
+    "knn": (
+        "(features, labels, *, k=5, samples=20000, seed=0, standardize=False, distance='cosine')"
+    ),
     "leep": "(*, probabilities, labels)",
     "linear_probe": "(features, labels, *, seed=0)",
     "logme": "(features, labels, *, standardize=False, compat=None)",

@@ -221,10 +221,9 @@ def prepare(M: int, d: int) -> tuple[PublishedState, Forms]:
     """
     state = random_state(M, d, EXTRACTOR, seed=0)
     names = [f"model {i}" for i in range(M)]
-    form = "few" if M <= 64 else "many"
-    return state, Forms(
-        Spider.from_torch(state, models=names, form=form),
-        Spider.from_torch(state, models=names, form=form, precision="bfloat16"),
+    return state, Forms(  # in the form that users get
+        Spider.from_torch(state, models=names),
+        Spider.from_torch(state, models=names, precision="bfloat16"),
         FactorisedForm(state),
         faiss_flat(state["model_prompt"][0].numpy()),
     )

@@ -160,7 +160,7 @@ def stream_scores(
         scores[span.first : span.first + count] = np.asarray(found)[:count]
 
     for _, loaded in _read_ahead(folder, [(worker, span) for span in _spans(blocks)]):
-        waiting.append((loaded.span, _all_scores(loaded.rows, worker.shared, side)))
+        waiting.append((loaded.span, all_scores(loaded.rows, worker.shared, side)))
         if len(waiting) > IN_FLIGHT:
             keep()
         bar.update(loaded.span.stop - loaded.span.start)
@@ -170,8 +170,14 @@ def stream_scores(
 
 
 @jax.jit
-def _all_scores(rows: ModelRows, shared: Shared, side: TaskSide) -> Float[Array, " m"]:
+def all_scores(rows: ModelRows, shared: Shared, side: TaskSide) -> Float[Array, " m"]:
+    """Scores of a span on one task, the mean over the ensemble."""
     return score_chunk(rows, shared, side).mean(0)[0]
+
+
+def one_device() -> jax.Device:
+    """The default device."""
+    return _devices(None)[0][0]
 
 
 def _devices(mesh: Mesh | None) -> tuple[list[jax.Device], bool]:

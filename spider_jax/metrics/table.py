@@ -75,20 +75,20 @@ METRICS: dict[str, Metric] = {
     "knn": Metric(knn, "features", knn_of),
     "h_score": Metric(h_score, "features", h_score_of),
     "h_score_shrunk": Metric(h_score_shrunk, "features", h_score_shrunk_of),
-    "n_leep": Metric(n_leep, "features", n_leep_of),
+    "n_leep": Metric(n_leep, "features", n_leep_of, version=2),
     "parc": Metric(parc, "features", parc_of, version=2),
     "gbc": Metric(gbc, "features", gbc_of),
     "transrate": Metric(transrate, "features", transrate_of),
     "sfda": Metric(sfda, "features", sfda_of),
     "lfc": Metric(lfc, "features", lfc_of),
-    "pactran_gauss": Metric(pactran_gauss, "features", pactran_gauss_of, version=3),
+    "pactran_gauss": Metric(pactran_gauss, "features", pactran_gauss_of, version=4),
     "ncti": Metric(ncti_parts, "features", ncti_parts_of, combine=combine_ncti),
     "nce": Metric(nce, "probabilities"),
     "leep": Metric(leep, "probabilities"),
     "pactran_dirichlet": Metric(pactran_dirichlet, "probabilities"),
     "pactran_gamma": Metric(pactran_gamma, "probabilities"),
     "ridge": Metric(ridge, "features", ridge_of, probe=True, standardize=True),
-    "linear_probe": Metric(linear_probe, "features", probe=True),
+    "linear_probe": Metric(linear_probe, "features", probe=True, version=2),
 }
 # Those that are worth their cost: an eigendecomposition, a Cholesky factor, a product of all rows.
 DEFAULT_METRICS = ("logme", "knn", "h_score_shrunk", "nce", "leep")

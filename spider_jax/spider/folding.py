@@ -10,7 +10,8 @@ Models are folded and scored in padded chunks of one size by one order of produc
 of another size adds in another order, so only thus a zoo that grows or shrinks leaves every other
 score as it is, to the bit. Two forms are exact: "many" projects a task's tokens once for all
 models, "few" averages a model's tokens before they are projected, which costs less for tens of
-models. A spider keeps its form for life, so that the bits do not hang on the number of models.
+models. A spider keeps its form for life, so that the bits do not hang on the number of models that
+it has later; `form_for` says which one it is born with.
 """
 
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from spider_jax.spider.weights import Weights
 
 # Rows of a chunk at most: small zoos are padded to it, large ones pay a call for each.
 CHUNK = {"many": 512, "few": 24}
+FEW_UP_TO = 96  # models
 CHUNK_NUMBERS = 1 << 19  # of a chunk's [E, rows, d]: 2 MB, what a core keeps in its cache
 LEAST_CHUNK = 128  # below that a call costs more than its rows
 PRECISIONS = ("float32", "bfloat16")
@@ -120,6 +122,15 @@ class Checkpoint(NamedTuple):
     compiled_loop: bool
     maps: RowMaps
     memory_weights: MemoryWeights | None = None
+
+
+def form_for(models: int) -> str:
+    """The form that is faster for so many models [measured in bench/speed/scoring_forms.py].
+
+    >>> [form_for(M) for M in (1, FEW_UP_TO, FEW_UP_TO + 1)]
+    ['few', 'few', 'many']
+    """
+    return "few" if models <= FEW_UP_TO else "many"
 
 
 def chunk_rows(form: str, members: int, d: int) -> int:

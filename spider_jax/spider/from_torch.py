@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
 from spider_jax.spider.own_maps import OwnMaps
+from spider_jax.spider.torch_checkpoint import check_settings, published_state
 from spider_jax.spider.weights import Weights
 
 log = logging.getLogger("spider_jax")
@@ -33,17 +34,24 @@ NAMES: dict[str, tuple[str, tuple[str, ...], bool]] = {
 }
 OWN_LINEAR = re.compile(r"hete_linears\.(.+)\.(?:weight|bias)")
 IGNORED = ("uni_prompt", "hete_prompt")
+SCORED = ("transformer.", "mlp_head.", "uni_linear.", "hete_linears.")  # nothing of these is left
 
 
 def read_state(
-    state: Mapping[str, object], models: Sequence[str]
+    state: Mapping[str, object],
+    models: Sequence[str],
+    *,
+    attn_pool: str = "cls",
+    extra_prompt: bool = False,
 ) -> tuple[Weights, dict[str, int], OwnMaps | None]:
     """An ensemble of one from a published checkpoint.
 
     Args:
-        state: published name -> array (or CPU tensor). `uni_prompt` and `hete_prompt` are ignored:
-            what the published code adds with them depends on the order of the models.
+        state: published name -> array or tensor, or what was saved, see `published_state`;
+            `uni_prompt` and `hete_prompt` are ignored.
         models: M names, in the order of `model_prompt`.
+        attn_pool: of the training, see `check_settings`.
+        extra_prompt: of the training, see `check_settings`.
 
     Returns:
         Weights with a leading axis of 1; the feature width of every model that has a linear layer
@@ -51,8 +59,10 @@ def read_state(
 
     Raises:
         InputError: a parameter is missing, of another shape or not finite; a linear layer of a
-            model that is not named.
+            model that is not named; a network that scores in another way.
     """
+    check_settings({"attn_pool": attn_pool, "heterogeneous_extra_prompt": extra_prompt})
+    state = published_state(state)
     sizes = {"1": 1, "M": len(models)}
     arrays: dict[str, NDArray[np.float32]] = {}
     for published, (ours, letters, transposed) in NAMES.items():
@@ -65,6 +75,9 @@ def read_state(
     widths = _own_widths(state, models, sizes["d"])
     known = (*NAMES, *IGNORED)
     rest = [name for name in state if name not in known and not OWN_LINEAR.fullmatch(name)]
+    for name in rest:
+        if name.startswith(SCORED):
+            raise InputError(f"state has {name!r}, which the published network has not: not read")
     if rest:
         log.warning("ignored in the torch checkpoint: %s", ", ".join(map(repr, sorted(rest))))
     ready = {name: np.array(array)[None] for name, array in arrays.items()}
@@ -97,10 +110,16 @@ def _array(state: Mapping[str, object], name: str) -> NDArray[np.float32]:
         raise InputError(f"state lacks {name!r}: is it a checkpoint of the published code?")
     value: Any = state[name]
     try:
-        value = value.detach().cpu() if hasattr(value, "detach") else value
-        array = np.asarray(value, np.float32)
+        if hasattr(value, "detach"):  # NumPy has no bfloat16; what is complex stays so
+            value = value.detach().cpu()
+            value = value if value.is_complex() else value.float()
+        if np.iscomplexobj(value):
+            raise TypeError("they are complex")
+        with np.errstate(over="ignore"):  # what is too large becomes infinite and is told below
+            array = np.asarray(value, np.float32)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"state[{name!r}] must be an array of numbers: {error}") from None
+        reason = str(error).splitlines()[0]
+        raise InputError(f"state[{name!r}] must be an array of real numbers: {reason}") from None
     if not np.isfinite(array).all():
         raise InputError(f"state[{name!r}] must be finite, got NaN or infinity")
     return array

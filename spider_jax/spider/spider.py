@@ -20,7 +20,7 @@ from spider_jax.facts.short_list import shortlist
 from spider_jax.ranking.ranking import Ranking, note_of_guesses
 from spider_jax.runtime.single_precision import single_precision
 from spider_jax.spider.checkpoint import load, save
-from spider_jax.spider.folding import check_form, check_precision
+from spider_jax.spider.folding import check_form, check_precision, form_for
 from spider_jax.spider.from_torch import read_state
 from spider_jax.spider.prior_stages import prior_stages
 from spider_jax.spider.rerank import (
@@ -271,8 +271,10 @@ class Spider(SpiderState):
         *,
         models: Sequence[str],
         extractor: str = "general extractor",
-        form: str = "many",
+        form: str | None = None,
         precision: str = "float32",
+        attn_pool: str = "cls",
+        extra_prompt: bool = False,
     ) -> "Spider":
         """A spider with the weights of the published torch code; it scores the same.
 
@@ -280,29 +282,38 @@ class Spider(SpiderState):
         once per model, and padding is never attended to.
 
         Args:
-            state: mapping of arrays or CPU tensors under the published parameter names
-                (`model.state_dict()`); see `from_torch.NAMES`.
+            state: mapping of arrays or tensors of any float type under the published parameter
+                names (`model.state_dict()`), see `from_torch.NAMES`; or the whole of what was
+                saved, as `{"model": state, ...}`. A prefix like `module.` is taken off.
             models: M names, in the order of `model_prompt`.
             extractor: name of the general extractor that tokens come from; their width is that of
                 `uni_linear`. Tokens are used as they come, without scaling.
-            form: "many", or "few", which is faster for tens of models; the bits of a score, not the
-                score, hang on it.
+            form: "many" or "few"; by default the faster one for so many models, see
+                `folding.form_for`. The bits of a score, not the score, hang on it.
             precision: of the products of a pair, "float32" or "bfloat16".
+            attn_pool: that the network was trained with. Only "cls" is scored; another is refused.
+                The parameters do not tell it, so give it where it may be another.
+            extra_prompt: whether it was trained with `heterogeneous_extra_prompt`. Then it is
+                refused, as its scores depend on the order of the models.
 
         Returns:
             The spider; how far it can tell models apart is not known.
 
         Raises:
-            InputError: a parameter is missing, does not fit or is not finite; names given twice.
+            InputError: a parameter is missing, does not fit or is not finite; names given twice; a
+                network that scores in another way.
 
         References:
             Zhang et al., "Model Spider", NeurIPS 2023, arXiv 2306.03900.
         """
+        form = form_for(len(models)) if form is None else form
         check_form(form)
         check_precision(precision)
         if len(set(models)) < len(models):
             raise InputError("models must be named once each")
-        weights, widths, own = read_state(state, models)
+        weights, widths, own = read_state(
+            state, models, attn_pool=attn_pool, extra_prompt=extra_prompt
+        )
         D, d = weights.project.shape[1:]
         description = Description(
             models=tuple(models),

@@ -15,7 +15,7 @@ import numpy as np
 
 from spider_jax.runtime.processes import gather, share
 from spider_jax.runtime.single_precision import single_precision
-from spider_jax.spider.folding import CHUNK
+from spider_jax.spider.folding import form_for
 from spider_jax.spider.own_maps import OwnMaps
 from spider_jax.spider.spider import Spider
 from spider_jax.spider.state import Description, TeacherTable
@@ -200,7 +200,7 @@ def fit(
         members=config.members,
         token_width=scaling.width,
         resolution=measured_resolution(scores, given.targets, split),
-        form="few" if len(given.models) <= CHUNK["few"] else "many",
+        form=form_for(len(given.models)),
         training={
             "config": _config_of(config),
             "datasets": list(datasets),

@@ -7,8 +7,9 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import softmax
 from sklearn.covariance import LedoitWolf
-from sklearn.model_selection import LeaveOneOut, cross_val_score
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.metrics import r2_score
+from sklearn.model_selection import LeaveOneOut, cross_val_predict, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from spider_jax.metrics import h_score, h_score_shrunk, knn, leep, logme, nce
 from spider_jax.metrics.shared.inputs import stratified_rows
@@ -235,6 +236,41 @@ def test_knn_of_a_part_of_the_rows_is_that_of_their_share_of_every_class(width):
     assert np.bincount(y[rows]).tolist() == [15, 15, 15]
     assert knn(F, y, samples=45, seed=3) == knn(F[rows], y[rows])
     assert knn(F, y, samples=90) == knn(F, y)
+
+
+FAR_OUT = np.r_[np.full(39, 1.0), 1e4][:, None]  # the last row is far from all others
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+@pytest.mark.parametrize(
+    ("width", "scale", "shift"), [(4, 1, 0), (60, 1, 0), (4, 1e-3, 3), (60, 1e6, -1e8)]
+)
+def test_knn_of_targets_and_of_distances_is_scikit_learns(
+    monkeypatch, distance, width, scale, shift
+):
+    monkeypatch.setattr(sys.modules["spider_jax.metrics.methods.knn"], "BLOCK", 16)
+    F, y = blobs(40, width, noise=1.5)
+    F = scale * (F * FAR_OUT) + shift
+    targets = np.c_[F[:, :1] / scale + np.sin(y)[:, None], y == 1, np.ones(len(y))]
+    options = {"metric": distance, "algorithm": "brute"}
+    model = KNeighborsRegressor(3, **options)
+    found = cross_val_predict(model, F, targets, cv=LeaveOneOut())
+    expected = r2_score(targets[:, :2], found[:, :2])
+    assert knn(F, targets, k=3, distance=distance) == pytest.approx(expected, rel=1e-9)
+    one = KNeighborsClassifier(1, **options)
+    expected = cross_val_score(one, F, y, cv=LeaveOneOut()).mean()
+    assert knn(F, y, k=1, distance=distance) == pytest.approx(expected, abs=1e-12)
+
+
+def test_knn_of_some_rows_of_a_regression_and_its_refusals(refused):
+    F, _ = blobs(90, 6)
+    y = F[:, :2] + 1
+    assert 0 < knn(F, y, samples=60, seed=1, distance="euclidean") <= 1
+    assert knn(F, y[:, 0]) == knn(F, y[:, :1])
+    with refused("labels", "constant"):
+        knn(F, np.ones(90))
+    with refused("distance", "cosine", "euclidean", "manhattan"):
+        knn(F, y, distance="manhattan")
 
 
 # ---- NCE and LEEP -----------------------------------------------------------------------------

@@ -1,11 +1,14 @@
 """The published torch weights score here as in torch, in a module written from the equations."""
 
 import math
+from collections import OrderedDict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from spider_jax import InputError, Spider
+from spider_jax.spider.folding import FEW_UP_TO
 from support.published_torch import MODELS, NAMES, OWN, WIDTH, D, M, published_state, tasks
 from support.references import ranking_and_spider as reference
 
@@ -117,3 +120,95 @@ def test_models_are_named_once_each():
 def test_parameters_that_are_not_of_a_spider_are_told(caplog):
     Spider.from_torch(published_state() | {"queue": np.ones(3)}, models=MODELS)
     assert "'queue'" in caplog.text
+
+
+def prefixed(prefix, state=None):
+    return OrderedDict((prefix + name, a) for name, a in (state or published_state()).items())
+
+
+AS_SAVED = {
+    "beside others": lambda s: {"model": s, "epoch": 3, "time_str": "now", "optimizer": {"a": 1}},
+    "under another name": lambda s: {"state_dict": s, "args": {"attn_pool": "cls"}},
+    "twice inside": lambda s: {"best": {"model": s}, "args": SimpleNamespace(attn_pool="cls")},
+    "of DataParallel": lambda s: prefixed("module.", s),
+    "of torch.compile": lambda s: {"model": prefixed("_orig_mod.", s)},
+    "of both": lambda s: {"model": prefixed("module._orig_mod.", s)},
+    "part of a module": lambda s: prefixed("base_model.", s) | {"cluster_layer.x": np.ones(2)},
+}
+
+
+@pytest.mark.parametrize("how", AS_SAVED)
+def test_a_checkpoint_is_read_as_it_was_saved(how):
+    state, given = published_state(), tasks(4)
+    found = Spider.from_torch(AS_SAVED[how](state), models=MODELS)
+    expected = Spider.from_torch(state, models=MODELS)
+    np.testing.assert_array_equal(found.scores(given), expected.scores(given))
+    assert found.description == expected.description
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
+def test_tensors_of_every_float_type_are_read(dtype):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    kind = getattr(torch, dtype)
+    tensors = {n: torch.from_numpy(a).to(kind) for n, a in published_state().items()}
+    tensors["mlp_head.1.bias"] = torch.nn.Parameter(tensors["mlp_head.1.bias"])
+    rounded = {n: a.detach().float().numpy() for n, a in tensors.items()}
+    found, expected = (Spider.from_torch(s, models=MODELS) for s in (tensors, rounded))
+    np.testing.assert_array_equal(found.scores(tasks(4)), expected.scores(tasks(4)))
+
+
+def test_bfloat16_arrays_are_read():
+    import jax.numpy as jnp
+
+    state = {n: np.asarray(jnp.asarray(a, jnp.bfloat16)) for n, a in published_state().items()}
+    assert np.isfinite(Spider.from_torch(state, models=MODELS).scores(tasks(4))).all()
+
+
+@pytest.mark.parametrize(
+    ("state", "mentions"),
+    [
+        ({"epoch": 3, "model": {"weight": np.ones(2)}}, ("model_prompt", "published code")),
+        ({"model": published_state(), "ema": published_state()}, ("'model'", "'ema'", "one")),
+        (published_state() | prefixed("module."), ("module.model_prompt", "one")),
+        (published_state() | {"transformer.w_qs.bias": np.ones(WIDTH)}, ("w_qs.bias",)),
+        (published_state() | {"mlp_head.2.weight": np.ones((1, 1))}, ("mlp_head.2.weight",)),
+        (published_state() | {"mlp_head.1.bias": np.array([1j])}, ("mlp_head.1.bias", "complex")),
+        (published_state() | {"mlp_head.1.bias": np.array([1e300])}, ("mlp_head.1.bias", "finite")),
+        ({"model": published_state(), "args": {"attn_pool": "mean"}}, ("attn_pool", "'mean'")),
+        (
+            {"model": published_state(), "args": SimpleNamespace(pool="mean", seed=0)},
+            ("attn_pool", "'mean'"),
+        ),
+        (
+            {"model": published_state(), "args": {"heterogeneous_extra_prompt": True}},
+            ("heterogeneous_extra_prompt", "True", "order of the models"),
+        ),
+    ],
+)
+def test_what_would_be_scored_wrongly_is_refused(refused, state, mentions):
+    with refused(*mentions):
+        Spider.from_torch(state, models=MODELS)
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        ({"attn_pool": "mean"}, "attn_pool"),
+        ({"extra_prompt": True}, "heterogeneous_extra_prompt"),
+    ],
+)
+def test_what_parameters_do_not_tell_can_be_said(refused, option, name):
+    with refused(name):
+        Spider.from_torch(published_state(), models=MODELS, **option)
+
+
+@pytest.mark.parametrize("count", [2, FEW_UP_TO, FEW_UP_TO + 1])
+def test_a_spider_is_born_in_the_form_that_suits_it_and_keeps_it(count, tmp_path):
+    models = [f"model {i}" for i in range(count)]
+    state = published_state(models)
+    spider = Spider.from_torch(state, models=models)
+    assert spider.description.form == ("few" if count <= FEW_UP_TO else "many")
+    other = Spider.from_torch(state, models=models, form="many")
+    close(spider.scores(tasks(5)), other.scores(tasks(5)))
+    other.save(tmp_path / "old")
+    assert Spider.load(tmp_path / "old").description.form == "many"

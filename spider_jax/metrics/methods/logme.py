@@ -84,7 +84,7 @@ def logme(
         You et al., "LogME", ICML 2021. The published code (thuml/LogME, `_fit_fixed_point`, and its
         copies) computes ln det over min(N, D) terms but D ln alpha, which favours wide models
         where N < D; here the D cancels. It stops at most 11 steps from alpha = beta = 1, short of
-        the maximum by up to 3e-4.
+        the maximum by up to 2.8e-3 [23 models on 14 tasks of 320 rows].
     """
     if compat not in (None, "published"):
         raise InputError(f'compat must be "published" or None, got {compat!r}')

@@ -47,9 +47,10 @@ def n_leep(
     K = min(N, 5 C, max(min(C, N // 5), N // 10)).
 
     Range: (-inf, 0]; larger is better. It depends on C, so it does not compare across tasks.
-    Cost: O(N D min(N, D)), then O(steps N K V) for V coordinates. Of more than 65,536 rows so many
-    are read (`some_rows`); a score then has a standard error of about 1/256 of the deviation of
-    ln p over rows.
+    Cost: O(N D min(N, D)), then O(steps N K V) for V coordinates. Of more than
+    min(65,536, max(2^23 / C, 5 C)) rows so many are read, n (`some_rows`): the score is that of the
+    smaller task, the same one of every model, with a standard error of about n^-1/2 of the
+    deviation of ln p over rows. Version 2: 2^23 / C; 8,388 rows of 1,000 classes.
     N < D: no special case.
     A class of one sample: as any other.
     A constant feature: no effect. All features constant: sum_c n_c/N ln n_c/N.

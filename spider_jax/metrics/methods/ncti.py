@@ -69,7 +69,8 @@ def ncti_parts(features: ArrayLike, labels: ArrayLike, *, components: int = 64) 
 
     References:
         Wang et al., "How far pre-trained models are from neural collapse on the target dataset
-        informs their transferability", ICCV 2023.
+        informs their transferability", ICCV 2023. The published code takes the between-scatter as
+        the shrunk total scatter less W, where here it is that of the class means: its seli differs.
     """
     F = check_features(features)
     return ncti_parts_of(Statistics(F, check_labels(labels, len(F))), components=components)

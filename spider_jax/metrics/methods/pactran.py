@@ -195,8 +195,9 @@ def pactran_gauss(
 
     Range: any real number; larger is better. It depends on C and N, so it does not compare across
     tasks.
-    Cost: O(N D min(N, D)) once, then 50 to 100 times O(N min(N, D) C). Of more than 65,536 rows so
-    many are read (`some_rows`): the score is that of the smaller task, the same one of every model.
+    Cost: O(N D min(N, D)) once, then 50 to 100 times O(N min(N, D) C). Of more than
+    min(65,536, max(2^23 / C, 5 C)) rows so many are read (`some_rows`): the score is that of the
+    smaller task, the same one of every model. Version 4: 2^23 / C; 8,388 rows of 1,000 classes.
     N < D: solved in N dimensions.
     A class of one sample: as any other.
     A constant feature: only counts in D.

@@ -10,6 +10,8 @@ from spider_jax.metrics.shared.statistics import Statistics
 from spider_jax.runtime.buckets import CLASS_BUCKET, ROW_BUCKET, pad, run
 
 BLOCKED_FROM = 1 << 16  # rows: with more, U and what is made of it would take 14 kB a row
+BLOCKED_NUMBERS = 1 << 25  # of rows times features and classes: with more it would pass 1 GB
+NEAR = 1e-5  # of two predictions: the rounding of float32 sums is below 1e-6
 PENALTIES = tuple(float(p) for p in 10.0 ** np.arange(-3, 2))
 
 
@@ -21,7 +23,8 @@ def ridge(features: ArrayLike, labels: ArrayLike, *, standardize: bool = True) -
     squared left-out error.
 
     Range: [0, 1]; larger is better. It compares across tasks as accuracies do.
-    Cost: O(N D min(N, D)); in blocks of rows beyond 65,536 where N > D.
+    Cost: O(N D min(N, D)); where N > D in blocks of rows beyond 65,536 rows or
+    N (D + C) = 2^25: the same number but for rounding.
     N < D: no special case.
     A class of one sample: that row is always missed.
     A constant feature: no effect.
@@ -54,7 +57,8 @@ def ridge_of(given: Statistics) -> float:
     Returns:
         The accuracy.
     """
-    if given.tall and given.n > BLOCKED_FROM:
+    many = given.n > BLOCKED_FROM or given.n * (given.width + given.classes) > BLOCKED_NUMBERS
+    if given.tall and many:
         return _in_blocks(given)
     s, U = given.left_vectors()
     U, Y = pad(U, ROW_BUCKET, ROW_BUCKET), pad(given.targets(), ROW_BUCKET, CLASS_BUCKET)
@@ -63,20 +67,30 @@ def ridge_of(given: Statistics) -> float:
 
 
 def _in_blocks(given: Statistics) -> float:
-    """The same number with a block of rows in memory: x = U^T Y comes from the Gram matrix."""
+    """The same number with a block of rows in memory: x = U^T Y comes from the Gram matrix.
+
+    The products of all penalties are taken in float32. Rows whose two best classes are then nearer
+    than its rounding are done again in float64.
+    """
     s, x, _ = given.centred_spectrum
     mean = given.total / given.n
     penalties = np.array(PENALTIES) * (s.sum() / given.n or 1.0)
     keep = s / (s + penalties[:, None])
+    weights = [(kept[:, None] * x).astype(np.float32) for kept in keep]
     errors, hits = np.zeros(len(penalties)), np.zeros(len(penalties))
     for where, U in given.left_blocks():
         truth = given.targets(where)
-        Y, answer = truth - mean, truth.argmax(1)
-        for i, kept in enumerate(keep):
-            leverage = U**2 @ kept + 1 / given.n
-            error = (Y - (U * kept) @ x) / (1 - np.minimum(leverage, 1 - 1e-9))[:, None]
-            errors[i] += (error**2).sum()
-            hits[i] += ((truth - error).argmax(1) == answer).sum()
+        Y, answer, rough = truth - mean, truth.argmax(1), U.astype(np.float32)
+        leverage = U**2 @ keep.T + 1 / given.n
+        for i, scale in enumerate(1 / (1 - np.minimum(leverage.T, 1 - 1e-9))):
+            error = (Y - rough @ weights[i]) * scale[:, None]
+            left_out = truth - error
+            best = left_out.max(1) - NEAR * scale
+            close = np.flatnonzero((left_out >= best[:, None]).sum(1) > 1)
+            error[close] = (Y[close] - (U[close] * keep[i]) @ x) * scale[close, None]
+            left_out[close] = truth[close] - error[close]
+            errors[i] += np.einsum("nc,nc->", error, error)
+            hits[i] += (left_out.argmax(1) == answer).sum()
     return float(hits[errors.argmin()] / given.n)
 
 

@@ -43,9 +43,9 @@ def transrate(features: ArrayLike, labels: ArrayLike, *, epsilon: float = 1e-4) 
             finite, one class only.
 
     References:
-        Huang et al., "Frustratingly easy transferability estimation", ICML 2022. Published codes
-        disagree: TLlib's averages the classes' rates (1/C) and depends on the scale of the
-        features; others weight by n_c/N, as the paper does and as here, and rescale by the trace.
+        Huang et al., "Frustratingly easy transferability estimation", ICML 2022. The public codes
+        that were run (TLlib's and its copies) take the plain mean of the classes' rates (1/C) and
+        depend on the scale of the features; the paper weights by n_c/N, as here.
     """
     F = check_features(features)
     return transrate_of(Statistics(F, check_labels(labels, len(F))), epsilon=epsilon)

@@ -12,9 +12,20 @@ log = logging.getLogger("spider_jax")
 # The standard error of a share of so many rows is at most 0.002, and of a mean of log-likelihoods
 # about their deviation / 256.
 MOST_ROWS = 1 << 16
+MOST_NUMBERS = 1 << 23  # of rows times classes: a fit holds ten such matrices, of 64 MB in float64
+LEAST_OF_A_CLASS = 5  # rows on average, however many classes there are
 
 
-def some_rows(given: Statistics, most: int = MOST_ROWS) -> Statistics:
+def most_rows(classes: int) -> int:
+    """How many rows a fit to so many classes reads at most: of every model the same, whatever D.
+
+    >>> [most_rows(C) for C in (2, 128, 1000, 5000)]
+    [65536, 65536, 8388, 25000]
+    """
+    return min(MOST_ROWS, max(MOST_NUMBERS // classes, LEAST_OF_A_CLASS * classes))
+
+
+def some_rows(given: Statistics, most: int | None = None) -> Statistics:
     """At most so many rows, classes in their shares and none of them without a row.
 
     Memory and time of an iterative fit then have a bound. The rows depend on the labels alone, so
@@ -22,11 +33,12 @@ def some_rows(given: Statistics, most: int = MOST_ROWS) -> Statistics:
 
     Args:
         given: statistics of features and classes.
-        most: rows.
+        most: rows; `most_rows` by default.
 
     Returns:
-        Statistics of the sample; `given` where it has no more.
+        Statistics of the sample; `given` where it has no more rows.
     """
+    most = most_rows(given.classes) if most is None else most
     if given.n <= most:
         return given
     rows = _sample(np.asarray(given.labels, np.int64), most)

@@ -1,10 +1,11 @@
 """Very many rows: a sample for what iterates, blocks for what does not."""
 
+import jax
 import numpy as np
 import pytest
 
-from spider_jax.metrics.methods import n_leep, pactran, ridge
-from spider_jax.metrics.shared.few_rows import some_rows
+from spider_jax.metrics.methods import linear_probe, n_leep, pactran, ridge
+from spider_jax.metrics.shared.few_rows import most_rows, some_rows
 from spider_jax.metrics.shared.statistics import Statistics
 from spider_jax.metrics.table import METRICS
 
@@ -45,3 +46,35 @@ def test_a_sample_says_nearly_what_all_rows_say(name, monkeypatch):
     for module in (n_leep, pactran):
         monkeypatch.setattr(module, "some_rows", lambda given: some_rows(given, 1000))
     assert METRICS[name].score(F, y) == pytest.approx(whole, abs=0.2)
+
+
+@pytest.mark.parametrize("classes", [2, 128, 129, 1000, 1300, 20_000])
+def test_a_fit_reads_at_most_a_bounded_matrix(classes):
+    most = most_rows(classes)
+    assert most <= 1 << 16
+    assert most * classes <= max(1 << 23, 5 * classes**2)  # 5 rows a class, if they are many
+    assert classes > 13_107 or most >= 5 * classes
+    assert classes > 128 or most == 1 << 16  # as ever
+
+
+def test_ridge_of_many_numbers_goes_by_blocks(monkeypatch):
+    F, y = features_of(300, 20, 4)
+    whole, calls, in_blocks = ridge.ridge(F, y), [], ridge._in_blocks
+    monkeypatch.setattr(ridge, "_in_blocks", lambda given: calls.append(1) or in_blocks(given))
+    for numbers, expected in ((300 * 24, 0), (300 * 24 - 1, 1)):
+        monkeypatch.setattr(ridge, "BLOCKED_NUMBERS", numbers)
+        assert ridge.ridge(F, y) == pytest.approx(whole, abs=1e-12)
+        assert len(calls) == expected
+
+
+def test_fits_of_the_probe_one_after_the_other_are_those_at_once():
+    rng = np.random.default_rng(0)
+    penalties = jax.numpy.array(linear_probe.PENALTIES, np.float32)
+    seen = rng.normal(size=(3, 5)).astype(np.float32)
+
+    def hits(fold, penalty):
+        return jax.numpy.asarray(seen)[fold].sum() * penalty
+
+    found = linear_probe._over_grid(hits, penalties, linear_probe.AT_ONCE + 1)
+    assert found.shape == (3, 5)
+    np.testing.assert_allclose(found, linear_probe._over_grid(hits, penalties, 1), rtol=1e-6)
