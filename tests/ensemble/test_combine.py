@@ -35,7 +35,11 @@ def predicted(zoo, found):
 @pytest.mark.parametrize("method", ["auto", "average", "concatenate", "select"])
 def test_those_who_help_each_other_go_together(zoo, method):
     found = combine_zoo(
-        FeatureStore(zoo), "four", models=("copy", "left", "right", "noise"), method=method, cache=False
+        FeatureStore(zoo),
+        "four",
+        models=("copy", "left", "right", "noise"),
+        method=method,
+        cache=False,
     )
     assert {step.model for step in found.steps[:2]} & {"right"}  # not the copy of the first
     assert "right" in found.ensemble.members and len(found.ensemble.members) > 1

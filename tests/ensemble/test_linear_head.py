@@ -52,5 +52,7 @@ def test_no_group_is_in_two_folds():
 def test_features_that_say_nothing_give_the_shares_of_the_classes():
     labels = np.arange(40) % 2
     fold = folds_of("classification", labels, None, 0)
-    found = fit_head(np.ones((40, 3)), columns_of("classification", labels, 2), fold, "classification")
+    found = fit_head(
+        np.ones((40, 3)), columns_of("classification", labels, 2), fold, "classification"
+    )
     np.testing.assert_allclose(found.left_out, 0.5, atol=0.05)

@@ -9,9 +9,9 @@ from sklearn.covariance import oas
 from spider_jax.errors import InputError
 from spider_jax.metrics import METRICS, fit_zood, zood
 from spider_jax.metrics.methods import zood as module
+from spider_jax.zoo.files import write_domains
 from spider_jax.zoo.scores import score_zoo
 from spider_jax.zoo.store import FeatureStore
-from spider_jax.zoo.files import write_domains
 
 
 def data(rows, width, seed=0):
@@ -54,7 +54,10 @@ CASES = {
     "targets": regression(40, 6),
     "targets, wide": regression(20, 30),
     "far from 0": (data(45, 6)[0] + 1e3, *data(45, 6)[1:]),
-    "a constant feature": (np.pad(data(45, 6)[0], ((0, 0), (0, 1)), constant_values=2), *data(45, 6)[1:]),
+    "a constant feature": (
+        np.pad(data(45, 6)[0], ((0, 0), (0, 1)), constant_values=2),
+        *data(45, 6)[1:],
+    ),
 }
 
 
