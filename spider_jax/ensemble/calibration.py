@@ -28,7 +28,9 @@ def columns_of(kind: str, labels: Shaped[np.ndarray, "N ..."], classes: int) -> 
     return np.asarray(labels, np.float64).reshape(len(labels), -1)
 
 
-def answers_of(kind: str, predictions: Columns, like: Shaped[np.ndarray, "N ..."]) -> Columns:
+def answers_of(
+    kind: str, predictions: Columns, like: Shaped[np.ndarray, "N ..."]
+) -> Shaped[np.ndarray, "N ..."]:
     """Predictions as answers: classes, labels or numbers, for a measure.
 
     Args:

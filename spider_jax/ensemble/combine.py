@@ -265,7 +265,7 @@ def _left_out(features: Float32[np.ndarray, "n D"], rows: _Rows, folder: Path | 
     return found.reshape(rows.Y.shape)
 
 
-# ---- which method --------------------------------------------------------------------------------
+# ---- which method -------------------------------------------------------------------------------
 
 
 class _Chosen(NamedTuple):
@@ -355,7 +355,7 @@ def _on_selected(
     return found, fitted._replace(head=fitted.head._replace(weights=weights))
 
 
-# ---- how good it is --------------------------------------------------------------------------------
+# ---- how good it is -----------------------------------------------------------------------------
 
 
 def _measured(

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float64, Num
 
 from spider_jax.errors import InputError
-from spider_jax.runtime.buckets import ROW_BUCKET, pad, run
+from spider_jax.runtime.buckets import CLASS_BUCKET, ROW_BUCKET, pad, run
 
 BLOCK = 64  # columns that are updated on one product with the residual
 SWEEPS = 100
@@ -68,8 +68,9 @@ def select_features(
     T = _whitened(Y)
     blocks = pad(X, ROW_BUCKET, BLOCK)
     blocks = blocks.reshape(len(blocks), -1, BLOCK).transpose(1, 0, 2)
-    inclusion, noise = run(spike_slab_core, blocks, pad(T, ROW_BUCKET, 1), np.float64(n))
-    inclusion = np.asarray(inclusion).reshape(-1)[:D]
+    padded, sizes = pad(T, ROW_BUCKET, CLASS_BUCKET), (np.float64(n), np.float64(T.shape[1]))
+    inclusion, noise = run(spike_slab_core, blocks, padded, *sizes)
+    inclusion, noise = np.asarray(inclusion).reshape(-1)[:D], noise[: T.shape[1]]
     kept = inclusion > KEEP_FROM
     false = float((1 - inclusion[kept]).mean()) if kept.any() else 0.0
     return SelectedFeatures(inclusion, kept, false, float(noise.mean()))
@@ -109,14 +110,18 @@ class _Fit(NamedTuple):
 
 
 def spike_slab_core(
-    X: Float[Array, "b N B"], T: Float[Array, "N r"], n: Float[Array, ""]
+    X: Float[Array, "b N B"],
+    T: Float[Array, "N r"],
+    n: Float[Array, ""],
+    ranks: Float[Array, ""],
 ) -> tuple[Float[Array, "b B"], Float[Array, " r"]]:
     """Inclusion probabilities and noise from standardised columns in blocks, padded.
 
     Args:
         X: columns of squared length n, or 0 for constants and padding.
-        T: labels of mean 0 and variance 1; 0 in padding rows.
+        T: labels of mean 0 and variance 1; 0 in padding.
         n: rows that are real.
+        ranks: label columns that are real.
 
     Returns:
         q(z_j = 1) of every column, and sigma_c^2 of every label column.
@@ -124,7 +129,6 @@ def spike_slab_core(
     real = jnp.einsum("bnk,bnk->bk", X, X) > 0.5 * n
     grams = jnp.einsum("bnk,bnl->bkl", X, X)
     count = real.sum().astype(X.dtype)
-    ranks = jnp.asarray(T.shape[1], X.dtype)
 
     def more(fit: _Fit) -> Array:
         return (fit.sweep < SWEEPS) & ((fit.change > SETTLED) | (fit.sweep <= WARM_UP + 1))

@@ -38,7 +38,7 @@ def forward_choice(
     *,
     most: int,
     costs: Mapping[str, float] | None = None,
-    budget: float | None = None,
+    budget: int | None = None,
 ) -> tuple[Step, ...]:
     """Members by cross-validated gain per cost: the best alone, then who lowers the loss most.
 
@@ -53,7 +53,7 @@ def forward_choice(
         kind: of the task.
         most: members at most.
         costs: of each model, in forward passes of a row; default: 1.
-        budget: their sum at most.
+        budget: their sum at most, in whole passes.
 
     Returns:
         The members in the order of choice; empty only where the budget allows none.
@@ -92,7 +92,7 @@ def forward_choice(
 
 
 def _correlation(a: Columns, b: Columns) -> float:
-    a, b = a - a.mean(), b - b.mean()
+    a, b = a - a.mean(0), b - b.mean(0)
     scale = np.sqrt((a * a).sum() * (b * b).sum())
     return float((a * b).sum() / scale) if scale > 0 else np.nan
 

@@ -373,7 +373,7 @@ def read_domains(path: Path, rows: int) -> Int64[np.ndarray, " N"] | None:
     return values.astype(np.int64)
 
 
-def write_domains(zoo: str | Path, task: str, domains: Int[np.ndarray, " N"]) -> None:
+def write_domains(zoo: str | Path, task: str, domains: Shaped[np.ndarray, "..."]) -> None:
     """Write <zoo>/domains/<task>.npy, all or nothing.
 
     Args:

@@ -47,7 +47,7 @@ def _made(
     if domains is not None:
         if len(np.unique(domains)) < 2:
             raise InputError(f"{task!r} has one domain only: write splits/ to part it")
-        parts = grouped_parts(domains, (FOLDS - 2, 1, 1), rng)
+        parts = grouped_parts(domains, (0.6, 0.2, 0.2), rng)
         return parts.astype(np.int8), "no domain parted"
     classes = labels if zoo.kind(task) == "classification" else np.zeros(len(labels))
     fold = stratified_folds(classes.astype(np.int64), FOLDS, rng)

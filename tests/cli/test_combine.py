@@ -13,7 +13,8 @@ def test_combine(small_zoo, tmp_path, command):
     given = ("combine", small_zoo, "apples", "--models", "auto:2", "--no-cache", "-q")
     found = command(*given, "--out", tmp_path / "out", "--json")
     content = json.loads(found.out)
-    assert found.code == DONE and content["format"] == "spider_jax/combination"
+    assert found.code == DONE
+    assert content["format"] == "spider_jax/combination"
     assert Ensemble.load(tmp_path / "out").members == tuple(content["members"])
     assert "passes" in command(*given).out
     (tmp_path / "other").mkdir()
@@ -26,6 +27,8 @@ def test_a_broken_model_is_skipped_by_name(small_zoo, command):
     F[2] = np.inf
     FeatureStore.write_features(small_zoo, "wide", "apples", F)
     found = command("combine", small_zoo, "apples", "--models", "wide", "narrow", "--no-cache")
-    assert found.code == SKIPPED and "wide on apples" in found.err
+    assert found.code == SKIPPED
+    assert "wide on apples" in found.err
     found = command("combine", small_zoo, "apples", "--models", "wide", "--no-cache")
-    assert found.code == BAD_INPUT and len(found.err.strip().splitlines()) == 1
+    assert found.code == BAD_INPUT
+    assert len(found.err.strip().splitlines()) == 1

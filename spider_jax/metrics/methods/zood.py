@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float64, Int
 from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
-from spider_jax.metrics.methods.logme import NO_RESIDUAL, max_evidence
+from spider_jax.metrics.methods.logme import NO_RESIDUAL, TINY, max_evidence
 from spider_jax.metrics.shared.inputs import check_features, check_finite_rows, check_targets
 from spider_jax.metrics.shared.statistics import BLOCK_NUMBERS, RANK_TOLERANCE, Statistics
 from spider_jax.runtime.buckets import CLASS_BUCKET, ROW_BUCKET, pad, run
@@ -51,7 +51,8 @@ def zood(
     A class that the other domains lack, or that is all they have: left out of that domain's mean.
     A domain of one row: as any other. One whose others are a single row: left out.
     A constant feature: a bias in the first part, no effect on the order in the second.
-    Labels that the others' features explain exactly: noise of 1e-6 of their mean square is assumed.
+    Labels that the others' features explain exactly: noise of 1e-6 of their mean square is
+    assumed, at the same prior of the weights.
 
     Args:
         features: [N, D] numbers, as extracted.
@@ -194,8 +195,10 @@ def _evidence(everything: _Labelled, held: _HeldOut) -> float:
     s, x2 = pad(rest.s, ROW_BUCKET), pad(rest.x2, ROW_BUCKET, CLASS_BUCKET)
     total = pad(rest.total, CLASS_BUCKET)
     log_t = run(max_evidence, s, x2, total, np.float64(rest.n))[1][:C]
-    error = np.maximum(_error(rest, log_t)[0], NOISE_FLOOR * rest.total)
-    beta = rest.n / np.where(held.told, error, 1)
+    # Where the others interpolate, t and the noise fall to 0 together; t beta has a limit.
+    error = np.where(held.told, np.maximum(_error(rest, log_t)[0], TINY), 1)
+    floored = np.where(held.told, np.maximum(error, NOISE_FLOOR * rest.total), 1)
+    beta, log_t = rest.n / floored, log_t + np.log(floored / error)
     gain = _log_density(everything, log_t, beta) - _log_density(rest, log_t, beta)
     return float(gain[held.told].mean() / held.n)
 
