@@ -40,10 +40,10 @@ def select_features(
 ) -> SelectedFeatures:
     """Columns with q(z_j = 1) > 1/2 in y_c = sum_j z_j w_jc f_j + e_c, z_j ~ Bernoulli(pi).
 
-    w_jc ~ N(0, v sigma_c^2) where z_j = 1, e_c ~ N(0, sigma_c^2); a column is kept or dropped for
-    all labels at once. Mean-field coordinate ascent, q(w, z) = prod q(z_j) q(w_j | z_j); pi, v and
-    sigma_c are those of largest bound (EM). Columns are standardised. Labels are replaced by their
-    whitened principal columns, for C one-hot columns hold C - 1 numbers.
+    w_jc ~ N(0, v sigma_c^2) where z_j = 1, e_c ~ N(0, sigma_c^2), pi ~ Beta(1, D); a column is kept
+    or dropped for all labels at once. Mean-field coordinate ascent, q(w, z) = prod q(z_j)
+    q(w_j | z_j); pi, v and sigma_c are those of largest bound (EM). Columns are standardised.
+    Labels are replaced by their whitened principal columns: C one-hot columns hold C - 1 numbers.
     Cost: O(N D C) a sweep, compiled, in blocks of columns; at most 100 sweeps.
 
     Args:
@@ -170,7 +170,8 @@ def spike_slab_core(
         noise = jnp.maximum(error / n, 1e-6)  # the variances of w cancel N + sum gamma to n
         slab = ((square / noise).sum() / ranks + number / precise) / number
         warm = fit.sweep >= WARM_UP
-        prior = jnp.clip(gamma.sum() / count, 1 / (10 * count), 0.5)
+        # Columns of noise hold pi of inclusion each, which feeds pi: Beta(1, D) takes it out.
+        prior = jnp.clip(gamma.sum() / (2 * count), 1 / (10 * count), 0.5)
         return _Fit(
             gamma,
             mu,
