@@ -12,6 +12,7 @@ intervals. About 10 minutes on two cores; --zoo names one zoo, --cache keeps wha
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ from bench.common import (
 )
 from spider_jax.ensemble.calibration import columns_of, predictions_of, row_losses
 from spider_jax.ensemble.feature_selection import select_features
-from spider_jax.ensemble.forward_choice import fewest_as_good, forward_choice
 from spider_jax.ensemble.linear_head import FittedHead, fit_head, folds_of
+from spider_jax.ensemble.members import fewest_as_good, forward_choice
 from spider_jax.metrics import logme
 from spider_jax.ranking.measures import bootstrap_interval, paired_difference
 from spider_jax.report.tables import to_markdown
@@ -174,14 +175,10 @@ def table(zoo: FeatureStore, cache: Path | None) -> dict[str, Float64[np.ndarray
     for task in zoo.tasks:
         if zoo.kind(task) != KIND:
             continue
-        seeds = [
-            cached(
-                cache,
-                f"{zoo.folder.name}_{task}_{seed}",
-                lambda s=seed, t=task: accuracies(zoo, t, s),
-            )  # type: ignore[misc]
-            for seed in SEEDS
-        ]
+        seeds = []
+        for seed in SEEDS:
+            make = partial(accuracies, zoo, task, seed)
+            seeds.append(cached(cache, f"{zoo.folder.name}_{task}_{seed}", make))
         alone = np.mean([one.pop("alone") for one in seeds], axis=0)
         found.setdefault("true best single", []).append(float(alone.max()))
         found.setdefault("mean single", []).append(float(alone.mean()))

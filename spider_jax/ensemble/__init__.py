@@ -22,10 +22,11 @@ otherwise. With few rows the standard error of a gain is large, and one model is
 [0, 1]
 """
 
-from spider_jax.ensemble.combine import Combination, combine_zoo
+from spider_jax.ensemble.combination import Combination
+from spider_jax.ensemble.combine import combine_zoo
 from spider_jax.ensemble.feature_selection import SelectedFeatures, select_features
-from spider_jax.ensemble.forward_choice import Step, fewest_as_good, forward_choice
 from spider_jax.ensemble.linear_head import FittedHead, Head, fit_head
+from spider_jax.ensemble.members import Step, fewest_as_good, forward_choice
 from spider_jax.ensemble.saved import Ensemble, JointHead
 
 __all__ = [

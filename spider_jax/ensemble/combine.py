@@ -1,22 +1,21 @@
 """The models of a zoo that are good together: chosen, weighed against one alone, and kept."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Shaped
 
 from spider_jax.ensemble.calibration import Columns, answers_of, columns_of, row_losses
+from spider_jax.ensemble.combination import Combination
 from spider_jax.ensemble.feature_selection import SelectedFeatures, select_features
-from spider_jax.ensemble.forward_choice import Step, fewest_as_good, forward_choice
 from spider_jax.ensemble.linear_head import FittedHead, fit_head, folds_of
+from spider_jax.ensemble.members import Step, fewest_as_good, forward_choice
 from spider_jax.ensemble.saved import Ensemble, JointHead, side_by_side
 from spider_jax.errors import InputError
 from spider_jax.heads.measures import TASK_MEASURES, measure_name, standard_error
 from spider_jax.metrics.methods.logme import logme
-from spider_jax.report.result import Result
 from spider_jax.runtime.progress import progress
 from spider_jax.storage.cache import ScoreCache, cache_key, default_folder, fingerprint
 from spider_jax.zoo.splits import task_split
@@ -28,97 +27,6 @@ CACHED_NUMBERS = 1 << 20  # predictions of a member that are kept; more are comp
 Method = Literal["auto", "average", "concatenate", "select"]
 METHODS: tuple[Method, ...] = ("auto", "average", "concatenate", "select")
 NESTED_FOLDS = 3  # in each of them features are selected anew
-
-
-@dataclass(frozen=True)
-class Combination(Result):
-    """Which models go together on a task, what each adds, and whether one is as good.
-
-    Attributes:
-        kind: the format in the header of the JSON.
-        columns: headings of the table.
-        task: its name.
-        method: "one model", "average", "concatenate" or "select": what is used.
-        used: how many of the members.
-        measure: of the task, in `validation` and `test`.
-        steps: the members in the order of choice, also those that are not used.
-        validation: of the ensemble and of the best member alone, on rows that heads have not seen.
-        test: likewise on the test rows; empty where there are none.
-        test_error: standard error of the ensemble's.
-        ensemble: what is used, fitted.
-        selected: features that are kept, where they are selected.
-        remarks: what else is to be said.
-        problems: models that could not be used, and why.
-    """
-
-    kind: ClassVar[str] = "combination"
-    columns = ("model", "used", "loss alone", "loss with it", "gain", "+-", "alike", "passes")
-    task: str
-    method: str
-    used: int
-    measure: str
-    steps: tuple[Step, ...]
-    validation: tuple[float, float]
-    test: tuple[float, ...]
-    test_error: float | None
-    ensemble: Ensemble
-    selected: SelectedFeatures | None = None
-    remarks: tuple[str, ...] = ()
-    problems: tuple[Skipped, ...] = ()
-
-    def to_rows(self) -> list[list[object]]:
-        """One row per member, in the order of choice."""
-        return [
-            [
-                s.model,
-                "yes" if i < self.used else "-",
-                s.alone,
-                s.loss,
-                s.gain if i else None,
-                s.gain_error if i else None,
-                s.correlation if i else None,
-                i + 1,
-            ]
-            for i, s in enumerate(self.steps)
-        ]
-
-    @property
-    def skipped(self) -> tuple[str, ...]:
-        """The problems, a line each."""
-        return tuple(map(str, self.problems))
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The verdict, how good it is, what it costs, and how to read the table."""
-        first, passes = self.steps[0].model, len(self.ensemble.members)
-        if self.used == 1:
-            said = f"one model is as good: {first}, 1 forward pass a row"
-        else:
-            said = f"{self.method} of {self.used} models: {passes} forward passes a row, not 1"
-        how = f"{self.measure} {self.validation[0]:.3f} on rows left out"
-        how += f", {first} alone {self.validation[1]:.3f}"
-        if self.test:
-            how += f"; on test rows {self.test[0]:.3f} +- {self.test_error:.3f}"
-            how += f", {first} alone {self.test[1]:.3f}"
-        kept = () if self.selected is None else (_kept(self.selected),)
-        read = "loss: of left-out rows, smaller is better; alike: correlation of errors"
-        return (said, how, *kept, read, *self.remarks)
-
-    def data(self) -> dict[str, Any]:
-        """What every result has, and the verdict by itself."""
-        return super().data() | {
-            "task": self.task,
-            "method": self.method,
-            "members": list(self.ensemble.members),
-            "measure": self.measure,
-            "validation": list(self.validation),
-            "test": list(self.test),
-        }
-
-
-def _kept(found: SelectedFeatures) -> str:
-    share = f"{found.false_share:.1%} of them expected to say nothing"
-    return f"features kept: {found.kept.sum()} of {len(found.kept)}, {share}"
 
 
 class _Rows(NamedTuple):
@@ -387,7 +295,8 @@ def _measured(
         "members": list(chosen.members),
     }
     ensemble = Ensemble(rows.kind, chosen.heads, about)
-    test, error = (), None
+    test: tuple[float, ...] = ()
+    error = None
     if len(rows.test):
         truth = rows.labels[rows.test]
         given = {name: _features(zoo, name, task, rows.test) for name in chosen.members}

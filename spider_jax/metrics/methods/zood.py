@@ -144,8 +144,8 @@ def zood_of(given: Statistics, domains: Int[np.ndarray, " N"]) -> ShiftScore:
             "no domain can be held out: the others have one row, or one class, or none of its own"
         )
     names, evidence, density = zip(*found, strict=True)
-    values = np.array(evidence), np.array(density)
-    return ShiftScore(float(sum(values).mean()), names, *values)
+    parts = np.array(evidence), np.array(density)
+    return ShiftScore(float((parts[0] + parts[1]).mean()), names, *parts)
 
 
 class _Labelled(NamedTuple):
@@ -310,11 +310,15 @@ class _Sums(NamedTuple):
     columns: Float64[np.ndarray, " C"]
     total: Float64[np.ndarray, " C"]
 
-    def without(self, other: "_Sums") -> "_Sums":
-        return _Sums(*(a - b for a, b in zip(self, other, strict=True)))
-
-    def with_(self, other: "_Sums") -> "_Sums":
-        return _Sums(*(a + b for a, b in zip(self, other, strict=True)))
+    def added(self, other: "_Sums", sign: int = 1) -> "_Sums":
+        return _Sums(
+            self.n + sign * other.n,
+            self.shift + sign * other.shift,
+            self.gram + sign * other.gram,
+            self.cross + sign * other.cross,
+            self.columns + sign * other.columns,
+            self.total + sign * other.total,
+        )
 
 
 def _sums(
@@ -342,7 +346,7 @@ def _tall(
     kept, total = {}, None
     for name in names:
         own = _sums(given, np.flatnonzero(domains == name), pivot)
-        total = own if total is None else total.with_(own)
+        total = own if total is None else total.added(own)
         if keep:
             kept[name] = own
     assert total is not None
@@ -351,7 +355,7 @@ def _tall(
         variance = (np.trace(total.gram) - total.shift @ total.shift / given.n) / given.n
         for name in names:
             own = kept.pop(name, None) or _sums(given, np.flatnonzero(domains == name), pivot)
-            rest = total.without(own)
+            rest = total.added(own, -1)
             told = rest.total > 1e-9 * total.total
             if given.labels.ndim == 1:
                 told &= rest.columns < rest.n
