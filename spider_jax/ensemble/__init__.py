@@ -13,10 +13,11 @@ decided on rows that the heads have not seen; test rows are read once.
 | `select` | the same on the columns that a spike-and-slab linear model keeps |
 
 When not to trust it: heads are linear on frozen features; a fine-tuned ensemble may behave
-otherwise. On 18 real text tasks three members beat the best single model, which nobody knows
-beforehand, by .019 [.010, .029] of accuracy; on 14 vision tasks they tie with it (-.000 [-.013,
-.012]) and beat the best by LogME (+.023 [.005, .044]). `select` is worse than one model there (-.12
-and -.08): dense, correlated features are not sparse. With few rows the standard error of a gain is large, and one model is chosen.
+otherwise. With few rows the standard error of a gain is large, and one model is chosen. On 18 real
+text tasks three members beat the best single model, which nobody knows beforehand, by .019 [.010,
+.029] of accuracy; on 14 vision tasks they tie with it (-.000 [-.013, .012]) and beat the best by
+LogME (+.023 [.005, .044]). `select` is worse than one model on both (-.12 vision, -.08 text):
+dense, correlated features are not sparse.
 
 >>> import numpy as np
 >>> from spider_jax.ensemble import Ensemble, JointHead

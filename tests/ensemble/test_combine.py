@@ -123,6 +123,18 @@ def test_one_broken_model_is_left_out_by_name(zoo):
         assert "copy" not in found.ensemble.members
 
 
+@pytest.mark.parametrize("kind", ["regression", "multi-label"])
+def test_every_kind_of_task(zoo, kind):
+    labels = FeatureStore(zoo).labels("four")
+    bits = np.stack([labels // 2, labels % 2], 1)
+    other = bits > 0 if kind == "multi-label" else (bits.sum(1) + 0.1).astype(np.float32)
+    FeatureStore.write_labels(zoo, "four", other)
+    found = combine_zoo(FeatureStore(zoo), "four", models=("left", "right", "noise"), cache=False)
+    assert set(found.ensemble.members) == {"left", "right"}
+    assert found.test[0] > found.test[1]
+    assert np.isfinite(predicted(zoo, found)).all()
+
+
 def test_domains_are_not_parted(zoo):
     domains = np.arange(ROWS) % 7
     write_domains(zoo, "four", domains)
