@@ -109,9 +109,9 @@ _HOMES = {
     "weighted_tau": "ranking.measures",
 }
 _PACKAGES = (
-    "belief", "choose", "cli", "demo", "errors", "evaluation", "extract", "facts", "heads", "index",
-    "metrics", "onboarding", "ranking", "recommend", "records", "report", "runtime", "selection",
-    "spider", "storage", "tasks", "training", "tuning", "zoo",
+    "belief", "choose", "cli", "demo", "ensemble", "errors", "evaluation", "extract", "facts",
+    "heads", "index", "metrics", "onboarding", "ranking", "recommend", "records", "report",
+    "runtime", "selection", "spider", "storage", "tasks", "training", "tuning", "zoo",
 )  # fmt: skip
 
 

@@ -46,6 +46,7 @@ NAMES = [
 # Parameters, their kinds and defaults; the types are checked by the type checker and at run time.
 SIGNATURES = {
     "FeatureStore": "(folder)",
+    "FeatureStore.domains": "(self, task)",
     "FeatureStore.features": "(self, model, task)",
     "FeatureStore.fingerprint": "(self)",
     "FeatureStore.has_probabilities": "(self, model, task)",

@@ -20,6 +20,7 @@ from spider_jax.cli import extract as cli_extract
 from spider_jax.cli import interrupt
 from spider_jax.cli import selection as cli_select
 from spider_jax.cli import tuning as cli_tune
+from spider_jax.cli.combine import combine
 from spider_jax.cli.compare import compare
 from spider_jax.cli.models import add, remove, rename
 from spider_jax.cli.next_step import say_next
@@ -100,6 +101,7 @@ COMMANDS: dict[str, Any] = {
     "extract": cli_extract.extract,
     "select": cli_select.select,
     "tune": cli_tune.tune,
+    "combine": combine,
 }
 
 

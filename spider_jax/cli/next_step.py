@@ -33,6 +33,7 @@ NEXT_STEPS = {
     "extract": "see what is there: `spider-jax inspect ZOO`",
     "select": f"use the winner, or give it more epochs with --budget; {PAGE}",
     "tune": PAGE,
+    "combine": f"the ensemble of --out: `spider_jax.ensemble.Ensemble.load(DIR)`; {PAGE}",
 }
 
 

@@ -24,6 +24,7 @@ model or a metric that fails is listed, and the rest goes on.
 | `nce`, `leep` | source probabilities | (-inf, 0] | how source classes predict the target's |
 | `pactran_dirichlet`, `pactran_gamma` | source probabilities | real | the same, as evidence |
 | `otce` | source and target features | (-inf, 0] | optimal transport; a function only |
+| `zood` | features and domains | real | LogME and density on a domain that is left out |
 | `ridge`, `linear_probe` | features | [0, 1] | probes: ceilings, not proxies |
 
 `DEFAULT_METRICS` are those that are worth their cost. Every docstring gives the formula, the cost,
@@ -68,6 +69,7 @@ from spider_jax.metrics.methods.parc import parc
 from spider_jax.metrics.methods.ridge import ridge
 from spider_jax.metrics.methods.sfda import sfda
 from spider_jax.metrics.methods.transrate import transrate
+from spider_jax.metrics.methods.zood import ShiftScore, fit_zood, zood
 from spider_jax.metrics.table import DEFAULT_METRICS, METRICS, Metric
 
 __all__ = [
@@ -76,8 +78,10 @@ __all__ = [
     "LogMEFit",
     "Metric",
     "NctiParts",
+    "ShiftScore",
     "combine_ncti",
     "fit_logme",
+    "fit_zood",
     "gbc",
     "h_score",
     "h_score_shrunk",
@@ -97,4 +101,5 @@ __all__ = [
     "ridge",
     "sfda",
     "transrate",
+    "zood",
 ]

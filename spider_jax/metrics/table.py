@@ -1,6 +1,7 @@
 """The table of all metrics: what each reads, which tasks it can score, what it shares."""
 
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +33,7 @@ from spider_jax.metrics.methods.parc import parc, parc_of
 from spider_jax.metrics.methods.ridge import ridge, ridge_of
 from spider_jax.metrics.methods.sfda import sfda, sfda_of
 from spider_jax.metrics.methods.transrate import transrate, transrate_of
+from spider_jax.metrics.methods.zood import zood
 from spider_jax.metrics.shared.statistics import Statistics
 
 CLASSES = ("classification",)
@@ -47,8 +49,9 @@ class Metric(NamedTuple):
 
     Attributes:
         score: `score(features, labels)` where needs is "features", else
-            `score(probabilities=..., labels=...)`; options by name.
-        needs: "features" or "probabilities".
+            `score(probabilities=..., labels=...)`; options by name. One of "domains" is
+            `score(features, labels, domains=...)`.
+        needs: "features", "probabilities" or "domains" (features, and where rows come from).
         shared: the same number from `Statistics`, so that one pass over the features serves many
             metrics.
         probe: whether it is the accuracy of a classifier on the same features: a ceiling of a
@@ -90,6 +93,9 @@ METRICS: dict[str, Metric] = {
     "ridge": Metric(ridge, "features", ridge_of, probe=True, standardize=True),
     "linear_probe": Metric(linear_probe, "features", probe=True, version=2),
 }
+# Only for tasks with domains: asked for by name, not among "all".
+SHIFT_METRICS: dict[str, Metric] = {"zood": Metric(zood, "domains", kinds=ANY_LABELS)}
+EVERY_METRIC: Mapping[str, Metric] = ChainMap(METRICS, SHIFT_METRICS)
 # Those that are worth their cost: an eigendecomposition, a Cholesky factor, a product of all rows.
 DEFAULT_METRICS = ("logme", "knn", "h_score_shrunk", "nce", "leep")
 # Metrics whose inputs no zoo on disk has.

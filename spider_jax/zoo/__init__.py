@@ -12,6 +12,8 @@ code. A zoo is a folder of plain .npy files, opened as memmaps and never unpickl
       features/<model>/<task>.npy       float16 or float32 [N, D], row i belongs to label i
       probabilities/<model>/<task>.npy  optional [N, Z]: softmax of the source head, for NCE, LEEP
       splits/<task>.npy                 optional int8 [N]: 0 train, 1 validation, 2 test
+      domains/<task>.npy                optional int [N]: where a row comes from, for ZooD; a split
+                                          made here never parts a domain
       accuracies.csv                    optional: model,task,accuracy
 
 D and Z are each model's own. Names are path components as `urllib.parse.quote(name, safe="")`

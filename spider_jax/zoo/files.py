@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, Int8, Int32, Shaped
+from jaxtyping import Bool, Float32, Int, Int8, Int32, Int64, Shaped
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
@@ -349,3 +349,42 @@ def read_split(path: Path, rows: int) -> Int8[np.ndarray, " N"] | None:
     if not np.isin(values, (0, 1, 2)).all():
         raise InputError(f"{path} must hold only 0 train, 1 validation, 2 test")
     return values.astype(np.int8)
+
+
+def read_domains(path: Path, rows: int) -> Int64[np.ndarray, " N"] | None:
+    """The domain of every row of a task: where it comes from.
+
+    Args:
+        path: of the file.
+        rows: N, labels of the task.
+
+    Returns:
+        int64 [N], any numbers; None where there is no such file.
+
+    Raises:
+        InputError: another shape or dtype.
+    """
+    if not path.exists():
+        return None
+    header = read_header(path)
+    if header.shape != (rows,) or header.dtype.kind not in "iu":
+        raise InputError(f"{path} must be int [{rows}], got {header.dtype} {header.shape}")
+    values: NDArray[np.integer] = np.load(path, allow_pickle=False)
+    return values.astype(np.int64)
+
+
+def write_domains(zoo: str | Path, task: str, domains: Shaped[np.ndarray, "..."]) -> None:
+    """Write <zoo>/domains/<task>.npy, all or nothing.
+
+    Args:
+        zoo: its folder.
+        task: its name.
+        domains: int [N], one for every label of the task.
+
+    Raises:
+        InputError: another shape or dtype, a name that cannot stand on disk, or a link in the way.
+    """
+    if domains.ndim != 1 or domains.dtype.kind not in "iu":
+        raise InputError(f"domains must be int [N], got {domains.dtype} {domains.shape}")
+    refuse_links(Path(zoo), Path(zoo) / "domains")
+    write_array(Path(zoo) / "domains", task, domains)

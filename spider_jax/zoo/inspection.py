@@ -152,6 +152,7 @@ def _task_row(
     zoo: FeatureStore, task: str, accuracies: Mapping[tuple[str, str], float]
 ) -> list[object]:
     zoo.training_labels(task)  # raises for a split or for classes that cannot be used
+    zoo.domains(task)  # likewise
     kind, labels = zoo.kind(task), zoo.labels(task)
     classes = int(labels.max()) + 1 if kind == "classification" else None
     known = sum((model, task) in accuracies for model in zoo.models)

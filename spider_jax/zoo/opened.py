@@ -1,5 +1,6 @@
 """The files of an opened zoo: which of them are sound, where they lie, and what they hold."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -81,7 +82,7 @@ class OpenedFiles:
         """The path of an .npy file.
 
         Args:
-            folder: labels, splits, features or probabilities.
+            folder: labels, splits, domains, features or probabilities.
             names: of a task, or of a model and a task.
         """
         return self.folder.joinpath(folder, *map(name_to_component, names)).with_name(
@@ -143,6 +144,20 @@ class OpenedFiles:
                 check_rows_sum_to_one(matrix, f"{folder} of {model!r} on {task!r}")
             self._checked.add((folder, model, task))
         return matrix
+
+    def fingerprint(self, extractor: str | None) -> str:
+        """SHA-256 of names, shapes, dtypes and labels.
+
+        Args:
+            extractor: name of the general extractor, if any.
+        """
+        digest = hashlib.sha256(repr(extractor).encode())
+        for (model, task), header in sorted(self.matrices["features"].items()):
+            digest.update(repr((model, task, header.shape, header.dtype.str)).encode())
+        for task, labels in sorted(self.labels.items()):
+            digest.update(repr((task, labels.shape, labels.dtype.str)).encode())
+            digest.update(np.load(self.path("labels", task), allow_pickle=False).tobytes())
+        return digest.hexdigest()
 
     def _raise_problem(self, model: str | None, task: str) -> None:
         for problem in self.problems:

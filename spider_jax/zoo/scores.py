@@ -16,7 +16,7 @@ from spider_jax.errors import InputError
 from spider_jax.facts.beside import NOTHING, Beside
 from spider_jax.metrics.shared.inputs import check_targets
 from spider_jax.metrics.shared.statistics import Statistics
-from spider_jax.metrics.table import DEFAULT_METRICS, METRICS, NOT_IN_A_ZOO, Metric
+from spider_jax.metrics.table import DEFAULT_METRICS, EVERY_METRIC, NOT_IN_A_ZOO, Metric
 from spider_jax.report.page import Notes, Section, Table
 from spider_jax.report.result import Result
 from spider_jax.runtime.progress import progress
@@ -178,7 +178,8 @@ def score_zoo(
         zoo: features and labels; only training rows are read.
         task: name of a task. On regression and multi-label tasks only LogME has a meaning; the
             other metrics are left out.
-        metrics: names in METRICS. One that needs source probabilities is NaN for models without.
+        metrics: names in EVERY_METRIC. One that needs source probabilities is NaN for models
+            without, one that needs domains where the task has none.
         models: names of those to score; default: all that have features on the task.
         cache: a folder for scores, True for the folder in the user's cache, False for none. A score
             is found again by the content of features and labels, so a run that was interrupted
@@ -193,14 +194,14 @@ def score_zoo(
         InputError: unknown task or metric, labels that cannot be used, or (unless models are named)
             no model that can be scored.
     """
-    unknown = [name for name in metrics if name not in METRICS]
+    unknown = [name for name in metrics if name not in EVERY_METRIC]
     if unknown:
         why = f": {NOT_IN_A_ZOO[unknown[0]]}" if unknown[0] in NOT_IN_A_ZOO else ""
         raise InputError(
-            f"unknown metric {unknown[0]!r}{why or ': known are ' + ', '.join(METRICS)}"
+            f"unknown metric {unknown[0]!r}{why or ': known are ' + ', '.join(EVERY_METRIC)}"
         )
     kind = zoo.kind(task)
-    usable = [name for name in metrics if kind in METRICS[name].kinds]
+    usable = [name for name in metrics if kind in EVERY_METRIC[name].kinds]
     if not usable:
         raise InputError(f"task {task!r} is {kind}: none of {', '.join(metrics)} can score it")
     folder = default_folder() if cache is True else None if cache is False else Path(cache)
@@ -228,6 +229,9 @@ class _Run:
         self.zoo, self.task, self.metrics, self.folder = zoo, task, metrics, folder
         self.rows = zoo.training_rows(task)
         self.labels = check_targets(zoo.training_labels(task), len(self.rows))
+        asked = any(EVERY_METRIC[name].needs == "domains" for name in metrics)
+        domains = zoo.domains(task) if asked else None
+        self.domains = None if domains is None else domains[self.rows]
         self.problems = zoo.problems_on(task)
         self.parts: dict[str, dict[str, Parts]] = {}
         self.seconds = dict.fromkeys(metrics, 0.0)
@@ -237,9 +241,14 @@ class _Run:
         """All metrics of one model; an error becomes a problem of this model."""
         found: dict[str, Parts] = {}
         try:
-            for needs in ("features", "probabilities"):
-                names = [name for name in self.metrics if METRICS[name].needs == needs]
-                if names and (needs == "features" or self.zoo.has_probabilities(model, self.task)):
+            there = {
+                "features": True,
+                "probabilities": self.zoo.has_probabilities(model, self.task),
+                "domains": self.domains is not None,
+            }
+            for needs in there:
+                names = [name for name in self.metrics if EVERY_METRIC[name].needs == needs]
+                if names and there[needs]:
                     found |= self._of_file(model, needs, names)
         except InputError as error:
             self._problem(model, str(error))
@@ -248,23 +257,24 @@ class _Run:
 
     def _of_file(self, model: str, needs: str, names: Sequence[str]) -> dict[str, Parts]:
         """Metrics that read the same file, from the cache or computed on shared statistics."""
-        read = self.zoo.features if needs == "features" else self.zoo.probabilities
+        read = self.zoo.probabilities if needs == "probabilities" else self.zoo.features
         matrix = read(model, self.task)
         used = None if len(self.rows) == len(matrix) else self.rows
         key = ""
         if self.folder is not None:
-            key = fingerprint([matrix, self.rows, self.labels])
+            more = [] if needs != "domains" or self.domains is None else [self.domains]
+            key = fingerprint([matrix, self.rows, self.labels, *more])
         cache = ScoreCache(self.folder, key)
-        given = _Given(matrix, self.labels, used)
+        given = _Given(matrix, self.labels, used, self.domains)
         found = {}
         for name in names:
             start = perf_counter()
-            options = {"standardize": False} if self._as_they_are(METRICS[name]) else {}
-            where = cache_key(name, METRICS[name].version, options)
+            options = {"standardize": False} if self._as_they_are(EVERY_METRIC[name]) else {}
+            where = cache_key(name, EVERY_METRIC[name].version, options)
             parts = cache.get(where)
             if parts is None:
                 try:
-                    parts = given.score(METRICS[name], options)
+                    parts = given.score(EVERY_METRIC[name], options)
                 except InputError as error:
                     self._problem(model, f"{name}: {error}")
                     continue
@@ -319,15 +329,17 @@ class _Run:
             return np.full(len(self.parts), np.nan)
         nothing = np.full(len(found[0]), np.nan)
         parts = np.stack([model.get(name, nothing) for model in self.parts.values()])
-        combine = METRICS[name].combine
+        combine = EVERY_METRIC[name].combine
         return parts[:, 0] if combine is None else combine(parts)
 
     def _why(self, name: str, kind: str) -> str:
-        metric = METRICS[name]
+        metric = EVERY_METRIC[name]
         if kind not in metric.kinds:
             return f"it has no meaning on a {kind} task"
         if metric.needs == "probabilities":
             return "no model has source probabilities on this task"
+        if metric.needs == "domains" and self.domains is None:
+            return "the task has no domains: write domains/ of the zoo"
         return "no model could be scored, see what was skipped"
 
 
@@ -339,20 +351,21 @@ class _Given:
         matrix: NDArray[np.floating],
         labels: NDArray[np.signedinteger] | NDArray[np.float64],
         rows: NDArray[np.int64] | None,
+        domains: NDArray[np.int64] | None = None,
     ) -> None:
-        self.matrix, self.labels, self.rows = matrix, labels, rows
+        self.matrix, self.labels, self.rows, self.domains = matrix, labels, rows, domains
         self.statistics: dict[bool, Statistics] = {}
 
     def score(self, metric: Metric, options: dict[str, Any]) -> Parts:
         """The parts of a metric's value, [P]."""
         if metric.shared is None:
             used = self.matrix if self.rows is None else self.matrix[self.rows]
-            by_name = {"probabilities": used, "labels": self.labels}
-            value = (
-                metric.score(**by_name)
-                if metric.needs == "probabilities"
-                else metric.score(used, self.labels, **options)
-            )
+            if metric.needs == "probabilities":
+                value = metric.score(probabilities=used, labels=self.labels)
+            elif metric.needs == "domains":
+                value = metric.score(used, self.labels, domains=self.domains, **options)
+            else:
+                value = metric.score(used, self.labels, **options)
         else:
             standardize = metric.standardize and options.get("standardize", True)
             if standardize not in self.statistics:

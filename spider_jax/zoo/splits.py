@@ -4,10 +4,10 @@ import logging
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int8, Int64
 
 from spider_jax.errors import InputError
-from spider_jax.metrics.shared.folds import stratified_folds
+from spider_jax.metrics.shared.folds import grouped_parts, stratified_folds
 from spider_jax.zoo.store import FeatureStore
 
 log = logging.getLogger("spider_jax")
@@ -39,11 +39,26 @@ def _of_known_classes(
     return rows[np.isin(labels[rows], labels[train])]
 
 
+def _made(
+    zoo: FeatureStore, task: str, rng: np.random.Generator
+) -> tuple[Int8[np.ndarray, " N"], str]:
+    """A split 60/20/20, and how it was made."""
+    labels, domains = zoo.labels(task), zoo.domains(task)
+    if domains is not None:
+        if len(np.unique(domains)) < 2:
+            raise InputError(f"{task!r} has one domain only: write splits/ to part it")
+        parts = grouped_parts(domains, (0.6, 0.2, 0.2), rng)
+        return parts.astype(np.int8), "no domain parted"
+    classes = labels if zoo.kind(task) == "classification" else np.zeros(len(labels))
+    fold = stratified_folds(classes.astype(np.int64), FOLDS, rng)
+    return np.where(fold < FOLDS - 2, 0, fold - (FOLDS - 3)).astype(np.int8), "stratified"
+
+
 def task_split(zoo: FeatureStore, task: str, *, seed: int = 0) -> TaskSplit:
     """Rows 0 (train), 1 (validation), 2 (test) of splits/<task>.npy, else a split made here.
 
-    Without such a file the rows are split 60/20/20 at random, stratified by class where there are
-    classes.
+    Without such a file the rows are split 60/20/20 at random: by whole domains where the task has
+    domains, else stratified by class where there are classes.
 
     Args:
         zoo: the zoo.
@@ -54,22 +69,18 @@ def task_split(zoo: FeatureStore, task: str, *, seed: int = 0) -> TaskSplit:
         The rows.
 
     Raises:
-        InputError: no training or no validation row.
+        InputError: no training or no validation row, or one domain only.
     """
     split = zoo.split(task)
     made = split is None
     if split is None:
-        labels = zoo.labels(task)
-        rng = np.random.default_rng(seed)
-        classes = labels if zoo.kind(task) == "classification" else np.zeros(len(labels))
-        fold = stratified_folds(classes.astype(np.int64), FOLDS, rng)
-        split = np.where(fold < FOLDS - 2, 0, fold - (FOLDS - 3)).astype(np.int8)
-        note = f"{task} has no splits file: rows dealt 60/20/20, stratified, seed {seed}"
+        split, how = _made(zoo, task, np.random.default_rng(seed))
+        note = f"{task} has no splits file: rows dealt 60/20/20, {how}, seed {seed}"
         log.info(note)
     else:
         note = f"rows as splits/ of {task} says"
     train, validation, test = (np.flatnonzero(split == part) for part in range(3))
-    if zoo.kind(task) == "classification" and not made:
+    if zoo.kind(task) == "classification" and (not made or zoo.domains(task) is not None):
         validation, test = (_of_known_classes(zoo, task, train, r) for r in (validation, test))
         gone = int((split != 0).sum()) - len(validation) - len(test)
         note += f"; {gone} rows of classes without a training row are left out" if gone else ""

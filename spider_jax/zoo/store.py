@@ -6,18 +6,18 @@ zoo/
   features/<model>/<task>.npy       float16/32 [N, D_m], row i belongs to label i
   probabilities/<model>/<task>.npy  optional [N, Z]: the source head's softmax
   splits/<task>.npy                 optional int8 [N]: 0 train, 1 validation, 2 test
+  domains/<task>.npy                optional int [N]: where a row comes from
   accuracies.csv                    optional: model,task,accuracy[,standard_error]
 """
 
 import contextlib
-import hashlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, Int8, Shaped
+from jaxtyping import Float, Float32, Int, Int8, Int64, Shaped
 
 from spider_jax.errors import InputError
 from spider_jax.facts.columns import table_of_entries
@@ -30,6 +30,7 @@ from spider_jax.zoo.files import (
     Labels,
     check_classes,
     kind_of,
+    read_domains,
     read_labels,
     read_manifest,
     read_split,
@@ -71,8 +72,6 @@ class FeatureStore:
         self._files = OpenedFiles(self.folder)
         self.problems = self._files.problems
         self._features = self._files.matrices["features"]
-
-    # ---- names -------------------------------------------------------------------------------
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -167,8 +166,6 @@ class FeatureStore:
         """
         return [p for p in self.problems if p.task is None or p.task in tasks]
 
-    # ---- data --------------------------------------------------------------------------------
-
     def kind(self, task: str) -> str:
         """ "classification", "regression" or "multi-label"; the manifest wins over the dtype.
 
@@ -213,6 +210,18 @@ class FeatureStore:
         """
         rows = self._files.task(task).shape[0]
         return read_split(self._files.inside(self._files.path("splits", task)), rows)
+
+    def domains(self, task: str) -> Int64[np.ndarray, " N"] | None:
+        """The domain of every row of a task, where it comes from; None where the zoo has none.
+
+        Args:
+            task: its name.
+
+        Raises:
+            InputError: unknown task, or a file that is not one int per row.
+        """
+        rows = self._files.task(task).shape[0]
+        return read_domains(self._files.inside(self._files.path("domains", task)), rows)
 
     def training_rows(self, task: str) -> Int[np.ndarray, " n"]:
         """The rows that metrics, tokens and teachers may read: split 0, or all without a split.
@@ -341,13 +350,7 @@ class FeatureStore:
 
     def fingerprint(self) -> str:
         """SHA-256 of names, shapes, dtypes and labels: tells zoos apart, reads no features."""
-        digest = hashlib.sha256(repr(self.extractor).encode())
-        for (model, task), header in sorted(self._features.items()):
-            digest.update(repr((model, task, header.shape, header.dtype.str)).encode())
-        for task, labels in sorted(self._files.labels.items()):
-            digest.update(repr((task, labels.shape, labels.dtype.str)).encode())
-            digest.update(np.load(self._files.path("labels", task), allow_pickle=False).tobytes())
-        return digest.hexdigest()
+        return self._files.fingerprint(self.extractor)
 
     # ---- writing -----------------------------------------------------------------------------
 
