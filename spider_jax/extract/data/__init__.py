@@ -46,7 +46,7 @@ shorter side, crops the centre and normalises, as torchvision does to 2e-6. Pict
 limit of pixels, and lines of pixels, are refused.
 """
 
-from spider_jax.extract.data.clusters import k_means, quantile_bins
+from spider_jax.tasks.clusters import k_means, quantile_bins
 from spider_jax.extract.data.content import Content
 from spider_jax.extract.data.dataset import (
     NO_LABELS,
