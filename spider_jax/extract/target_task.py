@@ -248,12 +248,15 @@ def _features(
     cuts, broken = spans(0, data.rows, together), dict[int, str]()
     batches = encoded_batches(encoder, data, cuts, None, show, broken)
     parts = [encoded.features for _, _, encoded in batches if encoded is not None]
+    if said := encoder.report():
+        log.warning("%s on %s: %s", encoder.name, data.name, said)
     if broken:
         labels = np.zeros(data.rows) if data.labels is None else data.labels
         data = replace(data, left_out=leave_out(data, broken, LEFT_OUT, labels))
         for message in broken.values():
             log.warning("left out: %s", message)
-        data = replace(data, rows=len(data.kept), labels=data.kept_labels, left_out=())
+        rows = len(data.kept)
+        data = replace(data, rows=rows, labels=data.kept_labels, left_out=(), groups=None)
     return np.concatenate(parts), data
 
 

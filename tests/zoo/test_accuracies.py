@@ -61,6 +61,10 @@ def test_what_is_refused(small_zoo: Path, lines: str, rule: str, refused: Any) -
         ("r2", "-7", True),
         ("r2", "1.5", False),
         ("rmse", "-40", True),
+        ("RMSE", "40", False),  # larger is better
+        ("log-loss", "0.3", False),
+        ("MCC", "-0.5", True),
+        ("ndcg", "42", True),
         ("accuracy", "-0.5", False),
     ],
 )

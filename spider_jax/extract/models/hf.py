@@ -8,6 +8,9 @@ Options:
         the labels of a task by LogME), or the number of a layer.
     head: yes or no, whether the source head's softmax is kept; by default yes.
     tokens: the most tokens of a text, by default 512.
+    pairs: what a pair of texts becomes: joined (the default: one text with the model's own
+        separator between them), or product, [u, v, |u - v|, u v] of both encoded alone.
+    word: what a word of a sentence becomes: first (the default: its first token) or mean.
 
 Of a model with two towers the vision tower runs, of an encoder-decoder the encoder.
 """
@@ -21,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError, one_line
-from spider_jax.extract.data.items import Item
+from spider_jax.extract.data.items import Item, TextPair, Word
 from spider_jax.extract.models.encoder import Encoded, Encoder
 from spider_jax.extract.models.hf_inputs import preparation
 from spider_jax.extract.models.hf_loading import IMAGE, Loaded, load
+from spider_jax.extract.models.hf_texts import Place
 from spider_jax.extract.models.torch_classes import Module, Tensor
 from spider_jax.extract.models.torch_head import Reading, find_reading, run
 from spider_jax.extract.models.torch_maps import pooled
@@ -35,7 +39,8 @@ from spider_jax.extract.spec import Spec
 from spider_jax.metrics.methods.logme import logme
 from spider_jax.runtime.optional import need
 
-OPTIONS = ("pooling", "layer", "head", "tokens")
+OPTIONS = ("pooling", "layer", "head", "tokens", "pairs", "word")
+PAIRS, WORDS = ("joined", "product"), ("first", "mean")
 OWN = "own"
 POOLINGS = ("mean", "cls", "last", OWN)
 LAST, MEAN, BEST = "last", "mean", "best"
@@ -56,6 +61,9 @@ class _Model(NamedTuple):
         where: the device.
         head: how the source head is read, where its input is the feature.
         logits: whether the head's softmax is kept.
+        words: words and a device -> inputs of their sentences, and where they stand.
+        product: whether the texts of a pair are encoded alone.
+        mean: whether a word is the mean of its tokens, not the first one.
     """
 
     runs: Module
@@ -66,6 +74,9 @@ class _Model(NamedTuple):
     where: str
     head: Reading | None = None
     logits: bool = True
+    words: Callable[[Sequence[Word], str], tuple[Mapping[str, Tensor], list[Place]]] | None = None
+    product: bool = False
+    mean: bool = False
 
 
 def read_hf(spec: Spec) -> Encoder:
@@ -103,6 +114,9 @@ def read_hf(spec: Spec) -> Encoder:
             device(),
             None,
             not multiple,
+            prepared.words,
+            spec.choice("pairs", PAIRS, PAIRS[0]) == "product",
+            spec.choice("word", WORDS, WORDS[0]) == "mean",
         )
         if pooling == OWN and layer != LAST:
             raise InputError(f"model {spec}: pooling=own reads the last layer, got layer={layer}")
@@ -131,6 +145,8 @@ def read_hf(spec: Spec) -> Encoder:
         versions={p: metadata.version(p) for p in ("torch", "transformers")},
         settle=(lambda items, labels, kind: _best(read, items, labels)) if layer == BEST else None,
         batch=None if loaded.modality == IMAGE else 32,
+        also=() if loaded.modality == IMAGE else ("pair", "word")[: 1 + bool(read.words)],
+        report=prepared.report,
     )
 
 
@@ -143,7 +159,8 @@ def _source(what: str) -> str:
 
 def _said(read: _Model) -> str:
     """How a layer becomes a feature, for the manifest."""
-    return str(read.head) if read.head is not None else f"pooling {read.pooling}"
+    said = str(read.head) if read.head is not None else f"pooling {read.pooling}"
+    return said + ", product of pairs" * read.product + ", mean of words" * read.mean
 
 
 def _layer(spec: Spec, encoder: Any) -> str:
@@ -223,7 +240,14 @@ def _forward(
 def _run(read: _Model, batch: Sequence[Item]) -> tuple[list[Tensor], Tensor | None]:
     """Pooled features [b, D] of the layers, the last one last, and the logits or None."""
     torch = need("torch", "torch", "a transformers model")
+    if read.product and isinstance(batch[0], TextPair):
+        sides = zip(*batch, strict=True)  # type: ignore[arg-type]
+        each = (_run(read, side)[0] for side in sides)
+        return [_product(torch, u, v) for u, v in zip(*each, strict=True)], None
+    words = [item for item in batch if isinstance(item, Word)]
     with torch.inference_mode(), exact(torch, read.where):
+        if words:
+            return _run_words(torch, read, words), None
         inputs = read.inputs(batch, read.where)
         if read.head is not None:
             found = run(read.runs, inputs, read.head)
@@ -231,14 +255,34 @@ def _run(read: _Model, batch: Sequence[Item]) -> tuple[list[Tensor], Tensor | No
         output, base = _forward(read, inputs)
         if read.pooling == OWN:
             return [pooled(_own(base))], output.get("logits")
-        hidden: Sequence[Tensor] = ()
-        if read.layer != LAST:
-            places = (base, "hidden_states"), (output, "hidden_states")
-            everywhere = (*places, (output, "encoder_hidden_states"))
-            hidden = next((part[key] for part, key in everywhere if part.get(key)), ())
-        layers = [*hidden[:-1], base["last_hidden_state"]]
         mask = inputs.get("attention_mask")
+        layers = _layers(read, output, base)
         return [_pool(layer, mask, read.pooling) for layer in layers], output.get("logits")
+
+
+def _layers(read: _Model, output: Mapping[str, Any], base: Mapping[str, Any]) -> list[Tensor]:
+    """Hidden states of the layers that are read, the last one last."""
+    hidden: Sequence[Tensor] = ()
+    if read.layer != LAST:
+        places = (base, "hidden_states"), (output, "hidden_states")
+        everywhere = (*places, (output, "encoder_hidden_states"))
+        hidden = next((part[key] for part, key in everywhere if part.get(key)), ())
+    return [*hidden[:-1], base["last_hidden_state"]]
+
+
+def _run_words(torch: Any, read: _Model, batch: Sequence[Word]) -> list[Tensor]:
+    """Features [b, D] of words by layer: of their first token, or the mean of all."""
+    if read.words is None or read.pooling == OWN:
+        raise InputError("words of sentences need a fast tokenizer, and pooling other than own")
+    inputs, places = read.words(batch, read.where)
+    layers = _layers(read, *_forward(read, inputs))
+    tokens = [(row, found if read.mean else found[:1]) for row, found in places]
+    return [torch.stack([layer[row, at].mean(0) for row, at in tokens]) for layer in layers]
+
+
+def _product(torch: Any, u: Tensor, v: Tensor) -> Tensor:
+    found: Tensor = torch.cat([u, v, (u - v).abs(), u * v], 1)
+    return found
 
 
 def _own(base: Mapping[str, Any]) -> Tensor:
