@@ -10,8 +10,6 @@ from jaxtyping import Float32, Int
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.tasks.clusters import k_means
-from spider_jax.tasks.pseudo_classes import classes_of_task, what_tokens_are
 from spider_jax.extract.data.dataset import Dataset
 from spider_jax.extract.export.batches import sound_items, spans
 from spider_jax.extract.export.block_rows import leave_out
@@ -22,6 +20,8 @@ from spider_jax.extract.models.encoder import Encoder
 from spider_jax.extract.readers import FEATURES, model_spec, open_data, open_model
 from spider_jax.ranking.ranking import Ranking
 from spider_jax.spider.spider import Spider
+from spider_jax.tasks.clusters import k_means
+from spider_jax.tasks.pseudo_classes import classes_of_task, what_tokens_are
 from spider_jax.tasks.tokens import TaskTokens, task_tokens
 from spider_jax.zoo.store import FeatureStore
 

@@ -91,9 +91,7 @@ def _counts(
     """Rows of every class that either has: hits, in the truth, and as predicted."""
     classes = np.union1d(truth, predicted)
     t, p = np.searchsorted(classes, truth), np.searchsorted(classes, predicted)
-    hits, of_truth, said = (
-        np.bincount(rows, minlength=len(classes)) for rows in (t[t == p], t, p)
-    )
+    hits, of_truth, said = (np.bincount(rows, minlength=len(classes)) for rows in (t[t == p], t, p))
     return hits, of_truth, said
 
 

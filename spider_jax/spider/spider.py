@@ -33,8 +33,8 @@ from spider_jax.spider.rerank import (
 from spider_jax.spider.scoring import score_pairs
 from spider_jax.spider.state import Description, SpiderState
 from spider_jax.tasks.padding import class_buckets, pad_tokens
-from spider_jax.tasks.scaling import Scaling
 from spider_jax.tasks.pseudo_classes import what_tokens_are
+from spider_jax.tasks.scaling import Scaling
 from spider_jax.tasks.tokens import TaskTokens, checked_tokens, zoo_tokens
 from spider_jax.zoo.store import FeatureStore
 

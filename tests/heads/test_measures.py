@@ -34,7 +34,11 @@ def test_measures_of_classes(classes: int) -> None:
         assert score(name, truth, predicted) == pytest.approx(value, abs=1e-12)
 
 
-UNLIKE = {"constant": [1] * 8, "one right class": [0, 0, 0, 0, 0, 0, 0, 0], "a new class": [5, 6] * 4}
+UNLIKE = {
+    "constant": [1] * 8,
+    "one right class": [0, 0, 0, 0, 0, 0, 0, 0],
+    "a new class": [5, 6] * 4,
+}
 
 
 @pytest.mark.filterwarnings("ignore")  # the judge warns of classes without rows

@@ -1,9 +1,9 @@
 """`hf:NAME`: image and text encoders of transformers, from a folder, the cache or the hub.
 
 Options:
-    pooling: own (what the source head reads, else the model's own pooled output), mean (over the
-        tokens, without padding), cls (the first token) or last (the last token); by default own
-        for pictures and mean for texts.
+    pooling: own (what the source head reads, else the model's own pooled output), mean or max (over
+        the tokens, without padding), cls (the first token) or last (the last token); by default
+        own for pictures and mean for texts.
     layer: last (the default), mean (of all layers), best (the layer whose features score best on
         the labels of a task by LogME), or the number of a layer.
     head: yes or no, whether the source head's softmax is kept; by default yes.
@@ -11,12 +11,17 @@ Options:
     pairs: what a pair of texts becomes: joined (the default: one text with the model's own
         separator between them), or product, [u, v, |u - v|, u v] of both encoded alone.
     word: what a word of a sentence becomes: first (the default: its first token) or mean.
+    prompt: name of a prompt of a sentence-transformers folder; default: the one that it names.
+
+A sentence-transformers folder (modules.json) is read as its files say: pooling, the length of a
+text, prompts, and whether features are divided by their length. An option goes before its file.
 
 Of a model with two towers the vision tower runs, of an encoder-decoder the encoder.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from typing import Any, NamedTuple
 
@@ -29,6 +34,7 @@ from spider_jax.extract.models.encoder import Encoded, Encoder
 from spider_jax.extract.models.hf_inputs import preparation
 from spider_jax.extract.models.hf_loading import IMAGE, Loaded, load
 from spider_jax.extract.models.hf_texts import Place
+from spider_jax.extract.models.sentence_files import sentence_files
 from spider_jax.extract.models.torch_classes import Module, Tensor
 from spider_jax.extract.models.torch_head import Reading, find_reading, run
 from spider_jax.extract.models.torch_maps import pooled
@@ -39,10 +45,10 @@ from spider_jax.extract.spec import Spec
 from spider_jax.metrics.methods.logme import logme
 from spider_jax.runtime.optional import need
 
-OPTIONS = ("pooling", "layer", "head", "tokens", "pairs", "word")
+OPTIONS = ("pooling", "layer", "head", "tokens", "pairs", "word", "prompt")
 PAIRS, WORDS = ("joined", "product"), ("first", "mean")
 OWN = "own"
-POOLINGS = ("mean", "cls", "last", OWN)
+POOLINGS = ("mean", "max", "cls", "last", OWN)
 LAST, MEAN, BEST = "last", "mean", "best"
 CLASS_TOKENS = ("cls_token", "class_embedding", "class_token")
 SETTLE_BATCH = 32
@@ -64,6 +70,8 @@ class _Model(NamedTuple):
         words: words and a device -> inputs of their sentences, and where they stand.
         product: whether the texts of a pair are encoded alone.
         mean: whether a word is the mean of its tokens, not the first one.
+        normalize: whether features of texts are divided by their length.
+        unpooled: tokens of the prompt that are not pooled.
     """
 
     runs: Module
@@ -77,6 +85,8 @@ class _Model(NamedTuple):
     words: Callable[[Sequence[Word], str], tuple[Mapping[str, Tensor], list[Place]]] | None = None
     product: bool = False
     mean: bool = False
+    normalize: bool = False
+    unpooled: int = 0
 
 
 def read_hf(spec: Spec) -> Encoder:
@@ -95,12 +105,14 @@ def read_hf(spec: Spec) -> Encoder:
     spec.known(OPTIONS)
     pooling = spec.choice("pooling", POOLINGS, "") if "pooling" in spec.options else None
     keep = spec.choice("head", ("yes", "no"), "yes") == "yes"
+    sentence = sentence_files(spec.what, spec.options.get("prompt")) if pooling is None else None
+    named, spec = spec, spec if sentence is None else replace(spec, what=sentence.transformer)
     hub_offline_if_unreachable()
     transformers = need("transformers", "transformers", f"model {spec}")
     try:
         config = transformers.AutoConfig.from_pretrained(spec.what, trust_remote_code=False)
         loaded = load(transformers, spec, config, keep)
-        prepared = preparation(transformers, spec, loaded, config)
+        prepared = preparation(transformers, spec, loaded, config, sentence)
         layer = _layer(spec, loaded.encoder)
         digest = weights_hash(loaded.runs)
         runs = loaded.runs.to(device())
@@ -109,7 +121,7 @@ def read_hf(spec: Spec) -> Encoder:
             runs,
             loaded.encoder,
             prepared.batch,
-            pooling or MEAN,
+            pooling or (MEAN if sentence is None else sentence.pooling),
             layer,
             device(),
             None,
@@ -117,6 +129,8 @@ def read_hf(spec: Spec) -> Encoder:
             prepared.words,
             spec.choice("pairs", PAIRS, PAIRS[0]) == "product",
             spec.choice("word", WORDS, WORDS[0]) == "mean",
+            sentence is not None and sentence.normalize,
+            prepared.unpooled,
         )
         if pooling == OWN and layer != LAST:
             raise InputError(f"model {spec}: pooling=own reads the last layer, got layer={layer}")
@@ -131,12 +145,12 @@ def read_hf(spec: Spec) -> Encoder:
     except Exception as error:  # of every kind
         raise InputError(f"model {spec} cannot be loaded: {one_line(error)}") from None
     return Encoder(
-        name=spec.name or spec.what.rstrip("/").rpartition("/")[2],
+        name=spec.name or named.what.rstrip("/").rpartition("/")[2],
         modality=loaded.modality,
         prepare=prepared.item,
         encode=lambda batch, settled: _encode(read, batch, settled),
         facts={
-            "source": f"hf:{_source(spec.what)}",
+            "source": f"hf:{_source(named.what)}",
             "weights_sha256": digest,
             "preprocessing": prepared.facts,
             "layer": f"{layer}, {_said(read)}",
@@ -160,6 +174,7 @@ def _source(what: str) -> str:
 def _said(read: _Model) -> str:
     """How a layer becomes a feature, for the manifest."""
     said = str(read.head) if read.head is not None else f"pooling {read.pooling}"
+    said += ", divided by their length" * read.normalize
     return said + ", product of pairs" * read.product + ", mean of words" * read.mean
 
 
@@ -256,8 +271,17 @@ def _run(read: _Model, batch: Sequence[Item]) -> tuple[list[Tensor], Tensor | No
         if read.pooling == OWN:
             return [pooled(_own(base))], output.get("logits")
         mask = inputs.get("attention_mask")
-        layers = _layers(read, output, base)
-        return [_pool(layer, mask, read.pooling) for layer in layers], output.get("logits")
+        if read.unpooled and mask is not None:
+            mask = mask.clone()
+            mask[:, : read.unpooled] = 0
+        found = [_pooled(torch, layer, mask, read) for layer in _layers(read, output, base)]
+        return found, output.get("logits")
+
+
+def _pooled(torch: Any, layer: Tensor, mask: Tensor | None, read: _Model) -> Tensor:
+    """Features of a layer: poolings side by side, divided by their length where that is said."""
+    found: Tensor = torch.cat([_pool(layer, mask, way) for way in read.pooling.split("+")], 1)
+    return torch.nn.functional.normalize(found, dim=1) if read.normalize else found
 
 
 def _layers(read: _Model, output: Mapping[str, Any], base: Mapping[str, Any]) -> list[Tensor]:
@@ -297,10 +321,14 @@ def _pool(hidden: Tensor, mask: Tensor | None, pooling: str) -> Tensor:
     if hidden.ndim != 3:
         return pooled(hidden)
     if mask is None:
+        if pooling == "max":
+            return hidden.max(1).values
         return {"mean": hidden.mean(1), "cls": hidden[:, 0], "last": hidden[:, -1]}[pooling]
     if pooling == "mean":
         weights = mask[..., None].to(hidden.dtype)
         return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+    if pooling == "max":
+        return hidden.masked_fill(mask[..., None] == 0, -float("inf")).max(1).values
     first, last = mask.argmax(1), mask.shape[1] - 1 - mask.flip(1).argmax(1)
     return hidden[range(len(hidden)), first if pooling == "cls" else last]
 

@@ -37,7 +37,9 @@ class CutTexts:
             cut: whether each was.
         """
         with self._lock:
-            self._seen |= {hash(item) for item, too_long in zip(items, cut, strict=True) if too_long}
+            self._seen |= {
+                hash(item) for item, too_long in zip(items, cut, strict=True) if too_long
+            }
 
     def report(self) -> str:
         """How many there were since the last report; "" for none."""
@@ -71,7 +73,7 @@ def text_item(item: Item) -> Item:
 
 
 def of_texts(
-    tokenizer: Any, cut: CutTexts, taken: Callable[[Any], Inputs]
+    tokenizer: Any, cut: CutTexts, taken: Callable[[Any], Inputs], prompt: str = ""
 ) -> Callable[[Sequence[Item], str], Inputs]:
     """Inputs of whole texts, or of pairs with the model's own separator between them.
 
@@ -79,6 +81,7 @@ def of_texts(
         tokenizer: of the model.
         cut: counts texts that are too long.
         taken: keeps what the model knows of the inputs.
+        prompt: put before every text, or the first of a pair.
 
     Returns:
         Items and a device -> inputs.
@@ -87,6 +90,7 @@ def of_texts(
     def inputs_of(batch: Sequence[Item], where: str) -> Inputs:
         pairs = [item for item in batch if isinstance(item, TextPair)]
         texts = [list(side) for side in zip(*pairs, strict=True)] if pairs else [list(batch)]
+        texts[0] = [f"{prompt}{text}" for text in texts[0]] if prompt else texts[0]
         inputs = tokenizer(*texts, **_options(cut.most))
         if inputs.encodings:  # of a fast tokenizer
             cut.add(batch, [bool(one.overflowing) for one in inputs.encodings])
@@ -136,7 +140,10 @@ def of_words(
             if not any(lost):
                 return taken(inputs.to(where)), places
             cut.add(batch, lost)
-            starts = [w.place if gone else start for w, gone, start in zip(batch, lost, starts, strict=True)]
+            starts = [
+                w.place if gone else start
+                for w, gone, start in zip(batch, lost, starts, strict=True)
+            ]
         word = batch[lost.index(True)]
         raise InputError(f"the word {word.sentence[word.place]!r} has no tokens: leave its row out")
 
