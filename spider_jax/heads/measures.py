@@ -296,13 +296,15 @@ def is_share(name: str, kind: str) -> bool:
     return name == "accuracy" and kind == "classification"
 
 
-def standard_error(name: str, truth: Answers, predicted: Answers) -> float:
+def standard_error(
+    name: str, truth: Shaped[np.ndarray, "N ..."], predicted: Shaped[np.ndarray, "N ..."]
+) -> float:
     """Standard error of a measure that comes from its finite number of rows.
 
     Args:
         name: of the measure.
         truth: as its score reads it.
-        predicted: of the same shape.
+        predicted: as its score reads it.
 
     Returns:
         The deviation over 200 bootstrap resamples of the rows, or by a jackknife of 20 groups

@@ -141,6 +141,7 @@ def test_a_jackknife_is_as_wide_as_a_bootstrap(name: str) -> None:
     drawn = rng.integers(400, size=(200, 400))
     wanted = np.std([score(name, truth[rows], given[rows]) for rows in drawn])
     assert standard_error(name, truth, given) == pytest.approx(wanted, rel=0.35)
+    assert standard_error(name, truth, given) == standard_error(name, truth, given)
     assert np.isnan(standard_error(name, truth[:1], given[:1]))
 
 

@@ -71,10 +71,10 @@ def test_what_is_refused(small_zoo: Path, lines: str, rule: str, refused: Any) -
 def test_a_range_is_that_of_the_measure(
     small_zoo: Path, measure: str, value: str, good: bool, refused: Any
 ) -> None:
-    FeatureStore.write_manifest(small_zoo, extractor="psi", tasks={"apples": {"measure": measure}})
-    zoo = zoo_with(small_zoo, f"narrow,apples,{value}\n")
+    FeatureStore.write_manifest(small_zoo, extractor="psi", tasks={"birds": {"measure": measure}})
+    zoo = zoo_with(small_zoo, f"narrow,birds,{value}\n")
     if good:
-        assert zoo.accuracies["narrow", "apples"] == float(value)
+        assert zoo.accuracies["narrow", "birds"] == float(value)
     else:
         with refused("line 3", "must be in"):
             _ = zoo.accuracies

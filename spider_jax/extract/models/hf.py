@@ -105,7 +105,7 @@ def read_hf(spec: Spec) -> Encoder:
     spec.known(OPTIONS)
     pooling = spec.choice("pooling", POOLINGS, "") if "pooling" in spec.options else None
     keep = spec.choice("head", ("yes", "no"), "yes") == "yes"
-    sentence = sentence_files(spec.what, spec.options.get("prompt")) if pooling is None else None
+    sentence = sentence_files(spec.what, spec.options.get("prompt"), pooling)
     named, spec = spec, spec if sentence is None else replace(spec, what=sentence.transformer)
     hub_offline_if_unreachable()
     transformers = need("transformers", "transformers", f"model {spec}")

@@ -85,7 +85,7 @@ def text_graph(spec: Spec, session: Any, path: Path, tensor: str) -> TextGraph:
     said = _sentence(spec, path)
     tokens = spec.number("tokens", said.tokens) if "tokens" in spec.options else said.tokens
     tokenizer = Tokenizer(folder / FILE, tokens, said.prompt, f"model {spec}")
-    pooling = spec.choice("pooling", POOLINGS, "") if "pooling" in spec.options else said.pooling
+    pooling = said.pooling
     unpooled = 0 if said.include_prompt or not said.prompt else tokenizer.prompt_tokens()
     types = {one.name: TYPES[one.type] for one in inputs}
 
@@ -131,10 +131,9 @@ def encoded_pairs(
 def _sentence(spec: Spec, path: Path) -> SentenceFiles:
     """What sentence-transformers files beside the graph, or in the folder above, say."""
     root = next((f for f in (path.parent, path.parent.parent) if (f / MODULES).is_file()), None)
-    found = None
-    if "pooling" not in spec.options or "prompt" in spec.options:
-        found = sentence_files(root or path.parent, spec.options.get("prompt"))
-    return found or SentenceFiles(str(path.parent), "mean", normalize=False)
+    pooling = spec.choice("pooling", POOLINGS, "") if "pooling" in spec.options else None
+    found = sentence_files(root or path.parent, spec.options.get("prompt"), pooling)
+    return found or SentenceFiles(str(path.parent), pooling or "mean", normalize=False)
 
 
 def _feeds(given: Arrays, types: Mapping[str, Any]) -> Arrays:

@@ -39,12 +39,15 @@ class SentenceFiles(NamedTuple):
     tokens: int = 0
 
 
-def sentence_files(folder: str | Path, prompt: str | None = None) -> SentenceFiles | None:
+def sentence_files(
+    folder: str | Path, prompt: str | None = None, pooling: str | None = None
+) -> SentenceFiles | None:
     """Read the files of a sentence-transformers folder.
 
     Args:
         folder: of the model, or any other name.
         prompt: name of one of its prompts; default: the one that it names, or none.
+        pooling: to be done instead of theirs; modules that are not known are left out then.
 
     Returns:
         What they say; None where there is no modules.json.
@@ -60,22 +63,22 @@ def sentence_files(folder: str | Path, prompt: str | None = None) -> SentenceFil
     places: dict[str, Path] = {}
     for module in _json(root / MODULES, list):
         kind = str(module.get("type", "")).rpartition(".")[2]
-        if kind not in KNOWN:
+        if kind not in KNOWN and pooling is None:
             raise InputError(
                 f"{root / MODULES} has a module {kind}, only {', '.join(KNOWN)} are run: read the "
                 f"model without it, ?pooling=mean"
             )
         places[kind] = root / str(module.get("path", ""))
-    pooling = _json(places["Pooling"] / "config.json", dict) if "Pooling" in places else {}
+    config = _json(places["Pooling"] / "config.json", dict) if "Pooling" in places else {}
     said = _json(root / PROMPTS, dict) if (root / PROMPTS).is_file() else {}
     length = places.get("Transformer", root) / LENGTH
     tokens = _json(length, dict).get("max_seq_length") if length.is_file() else None
     return SentenceFiles(
         transformer=str(places.get("Transformer", root)),
-        pooling=_pooling(pooling, root),
+        pooling=pooling or _pooling(config, root),
         normalize="Normalize" in places,
         prompt=_prompt(said, prompt, root),
-        include_prompt=bool(pooling.get("include_prompt", True)),
+        include_prompt=bool(config.get("include_prompt", True)),
         tokens=int(tokens) if isinstance(tokens, int) else 0,
     )
 

@@ -1,8 +1,8 @@
 """`static:FILE`: word vectors, a text is the mean of those of its tokens.
 
-FILE is a .npy array [V, D], or a .safetensors file whose one matrix is taken, or a folder with one of
-them, as model2vec and sentence-transformers write it. Beside it lies tokenizer.json, or vocab.txt
-with a word a line in the order of the rows.
+FILE is a .npy array [V, D], or a .safetensors file whose one matrix is taken, or a folder with one
+of them, as model2vec and sentence-transformers write it. Beside it lies tokenizer.json, or
+vocab.txt with a word a line in the order of the rows.
 
 Options:
     tensor: name of the matrix, where the file has several.
