@@ -36,6 +36,7 @@ QUICK = (
     "tests/tuning",
     "tests/recommend",
     "tests/choose",
+    "tests/cli/test_kinds.py",
     "README.md",
 )
 pytest.register_assert_rewrite("support.command_line")

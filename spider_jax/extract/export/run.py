@@ -229,7 +229,9 @@ def _why_broken(encoder: Encoder, data: Dataset, row: int) -> str:
 
 def _labels(data: Dataset) -> NDArray[np.generic]:
     if data.labels is None:
-        raise InputError(f"{data.source} has no labels, which a zoo needs")
+        raise InputError(
+            f"{data.source} has no labels, which a zoo needs: `rank SPIDER --data` does without"
+        )
     return data.labels
 
 
