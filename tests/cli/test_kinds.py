@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 
@@ -100,8 +99,13 @@ def arguments(made: Path, spider: Path, kind: str, name: str, out: Path) -> tupl
     }[name]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-@pytest.mark.parametrize("kind", [*LABELS, NONE])
+# The same programs as for classes and a target, whose compilation for other shapes takes seconds;
+# tests of tuning run them.
+SLOW = {("two classes", "tune"), ("several targets", "tune")}
+CELLS = [(kind, name) for kind in (*LABELS, NONE) for name in COMMANDS if (kind, name) not in SLOW]
+
+
+@pytest.mark.parametrize(("kind", "name"), CELLS)
 def test_a_cell(
     made: Path, saved: Path, tmp_path: Path, command: Command, kind: str, name: str
 ) -> None:
@@ -110,8 +114,7 @@ def test_a_cell(
         assert np.isfinite(given.targets).all()  # all of a training that hangs on the kind
         assert given.targets.std(1).min() > 0
         return
-    with jax.disable_jit(name in ("select", "tune")):  # most of their time is compilation
-        found = command(*arguments(made, saved, kind, name, tmp_path / "out"), "-q")
+    found = command(*arguments(made, saved, kind, name, tmp_path / "out"), "-q")
     if (kind, name) in NOT:
         one_line(found, *NOT[kind, name])
         return

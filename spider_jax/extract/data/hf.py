@@ -121,8 +121,12 @@ def _words(
     named = [words] if label is None else [words, label]
     columns = table.select_columns(named)[:]
     tags = None if label is None else columns[label]
-    names = getattr(getattr(features.get(label), "feature", None), "names", None)
+    names = None if label is None else getattr(features[label], "feature", None)
+    names = getattr(names, "names", None)
     if tags is not None and names is not None:
+        bad = [row for row, t in enumerate(tags) if not all(0 <= tag < len(names) for tag in t)]
+        if bad:
+            raise InputError(f"data {spec}: row {bad[0]} has a word without a label in {label!r}")
         tags = [[names[tag] for tag in sentence] for sentence in tags]
     return word_dataset(
         spec.name or source.removeprefix("hf:"),

@@ -255,9 +255,9 @@ def _forward(
 def _run(read: _Model, batch: Sequence[Item]) -> tuple[list[Tensor], Tensor | None]:
     """Pooled features [b, D] of the layers, the last one last, and the logits or None."""
     torch = need("torch", "torch", "a transformers model")
-    if read.product and isinstance(batch[0], TextPair):
-        sides = zip(*batch, strict=True)  # type: ignore[arg-type]
-        each = (_run(read, side)[0] for side in sides)
+    pairs = [item for item in batch if isinstance(item, TextPair)]
+    if read.product and pairs:
+        each = (_run(read, side)[0] for side in zip(*pairs, strict=True))
         return [_product(torch, u, v) for u, v in zip(*each, strict=True)], None
     words = [item for item in batch if isinstance(item, Word)]
     with torch.inference_mode(), exact(torch, read.where):
@@ -274,8 +274,8 @@ def _run(read: _Model, batch: Sequence[Item]) -> tuple[list[Tensor], Tensor | No
         if read.unpooled and mask is not None:
             mask = mask.clone()
             mask[:, : read.unpooled] = 0
-        found = [_pooled(torch, layer, mask, read) for layer in _layers(read, output, base)]
-        return found, output.get("logits")
+        layers = _layers(read, output, base)
+        return [_pooled(torch, layer, mask, read) for layer in layers], output.get("logits")
 
 
 def _pooled(torch: Any, layer: Tensor, mask: Tensor | None, read: _Model) -> Tensor:
