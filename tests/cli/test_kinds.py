@@ -85,7 +85,15 @@ def arguments(made: Path, spider: Path, kind: str, name: str, out: Path) -> tupl
     if kind == NONE:
         ranks = ("rank", spider, "--data", data, "--extractor", models[0], "--clusters", 3)
     return {
-        "extract": ("extract", "--model", *models, "--data", data, "--out", out),
+        "extract": (
+            "extract",
+            "--model",
+            *models[: 3 if kind in LABELS else 1],
+            "--data",
+            data,
+            "--out",
+            out,
+        ),
         "score": ("score", *where),
         "rank": ranks,
         "rank --rerank": (*ranks, "--rerank", 2),

@@ -32,7 +32,8 @@ def refuse_other_items(encoder: Encoder, data: Dataset) -> None:
     """
     if data.modality not in (encoder.modality, *encoder.also):
         has = "labels only" if data.modality == "none" else f"{data.modality}s"
-        takes = ", ".join(f"{kind}s" for kind in (encoder.modality, *encoder.also))
+        also = encoder.also if data.modality in ("pair", "word") else ()
+        takes = ", ".join(f"{kind}s" for kind in (encoder.modality, *also))
         raise InputError(f"{encoder.name!r} takes {takes}, {data.source} has {has}")
 
 

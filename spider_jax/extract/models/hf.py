@@ -1,9 +1,9 @@
 """`hf:NAME`: image and text encoders of transformers, from a folder, the cache or the hub.
 
 Options:
-    pooling: own (what the source head reads, else the model's own pooled output), mean or max (over
-        the tokens, without padding), cls (the first token) or last (the last token); by default
-        own for pictures and mean for texts.
+    pooling: own (what the source head reads, else the model's own pooled output), mean (over the
+        tokens, without padding), cls (the first token) or last (the last token); by default own
+        for pictures and mean for texts.
     layer: last (the default), mean (of all layers), best (the layer whose features score best on
         the labels of a task by LogME), or the number of a layer.
     head: yes or no, whether the source head's softmax is kept; by default yes.
@@ -48,7 +48,7 @@ from spider_jax.runtime.optional import need
 OPTIONS = ("pooling", "layer", "head", "tokens", "pairs", "word", "prompt")
 PAIRS, WORDS = ("joined", "product"), ("first", "mean")
 OWN = "own"
-POOLINGS = ("mean", "max", "cls", "last", OWN)
+POOLINGS = ("mean", "cls", "last", OWN)
 LAST, MEAN, BEST = "last", "mean", "best"
 CLASS_TOKENS = ("cls_token", "class_embedding", "class_token")
 SETTLE_BATCH = 32
