@@ -80,6 +80,7 @@ def arguments(made: Path, spider: Path, kind: str, name: str, out: Path) -> tupl
     models = [f"{model}=features:{made}/{model}.npy" for model in MODELS]
     if kind == NONE:
         models = [f"{model}=static:{made}/words/psi.npy" for model in ("psi", "phi")]
+    one = models[:1] if kind == NONE else models
     few = ("--epochs", 2, "--seed", 0)
     ranks = ("rank", spider, *where)
     if kind == NONE:
@@ -88,7 +89,7 @@ def arguments(made: Path, spider: Path, kind: str, name: str, out: Path) -> tupl
         "extract": (
             "extract",
             "--model",
-            *models[: 3 if kind in LABELS else 1],
+            *one,
             "--data",
             data,
             "--out",
