@@ -19,14 +19,9 @@ from spider_jax.tasks.sampling import MetaTask, TaskConfig, sample_tasks
 from spider_jax.tasks.tokens import task_deviations
 from spider_jax.training import training_set as training_set_module
 from spider_jax.training.config import TrainConfig
-from spider_jax.training.targets import known_accuracies, target_orders
+from spider_jax.training.targets import target_orders
 from spider_jax.training.teachers import teach
-from spider_jax.training.training_set import (
-    TrainingSet,
-    readable_datasets,
-    training_set,
-    with_targets,
-)
+from spider_jax.training.training_set import TrainingSet, training_set, with_targets
 from spider_jax.zoo.store import FeatureStore
 from support.small_training import CONFIG, PSI_WIDTH, Refused, train
 from support.small_zoo import SMALL_CLASSES, SMALL_MODELS, put
@@ -390,18 +385,3 @@ def test_datasets_with_few_accuracies_stay_as_taught(small_zoo: Path) -> None:
     found = target_orders(config, plain.metrics, plain.meta, plain.accuracies)
     for a, b in zip(found, plain.targets, strict=True):
         np.testing.assert_allclose(a, z(b), atol=1e-6)
-
-
-def test_results_in_another_measure_are_no_accuracies(
-    small_zoo: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    text = (small_zoo / "accuracies.csv").read_text().replace(",cars,0.", ",cars,-3.")
-    (small_zoo / "accuracies.csv").write_text(text)
-    facts = {"apples": {"measure": "balanced accuracy"}, "cars": {"measure": "log-loss"}}
-    FeatureStore.write_manifest(small_zoo, extractor="psi", tasks=facts)
-    zoo, names = FeatureStore(small_zoo), ("apples", "birds", "cars")
-    assert list(known_accuracies(zoo, ("wide", "narrow"), names)) == ["apples", "birds"]
-    assert "results on 'cars' are in log-loss" in caplog.text
-    kept, lost = readable_datasets(zoo, names, "accuracies")
-    assert (kept, [problem.task for problem in lost]) == (("apples", "birds"), ["cars"])
-    assert readable_datasets(zoo, names)[0] == names
