@@ -49,7 +49,10 @@ class BeliefState(NamedTuple):
         """All numbers by name; the metrics' names stand with the training's teachers."""
         noise, (size, worth) = self.evidence.noise, self.evidence.results
         kept = () if noise is None else noise
-        values = (*self.factors, *kept, np.array([size, worth, self.evidence.error]))
+        loadings, own = self.factors
+        if loadings.shape[1] == 0:  # of one or two datasets; orbax writes no array without numbers
+            loadings = np.zeros((len(own), 1))
+        values = (loadings, own, *kept, np.array([size, worth, self.evidence.error]))
         names = ARRAYS if noise is not None else (*ARRAYS[:2], ARRAYS[-1])
         return {n: np.asarray(v, np.float32) for n, v in zip(names, values, strict=True)}
 

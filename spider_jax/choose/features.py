@@ -52,7 +52,10 @@ def open_labelled(given: str | Path) -> Dataset:
     else:
         data = open_data(str(given))
     if data.labels is None:
-        raise InputError(f"{data.source} has no labels, by which models are compared")
+        raise InputError(
+            f"{data.source} has no labels, by which models are compared: `rank SPIDER --data` does "
+            "without"
+        )
     if data.kind == "classification" and len(np.unique(data.labels)) < 2:
         raise InputError(f"{data.source} has one class only, by which no two models differ")
     return data

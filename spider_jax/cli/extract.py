@@ -30,18 +30,21 @@ def extract(
 ) -> int:
     """Export features of models on datasets into a zoo; run it again, it goes on.
 
-    Models: torch:module:factory, timm:NAME, torchvision:NAME, hf:NAME, onnx:FILE#tensor, and
-    features:FILE (.npy, .npz, .safetensors, .parquet, .csv). Data: folder:PATH (a sub-folder a
-    class), arrays:FILE.npz, tfds:NAME[/config]:split, csv:FILE, parquet:FILE, hf:NAME:split.
+    Models: torch:module:factory, timm:NAME, torchvision:NAME, hf:NAME, onnx:FILE#tensor,
+    static:FILE (word vectors), and features:FILE (.npy, .npz, .safetensors, .parquet, .csv).
+    Data: folder:PATH (a sub-folder a class), arrays:FILE.npz, tfds:NAME[/config]:split, csv:FILE,
+    parquet:FILE, hf:NAME:split.
 
     Options follow as ?key=value&key=value, as in "timm:resnet18?size=160&layer=layer3".
     Of models that see pictures: size, resize, interpolation, mean, std (of the preprocessing);
     torch: also weights, head, layer (names of modules); timm, torchvision: these and pretrained;
     onnx: logits, layout. hf: pooling (mean, cls, last), layer (last, mean, best, a number), head,
-    tokens. features: key (array, tensor or columns).
-    Of data. csv, parquet: text, label (columns), kind (classification, regression, multi-label);
-    hf: config, image, text, label; tfds: data_dir, version, image, text, label; arrays: images,
-    texts, labels, kind; folder: none.
+    tokens, pairs (joined, product), word (first, mean), prompt. features: key (array, tensor or
+    columns). Graphs of texts (tokenizer.json beside them): pooling, tokens, pairs, prompt.
+    Of data. csv, parquet: text, label (columns), pair (a second text), words (of sentences, with a
+    label each), kind (classification, regression, multi-label);
+    hf: config, image, text, pair, words, label; tfds: data_dir, version, image, text, label;
+    arrays: images, texts, labels, kind; folder: none.
 
     timm:, torchvision:, hf: and onnx: need their packages: pip install "spider_jax[timm]",
     "spider_jax[torchvision]", "spider_jax[transformers]", "spider_jax[datasets]" or

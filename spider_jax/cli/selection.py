@@ -25,6 +25,9 @@ class SelectOptions(TypedDict, total=False):
     """A metric, "prior" (past results alone), or the folder of a spider or of `records fit`."""
     describe: Annotated[str, arg(help_behavior_hint="(default: )")]
     """The task, in words, where recall is by records; without any, its name."""
+    measure: Annotated[str, arg(help_behavior_hint="(default: )")]
+    """Without any, the task's own: accuracy, balanced_accuracy, macro_f1, matthews, log_loss, auc;
+    rmse, r2, spearman or pearson."""
     epochs: Annotated[int, arg(help_behavior_hint="(default: 5)")]
     """Of a full training."""
     representatives: Annotated[bool, arg(help_behavior_hint="(default: False)")]

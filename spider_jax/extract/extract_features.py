@@ -34,7 +34,7 @@ def extract(
 
     Args:
         models: [NAME=]READER:WHAT[?options], with torch:module:factory, timm:NAME,
-            torchvision:NAME, hf:NAME, onnx:FILE#tensor or features:FILE.
+            torchvision:NAME, hf:NAME, onnx:FILE#tensor, static:FILE or features:FILE.
         data: [NAME=]READER:WHAT[?options], with folder:PATH, arrays:FILE.npz,
             tfds:NAME[/config]:split, csv:FILE, parquet:FILE or hf:NAME:split.
         out: folder of the zoo.

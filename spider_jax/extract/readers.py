@@ -17,6 +17,7 @@ MODEL_READERS = {
     "torchvision": "models.torch_zoos:read_torchvision",
     "hf": "models.hf:read_hf",
     "onnx": "models.onnx_graph:read_onnx",
+    "static": "models.static:read_static",
 }
 DATA_READERS = {
     "folder": "data.folder:read_folder",

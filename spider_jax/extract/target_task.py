@@ -10,7 +10,6 @@ from jaxtyping import Float32, Int
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
-from spider_jax.extract.data.clusters import k_means, quantile_bins
 from spider_jax.extract.data.dataset import Dataset
 from spider_jax.extract.export.batches import sound_items, spans
 from spider_jax.extract.export.block_rows import leave_out
@@ -21,6 +20,8 @@ from spider_jax.extract.models.encoder import Encoder
 from spider_jax.extract.readers import FEATURES, model_spec, open_data, open_model
 from spider_jax.ranking.ranking import Ranking
 from spider_jax.spider.spider import Spider
+from spider_jax.tasks.clusters import k_means
+from spider_jax.tasks.pseudo_classes import classes_of_task, what_tokens_are
 from spider_jax.tasks.tokens import TaskTokens, task_tokens
 from spider_jax.zoo.store import FeatureStore
 
@@ -191,9 +192,7 @@ def _note(data: Dataset, tokens: int) -> str:
     """What the tokens are, where they are no classes; else ""."""
     if data.labels is None:
         return f"no labels: its tokens are {tokens} k-means centres of {data.rows} rows"
-    if data.kind == "regression":
-        return f"a regression: its tokens are the centres of {tokens} bins of the target"
-    return ""
+    return what_tokens_are(data.kind, tokens)
 
 
 def refuse_other_extractor(zoo: FeatureStore, encoder: Encoder) -> None:
@@ -249,12 +248,15 @@ def _features(
     cuts, broken = spans(0, data.rows, together), dict[int, str]()
     batches = encoded_batches(encoder, data, cuts, None, show, broken)
     parts = [encoded.features for _, _, encoded in batches if encoded is not None]
+    if said := encoder.report():
+        log.warning("%s on %s: %s", encoder.name, data.name, said)
     if broken:
         labels = np.zeros(data.rows) if data.labels is None else data.labels
         data = replace(data, left_out=leave_out(data, broken, LEFT_OUT, labels))
         for message in broken.values():
             log.warning("left out: %s", message)
-        data = replace(data, rows=len(data.kept), labels=data.kept_labels, left_out=())
+        rows = len(data.kept)
+        data = replace(data, rows=rows, labels=data.kept_labels, left_out=(), groups=None)
     return np.concatenate(parts), data
 
 
@@ -274,29 +276,19 @@ def pseudo_classes(
         Row numbers, a class 0..C-1 for each, and the C names of the classes. A row of multi-label
         data comes once for each of its labels.
     """
-    every, labels = np.arange(data.rows), data.labels
+    labels = data.labels
     if labels is None:
         found = k_means(features, min(clusters, data.rows), seed)
-        return every, found, _numbered("cluster", found)
+        return np.arange(data.rows), found, _numbered("cluster", found)
+    rows, found = classes_of_task(data.kind, labels, bins, seed)
     if data.kind == "multi-label":
-        rows, classes = np.nonzero(labels)
-        present, encoded = np.unique(classes, return_inverse=True)
-        return rows, encoded, tuple(f"label {k}" for k in present)
+        single = labels.shape[1] == 1
+        names = ("not label 0", "label 0") if single else _numbered("label", np.nonzero(labels)[1])
+        return rows, found, tuple(names)
     if data.kind == "regression":
-        found = _bins(labels, bins, seed)
-        return every, found, _numbered("bin", found)
-    present, encoded = np.unique(labels, return_inverse=True)
-    return every, encoded, data.classes or tuple(map(str, present))
-
-
-def _bins(targets: NDArray[np.generic], bins: int, seed: int) -> NDArray[np.int64]:
-    """Quantile bins of one target, k-means clusters of several standardised ones."""
-    if targets.ndim == 1 or targets.shape[1] == 1:
-        return quantile_bins(targets.reshape(-1), bins)
-    spread = targets.std(0)
-    scaled = (targets - targets.mean(0)) / np.where(spread > 0, spread, 1)
-    return k_means(scaled, min(bins, len(scaled)), seed)
+        return rows, found, _numbered("bin", found)
+    return rows, found, data.classes or tuple(map(str, np.unique(labels)))
 
 
 def _numbered(word: str, labels: NDArray[np.int64]) -> tuple[str, ...]:
-    return tuple(f"{word} {i}" for i in range(int(labels.max()) + 1))
+    return tuple(f"{word} {i}" for i in np.unique(labels))

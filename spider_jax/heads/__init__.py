@@ -14,8 +14,9 @@ fine-tuning: `spider_jax.selection` trains heads to choose a model.
 An epoch costs one read of the training rows and 6 N D K operations (K outputs). The weights of a
 head depend on the seed and the model's name alone, so that the same call gives the same head.
 
-Larger is better in every measure: `rmse` is negative. A task's entry in the manifest may name its
-measure (`"measure": "matthews"`); the default is accuracy, and rmse for a regression.
+Larger is better in every measure: `rmse` and `log_loss` are negative. A task's entry in the
+manifest may name its measure (`"measure": "matthews"`); the default is accuracy, and rmse for a
+regression.
 
 A head says how much of a task can be read from frozen features. Fine-tuning may order models
 otherwise, above all where the task is unlike what the models were trained on.

@@ -3,7 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int, Shaped
+from jaxtyping import Float32, Float64, Int, Shaped
+
+from spider_jax.heads.measures import TaskMeasure
 
 
 class Targets(NamedTuple):
@@ -33,6 +35,32 @@ class Targets(NamedTuple):
         if self.kind == "classification":
             return outputs.argmax(1)
         return outputs > 0 if self.kind == "multi-label" else outputs * self.unit + self.shift
+
+    def probabilities(self, outputs: Float32[np.ndarray, "n K"]) -> Float64[np.ndarray, "n K"]:
+        """How sure a head is of each class or label: softmax or sigmoid, in float64.
+
+        Args:
+            outputs: of the head, for classes or labels.
+
+        Returns:
+            Rows that sum to 1, or one probability a label.
+        """
+        logits = np.asarray(outputs, np.float64)
+        if self.kind == "multi-label":
+            return np.exp(-np.logaddexp(0, -logits))
+        weights = np.exp(logits - logits.max(1, keepdims=True))
+        return np.asarray(weights / weights.sum(1, keepdims=True))
+
+    def answers(
+        self, outputs: Float32[np.ndarray, "n K"], measure: TaskMeasure
+    ) -> Shaped[np.ndarray, "n ..."]:
+        """What a measure reads: `probabilities` or `predictions`.
+
+        Args:
+            outputs: of the head.
+            measure: of this kind of task.
+        """
+        return (self.probabilities if measure.probabilities else self.predictions)(outputs)
 
 
 def make_targets(

@@ -194,8 +194,9 @@ class HeadTrainer:
         truth, found = self.truth[rows], []
         for outputs in outputs_on(params, states, features, rows):
             if np.isfinite(outputs).all():
-                predicted = self.targets.predictions(outputs)
-                score = TASK_MEASURES[self.measure].score(truth, predicted)
+                measure = TASK_MEASURES[self.measure]
+                predicted = self.targets.answers(outputs, measure)
+                score = measure.score(truth, predicted)
                 error = np.nan if self.is_share else standard_error(self.measure, truth, predicted)
                 found.append((score, float(error)))
             else:

@@ -38,6 +38,8 @@ class SelectConfig:
         recall: a metric from METRICS that alone tells of a model, "prior" (past results alone),
             "spider" or "records". On a page also the folder of a spider or of a prior from records.
         describe: the task, in words, for recall="records"; default: its name.
+        measure: name in TASK_MEASURES that models are compared by; default: the task's own, see
+            `heads.measures`.
         representatives: run the metric on one model of every cluster only.
         threshold: mean gap in accuracy within which models are of one cluster.
         head: of the training.
@@ -51,6 +53,7 @@ class SelectConfig:
     threshold: float = 0.09
     head: HeadConfig = field(default_factory=HeadConfig)
     describe: str = ""
+    measure: str = ""
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
@@ -123,7 +126,7 @@ def about_selection(
     """
     return {
         "task": task,
-        "measure": measure_name(task, zoo.kind(task), zoo.task_info(task).get("measure")),
+        "measure": asked_measure(zoo, task, config),
         "zoo": zoo.fingerprint(),
         "split": _digest(task_split(zoo, task, seed=config.head.seed)),
         "spider": None if spider is None else _digest(_scoring(spider)),
@@ -138,11 +141,30 @@ def about_selection(
     }
 
 
+def asked_measure(zoo: FeatureStore, task: str, config: SelectConfig) -> str:
+    """The measure of a selection: of the settings, else of the task.
+
+    Args:
+        zoo: with the task.
+        task: name.
+        config: settings.
+
+    Returns:
+        A name in TASK_MEASURES.
+
+    Raises:
+        InputError: an unknown measure, or one that is not for such a task.
+    """
+    declared = config.measure or zoo.task_info(task).get("measure")
+    return measure_name(task, zoo.kind(task), declared)
+
+
 def _settings(config: SelectConfig) -> dict[str, Any]:
     """Settings that were added later are left out where they are as before there were any."""
     found = asdict(config)
-    if not config.describe:
-        del found["describe"]
+    for name in ("describe", "measure"):
+        if not found[name]:
+            del found[name]
     if config.head.least_steps == 1:
         del found["head"]["least_steps"]
     return found

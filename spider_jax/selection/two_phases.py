@@ -22,10 +22,17 @@ from spider_jax.report.result import Result
 from spider_jax.runtime.progress import progress
 from spider_jax.selection.noise_aware import NoiseAware
 from spider_jax.selection.policy_table import make_policy
-from spider_jax.selection.run import SelectConfig, about_selection, as_begun, resume_selection
+from spider_jax.selection.run import (
+    SelectConfig,
+    about_selection,
+    as_begun,
+    asked_measure,
+    resume_selection,
+)
 from spider_jax.selection.selector import FAILED, NOT_STARTED, Entry, Selector
 from spider_jax.selection.zoo_recall import recall_zoo
 from spider_jax.spider.spider import Spider
+from spider_jax.zoo.accuracies import plain_measure
 from spider_jax.zoo.splits import task_split
 from spider_jax.zoo.store import FeatureStore, Skipped
 
@@ -147,8 +154,8 @@ class Selection(Result):
         if not trained:
             raise InputError("no model was trained: there is nothing to rank")
         best = np.array([max(e.validation) for e in trained])
-        rows, resolution = self.selector.about.get("validation_rows"), math.nan
-        if rows and ((best >= 0) & (best <= 1)).all():
+        rows, resolution = self.selector.validation_rows, math.nan
+        if rows:
             spread = np.sqrt(2 * best * (1 - best) / int(rows))
             resolution = SEPARATED * float(spread.max())
         return Ranking.from_scores(
@@ -232,7 +239,7 @@ def select_models(
         InputError: unknown names, no usable model, or a run of another selection in the folder.
     """
     config = SelectConfig() if config is None else config
-    measure = measure_name(task, zoo.kind(task), zoo.task_info(task).get("measure"))
+    measure = asked_measure(zoo, task, config)
     split = task_split(zoo, task, seed=config.head.seed)
     past = PastResults.from_accuracies(zoo.accuracies) if past is None else past
     past, notes = usable_past(zoo, task, measure, past)
@@ -333,9 +340,10 @@ def _comparable(zoo: FeatureStore, task: str) -> bool:
     measure = zoo.task_info(task).get("measure")
     if measure is None and task in zoo.tasks:
         measure = measure_name(task, zoo.kind(task), None)
-    return not isinstance(measure, str) or (
-        measure in TASK_MEASURES and TASK_MEASURES[measure].comparable
-    )
+    if not isinstance(measure, str):
+        return True
+    known = TASK_MEASURES.get(plain_measure(measure))
+    return known is not None and known.comparable
 
 
 def _readable(

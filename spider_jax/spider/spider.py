@@ -33,6 +33,7 @@ from spider_jax.spider.rerank import (
 from spider_jax.spider.scoring import score_pairs
 from spider_jax.spider.state import Description, SpiderState
 from spider_jax.tasks.padding import class_buckets, pad_tokens
+from spider_jax.tasks.pseudo_classes import what_tokens_are
 from spider_jax.tasks.scaling import Scaling
 from spider_jax.tasks.tokens import TaskTokens, checked_tokens, zoo_tokens
 from spider_jax.zoo.store import FeatureStore
@@ -250,7 +251,9 @@ class Spider(SpiderState):
         tokens = zoo_tokens(zoo, task, self.description.extractor)
         ranking = self.rank(tokens, k=k, zoo=zoo, task=task, by=by)
         known = {m: zoo.accuracies[m, task] for m in self.models if (m, task) in zoo.accuracies}
-        ranking = replace(ranking, accuracies=known)
+        said = what_tokens_are(zoo.kind(task), len(tokens.centres))
+        notes = (*ranking.notes, said) if said else ranking.notes
+        ranking = replace(ranking, accuracies=known, notes=notes)
         return shortlist(ranking, zoo.training_facts, task_facts=zoo.task_info(task))
 
     def save(self, folder: str | Path) -> None:

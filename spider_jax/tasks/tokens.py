@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
 from spider_jax.metrics.shared.inputs import check_labels, finite_features
+from spider_jax.tasks.pseudo_classes import classes_of_task
 from spider_jax.zoo.store import FeatureStore
 
 # Entries of a table rows x classes: the product with it is fast, but grows with the classes.
@@ -146,6 +147,9 @@ def zoo_tokens(
 ) -> TaskTokens:
     """`task_tokens` of a task of a zoo, of the extractor's features on its training rows.
 
+    Of a regression the classes are bins of its targets, of multi-label data its labels, see
+    `pseudo_classes`.
+
     Args:
         zoo: labels of the task and the extractor's features on it.
         task: its name.
@@ -167,6 +171,15 @@ def zoo_tokens(
         features, labels = zoo.training_features(name, task), zoo.training_labels(task)
     else:
         features, labels = np.asarray(zoo.features(name, task)[rows]), zoo.labels(task)[rows]
+    kind = zoo.kind(task)
+    if kind != "classification":
+        chosen, labels = classes_of_task(kind, labels)
+        features = features[chosen]
+        if len(np.unique(labels)) < 2:
+            raise InputError(
+                f"task {task!r} is {kind} and all its rows have the same labels: no model is "
+                "better on it than another"
+            )
     return task_tokens(features, labels, extractor=name)
 
 

@@ -1,5 +1,6 @@
 """The orders of models that a spider learns: of its teachers, or of true accuracies."""
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -8,7 +9,10 @@ from jaxtyping import Float, Float32, Float64
 from spider_jax.ranking.aggregate import AGGREGATES, z_scores
 from spider_jax.tasks.sampling import MetaTask
 from spider_jax.training.config import TrainConfig
+from spider_jax.zoo.accuracies import FRACTION, range_of
 from spider_jax.zoo.store import FeatureStore
+
+log = logging.getLogger("spider_jax")
 
 
 def target_orders(
@@ -90,10 +94,35 @@ def known_accuracies(
 
     Returns:
         Accuracies of the models by dataset, NaN where unknown; only datasets for which at least
-        half of the models have one.
+        half of the models have one, and whose measure is a fraction as an accuracy is.
     """
-    table = {d: np.array([zoo.accuracies.get((m, d), np.nan) for m in models]) for d in datasets}
+    alike = [d for d in datasets if has_fractions(zoo, d)]
+    for dataset in set(datasets) - {*alike}:
+        if any((model, dataset) in zoo.accuracies for model in models):
+            log.warning("%s", another_measure(zoo, dataset))
+    table = {d: np.array([zoo.accuracies.get((m, d), np.nan) for m in models]) for d in alike}
     return {d: row for d, row in table.items() if 2 * np.isfinite(row).sum() >= len(models)}
+
+
+def has_fractions(zoo: FeatureStore, task: str) -> bool:
+    """Whether results on a task are fractions from 0 to 1, as accuracies are.
+
+    Args:
+        zoo: whose manifest may name the task's measure.
+        task: its name.
+    """
+    return range_of(zoo.kind(task), zoo.task_info(task).get("measure")) == FRACTION
+
+
+def another_measure(zoo: FeatureStore, task: str) -> str:
+    """Why results on a task do not stand among accuracies.
+
+    Args:
+        zoo: whose manifest names the task's measure.
+        task: its name.
+    """
+    measure = zoo.task_info(task).get("measure")
+    return f"results on {task!r} are in {measure}, not fractions as accuracies are: not learned"
 
 
 def dataset_shares(meta: Sequence[MetaTask], name: str) -> Float64[np.ndarray, " T"]:

@@ -85,7 +85,7 @@ def train(
     config = config or TrainConfig()
     names = source_datasets(zoo) if datasets is None else tuple(datasets)
     refuse_untrainable(zoo, names)  # before a folder is made
-    names, lost = readable_datasets(zoo, names)
+    names, lost = readable_datasets(zoo, names, config.targets)
     folder = None if run is None else RunFolder(Path(run), _identity(zoo, config, names))
     given = shared_training_set(zoo, config, names, show_progress=show_progress)
     given = given._replace(problems=(*lost, *given.problems))

@@ -20,7 +20,13 @@ from spider_jax.tasks.sampling import (
     whole_tasks,
 )
 from spider_jax.training.config import TrainConfig
-from spider_jax.training.targets import known_accuracies, target_orders, without_holes
+from spider_jax.training.targets import (
+    another_measure,
+    has_fractions,
+    known_accuracies,
+    target_orders,
+    without_holes,
+)
 from spider_jax.training.teachers import teach
 from spider_jax.zoo.store import FeatureStore, Skipped
 
@@ -196,19 +202,23 @@ def refuse_untrainable(zoo: FeatureStore, datasets: Sequence[str]) -> None:
             f'{zoo.folder} names no general extractor: set "extractor" in manifest.json'
         )
     if not datasets:
+        others = sorted({zoo.kind(task) for task in zoo.tasks} - {"classification"})
+        learns = f": a spider learns from classes, here are tasks of {', '.join(others)}"
         raise InputError(
             f"tasks of {zoo.folder} to train on: at least one dataset is needed, got none"
+            + learns * bool(others)
         )
 
 
 def readable_datasets(
-    zoo: FeatureStore, datasets: Sequence[str]
+    zoo: FeatureStore, datasets: Sequence[str], targets: str = "teachers"
 ) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
     """The source datasets that can be trained on: their labels and the extractor's features.
 
     Args:
         zoo: with an extractor.
         datasets: names of tasks of the zoo.
+        targets: what is learned of them; results in another measure are no accuracies.
 
     Returns:
         Their names, and the others with the reason.
@@ -218,8 +228,12 @@ def readable_datasets(
     """
     names, lost = list[str](), list[Skipped]()
     for name in datasets:
-        zoo.kind(name)  # an unknown name is an error, not a dataset less
+        kind = zoo.kind(name)  # an unknown name is an error, not a dataset less
         try:
+            if kind != "classification":
+                raise InputError(f"is {kind}: a spider ranks for it, but learns from classes alone")
+            if targets == "accuracies" and not has_fractions(zoo, name):
+                raise InputError(another_measure(zoo, name))
             zoo.training_labels(name)
             zoo.features(str(zoo.extractor), name)
         except InputError as error:

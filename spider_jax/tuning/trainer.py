@@ -289,9 +289,9 @@ def score(
     """
     if not np.isfinite(outputs).all():
         return float("nan")
-    predicted = problem.targets.predictions(outputs)
+    measure = TASK_MEASURES[problem.measure]
     with np.errstate(over="ignore", invalid="ignore"):  # of a run that is about to diverge
-        return TASK_MEASURES[problem.measure].score(problem.truth[rows], predicted)
+        return measure.score(problem.truth[rows], problem.targets.answers(outputs, measure))
 
 
 def memory_groups(

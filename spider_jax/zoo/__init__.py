@@ -75,9 +75,10 @@ What to know
 - **Copies.** Rows that are near-copies of others make neighbours look good: `inspect --check` and
   `score` warn of them.
 - **Facts.** A task may also have `"classes"` (names, checked against the labels) and `"measure"`
-  (for selection, for instance "matthews"). Facts of a model (`"params"`, `"source_accuracy"`,
-  `"family"`, ...) let a spider guess the place of a model without features. `"standardized": true`
-  beside the extractor says that features are standardised already.
+  (of its results and for selection, for instance "matthews"; larger is better, so that errors are
+  negative; what is no fraction from 0 to 1 does not count as an accuracy). Facts of a model
+  (`"params"`, `"source_accuracy"`, `"family"`, ...) let a spider guess the place of a model without
+  features. `"standardized": true` beside the extractor says that features are standardised already.
 - **Broken files.** One broken file takes out one model on one task, or one task. It is listed in
   `FeatureStore.problems`, and everything else goes on. A link that leads out of the zoo is not
   followed.

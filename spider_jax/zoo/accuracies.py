@@ -3,6 +3,7 @@
 import csv
 import logging
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -13,12 +14,43 @@ log = logging.getLogger("spider_jax")
 
 COLUMNS = ("model", "task", "accuracy")
 FRACTION, CORRELATION, FREE = (0.0, 1.0), (-1.0, 1.0), (-math.inf, math.inf)
+ERROR = (-math.inf, 0.0)  # an error is written with a minus: larger is better
 # Ranges of measures that a manifest may name; of one that is not here nothing is known.
 RANGES: Mapping[str, tuple[float, float]] = {
     **dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1", "f1", "auc"), FRACTION),
-    **dict.fromkeys(("matthews", "mcc", "spearman", "pearson", "kendall"), CORRELATION),
+    **dict.fromkeys(("matthews", "spearman", "pearson", "kendall"), CORRELATION),
+    **dict.fromkeys(("rmse", "log_loss"), ERROR),
     "r2": (-math.inf, 1.0),
 }
+# Other words for the same, in the form of `plain_measure`.
+SPELT: Mapping[str, str] = {
+    **dict.fromkeys(("acc", "top1", "top_1", "top_1_accuracy", "top1_accuracy"), "accuracy"),
+    "balanced_acc": "balanced_accuracy",
+    "f1_macro": "macro_f1",  # "f1" alone may be that of one class
+    **dict.fromkeys(("mcc", "matthews_corrcoef", "matthews_correlation"), "matthews"),
+    **dict.fromkeys(("auroc", "roc_auc", "auc_roc", "rocauc", "area_under_roc"), "auc"),
+    **dict.fromkeys(("logloss", "nll", "cross_entropy", "neg_log_loss"), "log_loss"),
+    **dict.fromkeys(("r_2", "r_squared", "r2_score"), "r2"),
+    **dict.fromkeys(("spearmanr", "spearman_correlation"), "spearman"),
+    **dict.fromkeys(("pearsonr", "pearson_correlation"), "pearson"),
+    **dict.fromkeys(("root_mean_squared_error", "neg_rmse"), "rmse"),
+}
+
+
+def plain_measure(name: str) -> str:
+    """A measure by the name that it has here.
+
+    Args:
+        name: as a manifest or a user spells it.
+
+    Returns:
+        Its words in small letters with "_" between them; one name for what has several.
+
+    >>> plain_measure("Macro F1"), plain_measure("log-loss"), plain_measure("MCC")
+    ('macro_f1', 'log_loss', 'matthews')
+    """
+    words = "_".join(re.findall(r"[^\W_]+", name.casefold().replace("²", "2")))
+    return SPELT.get(words, words)
 
 
 def range_of(kind: str | None, measure: object) -> tuple[float, float]:
@@ -35,7 +67,7 @@ def range_of(kind: str | None, measure: object) -> tuple[float, float]:
     ((0.0, 1.0), (-1.0, 1.0))
     """
     if measure is not None:
-        return RANGES.get(str(measure), FREE)
+        return RANGES.get(plain_measure(str(measure)), FREE)
     return FREE if kind == "regression" else FRACTION
 
 
@@ -96,6 +128,8 @@ def _add_row(
     if not low <= value <= high:
         percent = value > 1 and high == 1
         hint = "in percent? write the fraction" if percent else "correct it, or leave it blank"
+        if high == 0:
+            hint = "larger is better here: write an error with a minus"
         faults.append(f"{what} in [{low:g}, {high:g}], got {text}: {hint}")
     elif before is not None and before[0] != value:
         faults.append(

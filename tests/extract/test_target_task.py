@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spider_jax.extract.data.clusters import k_means, quantile_bins
+from spider_jax.tasks.clusters import k_means, quantile_bins
 
 torch: Any = pytest.importorskip("torch", reason="the toy models are torch's")
 pytest.importorskip("PIL", reason="pictures need pillow")

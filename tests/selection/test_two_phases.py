@@ -148,6 +148,21 @@ def test_the_manifest_names_the_measure(small_zoo: Path, tmp_path: Path) -> None
     assert np.isfinite(said).all()
 
 
+@pytest.mark.parametrize("measure", ["log-loss", "AUC"])
+def test_the_settings_name_another_measure(
+    small_zoo: Path, tmp_path: Path, refused: Callable[..., object], measure: str
+) -> None:
+    config = SelectConfig(budget=4, epochs=2, head=HEAD, measure=measure)
+    found = select(small_zoo, tmp_path / "run", config)
+    assert found.measure == measure.lower().replace("-", "_")
+    assert found.test is not None
+    assert (found.test < 0) == (measure == "log-loss")
+    assert found.test_error is not None  # 0 where all of a few rows are in order
+    assert np.isnan(found.ranking().resolution)  # no share of rows
+    with refused("is classification", "'rmse'", "use one of accuracy"):  # type: ignore[attr-defined]
+        select(small_zoo, tmp_path / "other", SelectConfig(measure="rmse"))
+
+
 @pytest.mark.parametrize("recall", ["prior", "knn", "spider"])
 def test_recall_decides_who_starts(
     small_zoo: Path, tmp_path: Path, recall: str, request: pytest.FixtureRequest

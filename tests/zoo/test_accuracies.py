@@ -61,16 +61,20 @@ def test_what_is_refused(small_zoo: Path, lines: str, rule: str, refused: Any) -
         ("r2", "-7", True),
         ("r2", "1.5", False),
         ("rmse", "-40", True),
+        ("RMSE", "40", False),  # larger is better
+        ("log-loss", "0.3", False),
+        ("MCC", "-0.5", True),
+        ("ndcg", "42", True),
         ("accuracy", "-0.5", False),
     ],
 )
 def test_a_range_is_that_of_the_measure(
     small_zoo: Path, measure: str, value: str, good: bool, refused: Any
 ) -> None:
-    FeatureStore.write_manifest(small_zoo, extractor="psi", tasks={"apples": {"measure": measure}})
-    zoo = zoo_with(small_zoo, f"narrow,apples,{value}\n")
+    FeatureStore.write_manifest(small_zoo, extractor="psi", tasks={"birds": {"measure": measure}})
+    zoo = zoo_with(small_zoo, f"narrow,birds,{value}\n")
     if good:
-        assert zoo.accuracies["narrow", "apples"] == float(value)
+        assert zoo.accuracies["narrow", "birds"] == float(value)
     else:
         with refused("line 3", "must be in"):
             _ = zoo.accuracies

@@ -46,7 +46,6 @@ shorter side, crops the centre and normalises, as torchvision does to 2e-6. Pict
 limit of pixels, and lines of pixels, are refused.
 """
 
-from spider_jax.extract.data.clusters import k_means, quantile_bins
 from spider_jax.extract.data.content import Content
 from spider_jax.extract.data.dataset import (
     NO_LABELS,
@@ -63,6 +62,7 @@ from spider_jax.extract.data.dataset import (
 )
 from spider_jax.extract.data.images import Preprocessing, open_image, preprocessing_of, to_rgb
 from spider_jax.extract.data.items import Item, Picture
+from spider_jax.tasks.clusters import k_means, quantile_bins
 
 __all__ = [
     "NO_LABELS",

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
 from spider_jax.extract.data.content import Content
-from spider_jax.extract.data.items import Item
+from spider_jax.extract.data.items import Item, TextPair
 from spider_jax.zoo.files import KINDS, refuse_unlabelled
 
 log = logging.getLogger("spider_jax")
 
-Modality = Literal["image", "text", "none"]
+Modality = Literal["image", "text", "pair", "word", "none"]
 
 
 class BrokenItemError(InputError):
@@ -64,7 +64,7 @@ class Dataset:
         source: where the data are from, without the folder.
         modality: what an item is.
         rows: N.
-        item: row -> picture (Pillow's, or uint8 [H, W] or [H, W, C]) or text.
+        item: row -> picture (Pillow's, or uint8 [H, W] or [H, W, C]), text, pair of texts, or word.
         where: row -> the file and row to name in errors.
         labels: numbers [N] or [N, K] as a zoo keeps them, None where there are none.
         kind: "classification", "regression" or "multi-label".
@@ -74,6 +74,8 @@ class Dataset:
         content: what the items hold, None where only labels are known.
         left_out: rows that no model reads, in ascending order: they were broken when a zoo was
             made of the rest.
+        groups: [N] rows of one group are never split, as the words of a sentence; None: there are
+            no groups.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Dataset:
     fingerprint: str | None
     content: Content | None = None
     left_out: tuple[int, ...] = ()
+    groups: Int64[np.ndarray, " N"] | None = None
 
     @property
     def kept(self) -> Int64[np.ndarray, " n"]:
@@ -166,6 +169,23 @@ def text_of(value: object, where: str) -> str:
     if value is None or value != value or not text.strip():
         raise BrokenItemError(f"{where} has no text")
     return text
+
+
+def pair_of(first: object, second: object, where: str) -> TextPair:
+    """The two texts of an item; where one is missing it is broken.
+
+    Args:
+        first: what the reader has for the first.
+        second: what it has for the other.
+        where: the file and row, for errors.
+
+    Returns:
+        The texts.
+
+    Raises:
+        BrokenItemError: one of them is not there.
+    """
+    return TextPair(text_of(first, where), text_of(second, f"the pair of {where}"))
 
 
 def kind_of_labels(labels: Shaped[np.ndarray, "..."], declared: str | None, where: str) -> str:

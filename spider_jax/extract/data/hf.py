@@ -4,11 +4,14 @@ Options:
     config: the dataset's configuration.
     image, text, label: names of columns, by default the one of that name, else the first of that
         kind.
+    pair, words: names of columns as for csv:, a second text, or the words of sentences whose labels
+        are lists.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -20,16 +23,18 @@ from spider_jax.extract.data.dataset import (
     Dataset,
     Labelling,
     drop_unused,
+    pair_of,
     text_of,
 )
 from spider_jax.extract.data.items import Item
 from spider_jax.extract.data.label_values import labels_of
 from spider_jax.extract.data.tables import column_of
+from spider_jax.extract.data.words import word_dataset
 from spider_jax.extract.network import hub_offline_if_unreachable
 from spider_jax.extract.spec import Spec
 from spider_jax.runtime.optional import need
 
-OPTIONS = ("config", "image", "text", "label")
+OPTIONS = ("config", "image", "text", "pair", "words", "label")
 STRINGS = ("string", "large_string")
 NO_TEXT = ("id", "idx", "guid", "uid", "split", "label_text")  # columns of words that are no texts
 
@@ -57,6 +62,9 @@ def read_hf(spec: Spec) -> Dataset:
     except Exception as error:  # of every kind
         raise InputError(f"data {spec} cannot be loaded: {one_line(error)}") from None
     features = table.features
+    where_from = f"hf:{name.rstrip('/').rpartition('/')[2]}:{split}"
+    if "words" in spec.options:
+        return _words(spec, table, features, where_from, datasets)
     image = _column(spec, "image", features, lambda f: isinstance(f, datasets.Image))
     label = _column(spec, "label", features, lambda f: isinstance(f, datasets.ClassLabel))
     words = {n: f for n, f in features.items() if n != label and n not in NO_TEXT}
@@ -71,12 +79,17 @@ def read_hf(spec: Spec) -> Dataset:
         values = table.select_columns(label)[:][label]
         labels, classes, kind = _labels(spec, label, features[label], values, datasets)
     pictures = key == image
+    pair = _column(spec, "pair", features, lambda f: False) if "pair" in spec.options else None
+    if pair is not None and pictures:
+        raise InputError(f"data {spec}: pair={pair} needs a first text: name it with ?text=")
     raw = table.cast_column(key, datasets.Image(decode=False)) if pictures else table
 
     def where(row: int) -> str:
         return f"{spec} (row {row})"
 
     def item(row: int) -> Item:
+        if pair is not None:
+            return pair_of(table[row][key], table[row][pair], where(row))
         if not pictures:
             return text_of(table[row][key], where(row))
         found: Item | None = table[row][key]
@@ -86,8 +99,8 @@ def read_hf(spec: Spec) -> Dataset:
 
     return Dataset(
         name=spec.name or f"{name.rstrip('/').rpartition('/')[2]}:{split}",
-        source=f"hf:{name.rstrip('/').rpartition('/')[2]}:{split}",
-        modality="image" if pictures else "text",
+        source=where_from,
+        modality="image" if pictures else "text" if pair is None else "pair",
         rows=table.num_rows,
         item=item,
         where=where,
@@ -95,8 +108,39 @@ def read_hf(spec: Spec) -> Dataset:
         kind=kind,
         classes=classes,
         fingerprint=None,
-        content=Content(table.num_rows, lambda row: _content(raw[row][key])),
+        content=Content(table.num_rows, lambda row: _contents(raw[row], key, pair)),
     )
+
+
+def _words(
+    spec: Spec, table: Any, features: Mapping[str, Any], source: str, datasets: ModuleType
+) -> Dataset:
+    """The words of sentences, with the names of their labels where the dataset has them."""
+    words = _column(spec, "words", features, lambda f: False)
+    label = _column(spec, "label", features, lambda f: False)
+    named = [words] if label is None else [words, label]
+    columns = table.select_columns(named)[:]
+    tags = None if label is None else columns[label]
+    names = None if label is None else getattr(features[label], "feature", None)
+    names = getattr(names, "names", None)
+    if tags is not None and names is not None:
+        bad = [row for row, t in enumerate(tags) if not all(0 <= tag < len(names) for tag in t)]
+        if bad:
+            raise InputError(f"data {spec}: row {bad[0]} has a word without a label in {label!r}")
+        tags = [[names[tag] for tag in sentence] for sentence in tags]
+    return word_dataset(
+        spec.name or source.removeprefix("hf:"),
+        source,
+        columns[words],
+        tags,
+        None,
+        f"data {spec}",
+        lambda row: f"row {row}",
+    )
+
+
+def _contents(row: Mapping[str, object], key: str, pair: str | None) -> bytes | str:
+    return _content(row[key]) if pair is None else f"{row[key]}\0{row[pair]}"
 
 
 def _content(value: object) -> bytes | str:

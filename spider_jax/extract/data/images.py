@@ -9,7 +9,7 @@ from jaxtyping import Float32, Num, UInt8
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError, one_line
-from spider_jax.extract.data.items import Item, Picture
+from spider_jax.extract.data.items import Item, Picture, TextPair, Word
 from spider_jax.extract.spec import Spec
 from spider_jax.runtime.optional import need
 
@@ -68,8 +68,8 @@ def to_rgb(picture: Item) -> Picture:
     Raises:
         InputError: a text, or pixels that are not finite.
     """
-    if isinstance(picture, str):
-        raise InputError(f"is a text and no picture: {picture[:40]!r}")
+    if isinstance(picture, str | TextPair | Word):
+        raise InputError(f"is a text and no picture: {str(picture)[:40]!r}")
     found = _of_array(picture) if isinstance(picture, np.ndarray) else picture
     if found.mode[0] in "IF":  # more than 8 bits, which convert would clip
         found = _of_array(eight_bits(np.asarray(found)))

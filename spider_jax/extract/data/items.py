@@ -1,7 +1,7 @@
-"""What an item of a dataset is: a picture or a text."""
+"""What an item of a dataset is: a picture, a text, a pair of texts, or a word of a sentence."""
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
@@ -52,5 +52,29 @@ class Picture(Protocol):
         ...
 
 
+class TextPair(NamedTuple):
+    """Two texts that have one label.
+
+    Attributes:
+        first: for instance a premise.
+        second: for instance a hypothesis.
+    """
+
+    first: str
+    second: str
+
+
+class Word(NamedTuple):
+    """A word that has a label, in its sentence.
+
+    Attributes:
+        sentence: all its words.
+        place: of the word, from 0.
+    """
+
+    sentence: tuple[str, ...]
+    place: int
+
+
 # Pixels as an array are uint8 [H, W] or [H, W, C] in a dataset, and float32 once they are prepared.
-Item = Picture | Shaped[np.ndarray, "..."] | str
+Item = Picture | Shaped[np.ndarray, "..."] | str | TextPair | Word

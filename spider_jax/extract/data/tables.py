@@ -2,6 +2,9 @@
 
 Options:
     text, label: names of columns, "text" and "label" by default.
+    pair: name of a second column of texts; an item is the two texts of a row.
+    words: name of a column of sentences whose words have a label each, as lists or with blanks
+        between them; the label column has as many. An item is a word.
     kind: classification, regression or multi-label.
 
 A CSV file is UTF-8 or UTF-16, its first line names the columns, and a comma, semicolon, tab or bar
@@ -16,16 +19,26 @@ from pathlib import Path
 from spider_jax.errors import InputError, one_line
 from spider_jax.extract.data.content import Content
 from spider_jax.extract.data.csv_rows import DELIMITERS, CsvFile, is_number, open_csv, with_point
-from spider_jax.extract.data.dataset import NO_LABELS, Dataset, no_items, text_of
+from spider_jax.extract.data.dataset import (
+    NO_LABELS,
+    Dataset,
+    Modality,
+    no_items,
+    pair_of,
+    text_of,
+)
+from spider_jax.extract.data.items import Item
 from spider_jax.extract.data.label_values import labels_of
+from spider_jax.extract.data.words import word_dataset
 from spider_jax.extract.spec import Spec
 from spider_jax.runtime.optional import need
 
 log = logging.getLogger("spider_jax")
 
-OPTIONS = ("text", "label", "kind")
+OPTIONS = ("text", "pair", "words", "label", "kind")
 KEYS = ("text", "label")
-Columns = Mapping[str, Sequence[object]]  # by "text" and "label"
+ASKED = ("pair", "words")  # columns that are only read where an option names them
+Columns = Mapping[str, Sequence[object]]  # by "text", "pair", "words" and "label"
 
 
 def read_csv(spec: Spec) -> Dataset:
@@ -41,7 +54,7 @@ def read_csv(spec: Spec) -> Dataset:
         InputError: unreadable, without these columns, or with a record of another length.
     """
     path = _file(spec)
-    file = open_csv(path, [spec.options.get(key, key) for key in KEYS])
+    file = open_csv(path, [spec.options.get(key, key) for key in (*KEYS, *ASKED)])
     names = _names(spec, path, file.header)
     records = list(file.records())
     if not records:
@@ -98,8 +111,12 @@ def _file(spec: Spec) -> Path:
 
 
 def _names(spec: Spec, path: Path, header: Sequence[str]) -> dict[str, str]:
-    """The names of the text and the label column, by "text" and "label"."""
-    found = {key: column_of(header, spec.options.get(key), key) for key in KEYS}
+    """The names of the columns that are read, by "text", "label", "pair" and "words"."""
+    asked = [key for key in ASKED if key in spec.options]
+    if len(asked) > 1 or ("words" in asked and "text" in spec.options):
+        raise InputError(f"{path}: words are items of their own: give ?words= without text or pair")
+    keys = [key for key in (*KEYS, *asked) if key != "text" or "words" not in asked]
+    found = {key: column_of(header, spec.options.get(key), key) for key in keys}
     shown = ", ".join(map(repr, header))
     for key, name in found.items():
         if name is None and key in spec.options:
@@ -109,6 +126,11 @@ def _names(spec: Spec, path: Path, header: Sequence[str]) -> dict[str, str]:
                 f"{path} has {header.count(name)} columns {name!r}: rename all but one"
             )
     names = {key: name for key, name in found.items() if name is not None}
+    if "pair" in names and "text" not in names:
+        raise InputError(
+            f"{path} has no first text for the pair with {names['pair']!r}: name its column with "
+            f"?text=, it has {shown}"
+        )
     if not names:
         raise InputError(
             f"{path} has neither a text nor a label column: its first line must name the columns, "
@@ -137,7 +159,13 @@ def column_of(header: Sequence[str], wanted: str | None, usual: str) -> str | No
 def _dataset(
     spec: Spec, path: Path, columns: Columns, rows: int, row_name: Callable[[int], str]
 ) -> Dataset:
-    texts, values = columns.get("text"), columns.get("label")
+    texts, pairs, values = (columns.get(key) for key in ("text", "pair", "label"))
+    name, source, file = spec.name or path.stem, f"{spec.reader}:{path.name}", str(path)
+    if "words" in columns:
+        sentences = columns["words"]
+        return word_dataset(
+            name, source, sentences, values, spec.options.get("kind"), file, row_name
+        )
     labels, classes, kind = NO_LABELS
     if values is not None:
         labels, classes, kind = labels_of(values, spec.options.get("kind"), str(path), row_name)
@@ -145,16 +173,28 @@ def _dataset(
     def where(row: int) -> str:
         return f"{path} ({row_name(row)})"
 
+    def item(row: int) -> Item:
+        if texts is None:
+            return no_items(path)(row)
+        if pairs is None:
+            return text_of(texts[row], where(row))
+        return pair_of(texts[row], pairs[row], where(row))
+
+    def content(row: int) -> str:
+        assert texts is not None
+        return str(texts[row]) if pairs is None else f"{texts[row]}\0{pairs[row]}"
+
+    modality: Modality = "none" if texts is None else "text" if pairs is None else "pair"
     return Dataset(
-        name=spec.name or path.stem,
-        source=f"{spec.reader}:{path.name}",
-        modality="none" if texts is None else "text",
+        name=name,
+        source=source,
+        modality=modality,
         rows=rows,
-        item=no_items(path) if texts is None else lambda row: text_of(texts[row], where(row)),
+        item=item,
         where=where,
         labels=labels,
         kind=kind,
         classes=classes,
         fingerprint=None,
-        content=None if texts is None else Content(rows, lambda row: str(texts[row])),
+        content=None if texts is None else Content(rows, content),
     )

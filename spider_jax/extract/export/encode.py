@@ -30,9 +30,11 @@ def refuse_other_items(encoder: Encoder, data: Dataset) -> None:
     Raises:
         InputError: pictures for a text encoder, or the like.
     """
-    if data.modality != encoder.modality:
+    if data.modality not in (encoder.modality, *encoder.also):
         has = "labels only" if data.modality == "none" else f"{data.modality}s"
-        raise InputError(f"{encoder.name!r} takes {encoder.modality}s, {data.source} has {has}")
+        also = encoder.also if data.modality in ("pair", "word") else ()
+        takes = ", ".join(f"{kind}s" for kind in (encoder.modality, *also))
+        raise InputError(f"{encoder.name!r} takes {takes}, {data.source} has {has}")
 
 
 def rows_of_batch(encoder: Encoder, prepared: Item) -> int:

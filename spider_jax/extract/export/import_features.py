@@ -15,6 +15,7 @@ from spider_jax.extract.export.record import (
     name_extractor,
     record,
     refuse_others,
+    write_groups_once,
     write_labels_once,
 )
 from spider_jax.extract.export.run import Settings
@@ -128,6 +129,7 @@ def _import(
         try:
             write_matrix(work, rows.shape, wanted, _watched(rows, data, path), str(path))
             write_labels_once(zoo, data.name, data.labels)
+            write_groups_once(zoo, data)
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(work, target)
             record(zoo, data, model, facts)

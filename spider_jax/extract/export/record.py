@@ -98,6 +98,18 @@ def write_labels_once(zoo: Path, task: str, labels: Shaped[np.ndarray, "N ..."])
         write_array(zoo / "labels", task, labels)
 
 
+def write_groups_once(zoo: Path, data: Dataset) -> None:
+    """Write groups/<task>.npy where rows belong together and the zoo does not say so yet.
+
+    Args:
+        zoo: its folder.
+        data: of the task.
+    """
+    path = zoo / "groups" / f"{name_to_component(data.name)}.npy"
+    if data.groups is not None and not path.exists():
+        write_array(zoo / "groups", data.name, data.groups[data.kept])
+
+
 def refuse_others(
     zoo: Path, task: str, data: Dataset, model: str, facts: Mapping[str, object]
 ) -> None:

@@ -37,6 +37,7 @@ from spider_jax.extract.export.record import (
     record,
     refuse_other_labels,
     refuse_others,
+    write_groups_once,
     write_labels_once,
 )
 from spider_jax.extract.models.encoder import Encoder
@@ -186,11 +187,14 @@ def export(
         data = _without_broken(zoo, folder, plan, encoder, data, settings, found)
         moves = join_blocks(zoo, encoder.name, data.name, plan, settings.dtype, data.left_out)
         write_labels_once(zoo, data.name, labels[data.kept])
+        write_groups_once(zoo, data)
         publish(moves)
         layers = {} if plan.settled is None else {"layers": {data.name: plan.settled}}
         facts = {"width": plan.width, **encoder.facts, "versions": dict(encoder.versions), **layers}
         record(zoo, data, encoder.name, facts)
         discard(zoo, encoder.name, data.name)
+    if said := encoder.report():
+        log.warning("%s on %s: %s", encoder.name, data.name, said)
     return "written"
 
 
@@ -225,7 +229,9 @@ def _why_broken(encoder: Encoder, data: Dataset, row: int) -> str:
 
 def _labels(data: Dataset) -> NDArray[np.generic]:
     if data.labels is None:
-        raise InputError(f"{data.source} has no labels, which a zoo needs")
+        raise InputError(
+            f"{data.source} has no labels, which a zoo needs: `rank SPIDER --data` does without"
+        )
     return data.labels
 
 

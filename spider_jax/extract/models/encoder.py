@@ -39,6 +39,8 @@ class Encoder:
             that task; None where the layer does not depend on the task.
         row_bytes: bytes of memory that one prepared item takes while it is encoded; 0: not known.
         batch: rows to encode together, where the model asks for a number.
+        also: other items that it takes: "pair" or "word".
+        report: words for the log when a task is done, as how many texts were cut; "" for none.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Encoder:
     settle: Callable[[Sequence[Item], Shaped[np.ndarray, "n ..."] | None, str], int] | None = None
     row_bytes: Callable[[Item], int] = field(default=lambda prepared: 0)
     batch: int | None = None
+    also: tuple[str, ...] = ()
+    report: Callable[[], str] = field(default=lambda: "")
 
 
 def check_encoded(encoded: Encoded, rows: int, encoder: str) -> None:

@@ -8,12 +8,20 @@ Options:
         the labels of a task by LogME), or the number of a layer.
     head: yes or no, whether the source head's softmax is kept; by default yes.
     tokens: the most tokens of a text, by default 512.
+    pairs: what a pair of texts becomes: joined (the default: one text with the model's own
+        separator between them), or product, [u, v, |u - v|, u v] of both encoded alone.
+    word: what a word of a sentence becomes: first (the default: its first token) or mean.
+    prompt: name of a prompt of a sentence-transformers folder; default: the one that it names.
+
+A sentence-transformers folder (modules.json) is read as its files say: pooling, the length of a
+text, prompts, and whether features are divided by their length. An option goes before its file.
 
 Of a model with two towers the vision tower runs, of an encoder-decoder the encoder.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from typing import Any, NamedTuple
 
@@ -21,10 +29,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError, one_line
-from spider_jax.extract.data.items import Item
+from spider_jax.extract.data.items import Item, TextPair, Word
 from spider_jax.extract.models.encoder import Encoded, Encoder
 from spider_jax.extract.models.hf_inputs import preparation
 from spider_jax.extract.models.hf_loading import IMAGE, Loaded, load
+from spider_jax.extract.models.hf_texts import Place
+from spider_jax.extract.models.sentence_files import sentence_files
 from spider_jax.extract.models.torch_classes import Module, Tensor
 from spider_jax.extract.models.torch_head import Reading, find_reading, run
 from spider_jax.extract.models.torch_maps import pooled
@@ -35,7 +45,8 @@ from spider_jax.extract.spec import Spec
 from spider_jax.metrics.methods.logme import logme
 from spider_jax.runtime.optional import need
 
-OPTIONS = ("pooling", "layer", "head", "tokens")
+OPTIONS = ("pooling", "layer", "head", "tokens", "pairs", "word", "prompt")
+PAIRS, WORDS = ("joined", "product"), ("first", "mean")
 OWN = "own"
 POOLINGS = ("mean", "cls", "last", OWN)
 LAST, MEAN, BEST = "last", "mean", "best"
@@ -56,6 +67,11 @@ class _Model(NamedTuple):
         where: the device.
         head: how the source head is read, where its input is the feature.
         logits: whether the head's softmax is kept.
+        words: words and a device -> inputs of their sentences, and where they stand.
+        product: whether the texts of a pair are encoded alone.
+        mean: whether a word is the mean of its tokens, not the first one.
+        normalize: whether features of texts are divided by their length.
+        unpooled: tokens of the prompt that are not pooled.
     """
 
     runs: Module
@@ -66,6 +82,11 @@ class _Model(NamedTuple):
     where: str
     head: Reading | None = None
     logits: bool = True
+    words: Callable[[Sequence[Word], str], tuple[Mapping[str, Tensor], list[Place]]] | None = None
+    product: bool = False
+    mean: bool = False
+    normalize: bool = False
+    unpooled: int = 0
 
 
 def read_hf(spec: Spec) -> Encoder:
@@ -84,12 +105,14 @@ def read_hf(spec: Spec) -> Encoder:
     spec.known(OPTIONS)
     pooling = spec.choice("pooling", POOLINGS, "") if "pooling" in spec.options else None
     keep = spec.choice("head", ("yes", "no"), "yes") == "yes"
+    sentence = sentence_files(spec.what, spec.options.get("prompt"), pooling)
+    named, spec = spec, spec if sentence is None else replace(spec, what=sentence.transformer)
     hub_offline_if_unreachable()
     transformers = need("transformers", "transformers", f"model {spec}")
     try:
         config = transformers.AutoConfig.from_pretrained(spec.what, trust_remote_code=False)
         loaded = load(transformers, spec, config, keep)
-        prepared = preparation(transformers, spec, loaded, config)
+        prepared = preparation(transformers, spec, loaded, config, sentence)
         layer = _layer(spec, loaded.encoder)
         digest = weights_hash(loaded.runs)
         runs = loaded.runs.to(device())
@@ -98,11 +121,16 @@ def read_hf(spec: Spec) -> Encoder:
             runs,
             loaded.encoder,
             prepared.batch,
-            pooling or MEAN,
+            pooling or (MEAN if sentence is None else sentence.pooling),
             layer,
             device(),
             None,
             not multiple,
+            prepared.words,
+            spec.choice("pairs", PAIRS, PAIRS[0]) == "product",
+            spec.choice("word", WORDS, WORDS[0]) == "mean",
+            sentence is not None and sentence.normalize,
+            prepared.unpooled,
         )
         if pooling == OWN and layer != LAST:
             raise InputError(f"model {spec}: pooling=own reads the last layer, got layer={layer}")
@@ -117,12 +145,12 @@ def read_hf(spec: Spec) -> Encoder:
     except Exception as error:  # of every kind
         raise InputError(f"model {spec} cannot be loaded: {one_line(error)}") from None
     return Encoder(
-        name=spec.name or spec.what.rstrip("/").rpartition("/")[2],
+        name=spec.name or named.what.rstrip("/").rpartition("/")[2],
         modality=loaded.modality,
         prepare=prepared.item,
         encode=lambda batch, settled: _encode(read, batch, settled),
         facts={
-            "source": f"hf:{_source(spec.what)}",
+            "source": f"hf:{_source(named.what)}",
             "weights_sha256": digest,
             "preprocessing": prepared.facts,
             "layer": f"{layer}, {_said(read)}",
@@ -131,6 +159,8 @@ def read_hf(spec: Spec) -> Encoder:
         versions={p: metadata.version(p) for p in ("torch", "transformers")},
         settle=(lambda items, labels, kind: _best(read, items, labels)) if layer == BEST else None,
         batch=None if loaded.modality == IMAGE else 32,
+        also=() if loaded.modality == IMAGE else ("pair", "word")[: 1 + bool(read.words)],
+        report=prepared.report,
     )
 
 
@@ -143,7 +173,9 @@ def _source(what: str) -> str:
 
 def _said(read: _Model) -> str:
     """How a layer becomes a feature, for the manifest."""
-    return str(read.head) if read.head is not None else f"pooling {read.pooling}"
+    said = str(read.head) if read.head is not None else f"pooling {read.pooling}"
+    said += ", divided by their length" * read.normalize
+    return said + ", product of pairs" * read.product + ", mean of words" * read.mean
 
 
 def _layer(spec: Spec, encoder: Any) -> str:
@@ -223,7 +255,14 @@ def _forward(
 def _run(read: _Model, batch: Sequence[Item]) -> tuple[list[Tensor], Tensor | None]:
     """Pooled features [b, D] of the layers, the last one last, and the logits or None."""
     torch = need("torch", "torch", "a transformers model")
+    pairs = [item for item in batch if isinstance(item, TextPair)]
+    if read.product and pairs:
+        each = (_run(read, side)[0] for side in zip(*pairs, strict=True))
+        return [_product(torch, u, v) for u, v in zip(*each, strict=True)], None
+    words = [item for item in batch if isinstance(item, Word)]
     with torch.inference_mode(), exact(torch, read.where):
+        if words:
+            return _run_words(torch, read, words), None
         inputs = read.inputs(batch, read.where)
         if read.head is not None:
             found = run(read.runs, inputs, read.head)
@@ -231,14 +270,43 @@ def _run(read: _Model, batch: Sequence[Item]) -> tuple[list[Tensor], Tensor | No
         output, base = _forward(read, inputs)
         if read.pooling == OWN:
             return [pooled(_own(base))], output.get("logits")
-        hidden: Sequence[Tensor] = ()
-        if read.layer != LAST:
-            places = (base, "hidden_states"), (output, "hidden_states")
-            everywhere = (*places, (output, "encoder_hidden_states"))
-            hidden = next((part[key] for part, key in everywhere if part.get(key)), ())
-        layers = [*hidden[:-1], base["last_hidden_state"]]
         mask = inputs.get("attention_mask")
-        return [_pool(layer, mask, read.pooling) for layer in layers], output.get("logits")
+        if read.unpooled and mask is not None:
+            mask = mask.clone()
+            mask[:, : read.unpooled] = 0
+        layers = _layers(read, output, base)
+        return [_pooled(torch, layer, mask, read) for layer in layers], output.get("logits")
+
+
+def _pooled(torch: Any, layer: Tensor, mask: Tensor | None, read: _Model) -> Tensor:
+    """Features of a layer: poolings side by side, divided by their length where that is said."""
+    found: Tensor = torch.cat([_pool(layer, mask, way) for way in read.pooling.split("+")], 1)
+    return torch.nn.functional.normalize(found, dim=1) if read.normalize else found
+
+
+def _layers(read: _Model, output: Mapping[str, Any], base: Mapping[str, Any]) -> list[Tensor]:
+    """Hidden states of the layers that are read, the last one last."""
+    hidden: Sequence[Tensor] = ()
+    if read.layer != LAST:
+        places = (base, "hidden_states"), (output, "hidden_states")
+        everywhere = (*places, (output, "encoder_hidden_states"))
+        hidden = next((part[key] for part, key in everywhere if part.get(key)), ())
+    return [*hidden[:-1], base["last_hidden_state"]]
+
+
+def _run_words(torch: Any, read: _Model, batch: Sequence[Word]) -> list[Tensor]:
+    """Features [b, D] of words by layer: of their first token, or the mean of all."""
+    if read.words is None or read.pooling == OWN:
+        raise InputError("words of sentences need a fast tokenizer, and pooling other than own")
+    inputs, places = read.words(batch, read.where)
+    layers = _layers(read, *_forward(read, inputs))
+    tokens = [(row, found if read.mean else found[:1]) for row, found in places]
+    return [torch.stack([layer[row, at].mean(0) for row, at in tokens]) for layer in layers]
+
+
+def _product(torch: Any, u: Tensor, v: Tensor) -> Tensor:
+    found: Tensor = torch.cat([u, v, (u - v).abs(), u * v], 1)
+    return found
 
 
 def _own(base: Mapping[str, Any]) -> Tensor:
@@ -253,10 +321,14 @@ def _pool(hidden: Tensor, mask: Tensor | None, pooling: str) -> Tensor:
     if hidden.ndim != 3:
         return pooled(hidden)
     if mask is None:
+        if pooling == "max":
+            return hidden.max(1).values
         return {"mean": hidden.mean(1), "cls": hidden[:, 0], "last": hidden[:, -1]}[pooling]
     if pooling == "mean":
         weights = mask[..., None].to(hidden.dtype)
         return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+    if pooling == "max":
+        return hidden.masked_fill(mask[..., None] == 0, -float("inf")).max(1).values
     first, last = mask.argmax(1), mask.shape[1] - 1 - mask.flip(1).argmax(1)
     return hidden[range(len(hidden)), first if pooling == "cls" else last]
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, ItemsView, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from spider_jax.errors import InputError
 from spider_jax.extract.data.images import to_rgb
-from spider_jax.extract.data.items import Item
+from spider_jax.extract.data.items import Item, Word
 from spider_jax.extract.models.hf_loading import TEXT, Loaded
+from spider_jax.extract.models.hf_texts import CutTexts, Place, of_texts, of_words, text_item
+from spider_jax.extract.models.sentence_files import SentenceFiles
 from spider_jax.extract.models.torch_classes import Module, Tensor
 from spider_jax.extract.spec import Spec
 from spider_jax.runtime.optional import need
@@ -32,14 +33,27 @@ class Preparation(NamedTuple):
         item: an item of the data -> what `batch` takes; runs in threads.
         batch: prepared items and a device -> the inputs of the model.
         facts: what the manifest says of it.
+        words: the same as `batch` for words in their sentences, and where they stand; None where
+            the tokenizer cannot tell.
+        report: words for the log when a task is done, "" for none.
+        unpooled: tokens before a text that are not pooled: a prompt's.
     """
 
     item: Callable[[Item], Item]
     batch: Callable[[Sequence[Item], str], Mapping[str, Tensor]]
     facts: dict[str, object]
+    words: Callable[[Sequence[Word], str], tuple[Mapping[str, Tensor], list[Place]]] | None = None
+    report: Callable[[], str] = lambda: ""
+    unpooled: int = 0
 
 
-def preparation(transformers: ModuleType, spec: Spec, loaded: Loaded, config: Any) -> Preparation:
+def preparation(
+    transformers: ModuleType,
+    spec: Spec,
+    loaded: Loaded,
+    config: Any,
+    sentence: SentenceFiles | None = None,
+) -> Preparation:
     """The preparation that belongs to a model.
 
     Args:
@@ -47,12 +61,13 @@ def preparation(transformers: ModuleType, spec: Spec, loaded: Loaded, config: An
         spec: hf:NAME, with the option tokens.
         loaded: the model.
         config: of its checkpoint.
+        sentence: what a sentence-transformers folder says.
 
     Returns:
         The preparation.
     """
     if loaded.modality == TEXT:
-        return _of_texts(transformers, spec, loaded, config)
+        return _of_texts(transformers, spec, loaded, config, sentence)
     processor = transformers.AutoImageProcessor.from_pretrained(
         spec.what, trust_remote_code=False, backend="pil"
     )
@@ -67,40 +82,57 @@ def preparation(transformers: ModuleType, spec: Spec, loaded: Loaded, config: An
     return Preparation(to_rgb, of_pictures, facts)
 
 
-def _of_texts(transformers: ModuleType, spec: Spec, loaded: Loaded, config: Any) -> Preparation:
+def _of_texts(
+    transformers: ModuleType,
+    spec: Spec,
+    loaded: Loaded,
+    config: Any,
+    sentence: SentenceFiles | None,
+) -> Preparation:
     tokenizer = transformers.AutoTokenizer.from_pretrained(spec.what, trust_remote_code=False)
-    most = min(spec.number("tokens", TOKENS), int(tokenizer.model_max_length))
+    usual = (0 if sentence is None else sentence.tokens) or TOKENS
+    most = min(spec.number("tokens", usual), int(tokenizer.model_max_length))
     most = min(most, _places(loaded.encoder) or most)
     _pad_so_that_nothing_moves(tokenizer, loaded, config)
     takes = _arguments(loaded.runs)
 
-    def of_texts(batch: Sequence[Item], where: str) -> Mapping[str, Tensor]:
-        inputs = tokenizer(
-            list(batch),
-            padding=True,
-            truncation=True,
-            max_length=most,
-            return_attention_mask=True,
-            return_tensors="pt",
-        )
-        lengths = inputs["attention_mask"].sum(1).tolist()
-        if not all(lengths):
-            text = batch[lengths.index(0)]
-            raise InputError(f"the text {str(text)[:40]!r} has no tokens: leave its row out")
-        return _taken(inputs.to(where), takes, "input_ids")
+    cut = CutTexts(most)
 
-    return Preparation(_text, of_texts, {"tokenizer": type(tokenizer).__name__, "tokens": most})
+    def taken(inputs: Inputs) -> dict[str, Tensor]:
+        return _taken(inputs, takes, "input_ids")
+
+    words = None
+    if tokenizer.is_fast:
+        words = of_words(_for_words(transformers, spec, tokenizer), cut, taken)
+    facts = {"tokenizer": type(tokenizer).__name__, "tokens": most}
+    prompt, unpooled = "", 0
+    if sentence is not None and sentence.prompt:
+        prompt = sentence.prompt
+        facts |= {"prompt": prompt}
+        unpooled = 0 if sentence.include_prompt else _prompt_tokens(tokenizer, prompt)
+    return Preparation(
+        text_item, of_texts(tokenizer, cut, taken, prompt), facts, words, cut.report, unpooled
+    )
 
 
-def _text(item: Item) -> Item:
-    """A text with something in it: an empty one is a missing one.
+def _prompt_tokens(tokenizer: Any, prompt: str) -> int:
+    """Tokens before the text: those of the prompt, without the one that ends a text."""
+    ids = tokenizer(prompt)["input_ids"]
+    return len(ids) - (ids[-1] in (tokenizer.sep_token_id, tokenizer.eos_token_id))
 
-    Raises:
-        InputError: no text, or an empty one.
+
+def _for_words(transformers: ModuleType, spec: Spec, tokenizer: Any) -> Any:
+    """The tokenizer for texts in words; one that reads the blank before a word is made to add it.
+
+    GPT-2, RoBERTa and their kin do: without the blank a word is another token.
     """
-    if not isinstance(item, str) or not item.strip():
-        raise InputError("has an empty text, which has no features: leave the row out")
-    return item
+    if not hasattr(tokenizer, "add_prefix_space") or tokenizer.add_prefix_space:
+        return tokenizer
+    found = transformers.AutoTokenizer.from_pretrained(
+        spec.what, trust_remote_code=False, add_prefix_space=True
+    )
+    found.padding_side, found.pad_token = tokenizer.padding_side, tokenizer.pad_token
+    return found
 
 
 def _pad_so_that_nothing_moves(tokenizer: Any, loaded: Loaded, config: Any) -> None:

@@ -5,6 +5,10 @@ Options:
     layout: nchw or nhwc, by default as the shape of the input shows.
     channels: first or last, where the channels of the feature stand, if the operators do not show.
     size, resize, interpolation, mean, std: of the preprocessing.
+    pooling, tokens, pairs, prompt: of a text encoder, as for hf:.
+
+A graph that takes input_ids is a text encoder: its tokenizer.json lies beside it or in the folder
+above, as do the files of a sentence-transformers folder, which say how tokens are pooled.
 
 External data must lie in the model's folder.
 """
@@ -36,6 +40,8 @@ from spider_jax.extract.models.onnx_layout import (
     pooled,
     widths,
 )
+from spider_jax.extract.models.onnx_text import OPTIONS as TEXT_OPTIONS
+from spider_jax.extract.models.onnx_text import USUAL, takes_texts, text_graph
 from spider_jax.extract.spec import Spec
 from spider_jax.runtime.optional import need
 
@@ -117,7 +123,7 @@ def read_onnx(spec: Spec) -> Encoder:
         InputError: no such file or tensor, several outputs and none is named, external data outside
             its folder, or an input that is no picture.
     """
-    spec.known((*OPTIONS, *PICTURE_OPTIONS))
+    spec.known((*OPTIONS, *PICTURE_OPTIONS, *TEXT_OPTIONS))
     file, _, tensor = spec.what.partition("#")
     path = Path(file)
     onnx = need("onnx", "onnx", f"model {spec}")
@@ -127,6 +133,9 @@ def read_onnx(spec: Spec) -> Encoder:
     except Exception as error:  # protobuf's kinds, OSError
         raise InputError(f"{path} is not a readable ONNX file: {one_line(error)}") from None
     external = external_files(model, path)
+    if takes_texts(model.graph.input):
+        return _of_texts(spec, onnx, runtime, model, path, tensor)
+    spec.known((*OPTIONS, *PICTURE_OPTIONS))
     names = _names(spec, model, tensor)
     _add_outputs(onnx, model, names, spec)
     graph = _graph(spec, _session(runtime, model, path), model, names)
@@ -144,6 +153,35 @@ def read_onnx(spec: Spec) -> Encoder:
             "params": _count_params(model),
         },
         versions={p: metadata.version(p) for p in ("onnx", "onnxruntime", "pillow")},
+    )
+
+
+def _of_texts(
+    spec: Spec, onnx: ModuleType, runtime: ModuleType, model: _Model, path: Path, tensor: str
+) -> Encoder:
+    """An encoder of texts around the graph."""
+    spec.known(TEXT_OPTIONS)
+    there = {output.name for output in model.graph.output}
+    usual = next((name for name in USUAL if name in there), "")
+    names = _names(spec, model, tensor or usual)
+    _add_outputs(onnx, model, names, spec)
+    found = text_graph(spec, _session(runtime, model, path), path, names[0])
+    return Encoder(
+        name=spec.name or path.stem,
+        modality="text",
+        prepare=found.prepare,
+        encode=found.encode,
+        facts={
+            "source": f"onnx:{path.name}#{names[0]}",
+            "weights_sha256": _hash([path, *external_files(model, path)]),
+            "preprocessing": found.preprocessing,
+            "layer": f"{names[0]}, {found.pooling}",
+            "params": _count_params(model),
+        },
+        versions={p: metadata.version(p) for p in ("onnx", "onnxruntime", "tokenizers")},
+        batch=32,
+        also=("pair",),
+        report=found.report,
     )
 
 
