@@ -115,7 +115,7 @@ def _array(state: Mapping[str, object], name: str) -> NDArray[np.float32]:
             value = value if value.is_complex() else value.float()
         if np.iscomplexobj(value):
             raise TypeError("they are complex")
-        with np.errstate(over="ignore"):  # what is too large becomes infinite and is told below
+        with np.errstate(over="ignore"):  # what is too large becomes infinite and is refused below
             array = np.asarray(value, np.float32)
     except (TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

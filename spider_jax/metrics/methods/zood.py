@@ -136,7 +136,7 @@ def zood_of(given: Statistics, domains: Int[np.ndarray, " N"]) -> ShiftScore:
     everything, held = (_tall if given.tall else _wide)(given, domains)
     found = []
     for name, one in held:
-        if one.rest.n < 2 or not one.told.any():
+        if one.rest.n < 2 or not one.known.any():
             continue
         found.append((name, _evidence(everything, one), _density(one, given.width)))
     if not found:
@@ -170,7 +170,7 @@ class _HeldOut(NamedTuple):
     Attributes:
         n: rows of the domain.
         rest: labels of the others.
-        told: the label columns that the others say anything about.
+        known: the label columns that the others say anything about.
         variances: eigenvalues of the others' covariance.
         along: squares of the domain's deviations from the others' mean, along its eigenvectors.
         square: their sum over all directions.
@@ -179,7 +179,7 @@ class _HeldOut(NamedTuple):
 
     n: int
     rest: _Labelled
-    told: Bool[np.ndarray, " C"]
+    known: Bool[np.ndarray, " C"]
     variances: Float64[np.ndarray, " k"]
     along: Float64[np.ndarray, " k"]
     square: float
@@ -191,16 +191,16 @@ class _HeldOut(NamedTuple):
 
 def _evidence(everything: _Labelled, held: _HeldOut) -> float:
     """ln p(y_i | y_-i) = ln p(y) - ln p(y_-i), both at the t and beta of the others."""
-    rest, C = held.rest, len(held.told)
+    rest, C = held.rest, len(held.known)
     s, x2 = pad(rest.s, ROW_BUCKET), pad(rest.x2, ROW_BUCKET, CLASS_BUCKET)
     total = pad(rest.total, CLASS_BUCKET)
     log_t = run(max_evidence, s, x2, total, np.float64(rest.n))[1][:C]
     # Where the others interpolate, t and the noise fall to 0 together; t beta has a limit.
-    error = np.where(held.told, np.maximum(_error(rest, log_t)[0], TINY), 1)
-    floored = np.where(held.told, np.maximum(error, NOISE_FLOOR * rest.total), 1)
+    error = np.where(held.known, np.maximum(_error(rest, log_t)[0], TINY), 1)
+    floored = np.where(held.known, np.maximum(error, NOISE_FLOOR * rest.total), 1)
     beta, log_t = rest.n / floored, log_t + np.log(floored / error)
     gain = _log_density(everything, log_t, beta) - _log_density(rest, log_t, beta)
-    return float(gain[held.told].mean() / held.n)
+    return float(gain[held.known].mean() / held.n)
 
 
 def _error(
@@ -239,7 +239,7 @@ def _density(held: _HeldOut, width: int) -> float:
     return float(-0.5 * (np.log(2 * np.pi) + scaled))
 
 
-def _told(columns: Float64[np.ndarray, "n C"], classes: bool) -> Bool[np.ndarray, " C"]:
+def _shown(columns: Float64[np.ndarray, "n C"], classes: bool) -> Bool[np.ndarray, " C"]:
     """Columns with an entry but 0; of classes, those that are not all there is either."""
     total = (columns**2).sum(0)
     return (total > 0) & ((total < len(columns)) | (not classes))
@@ -258,13 +258,13 @@ def _wide(
         variance = np.trace(gram) / (given.n * given.width)
         for name in np.unique(domains):
             own, rest = domains == name, domains != name
-            told = _told(Y[rest], given.labels.ndim == 1)
+            known = _shown(Y[rest], given.labels.ndim == 1)
             directions = _directions(gram[np.ix_(rest, rest)], gram[np.ix_(own, rest)])
             square = np.diagonal(gram)[own] - 2 * gram[np.ix_(own, rest)].mean(1)
             square = float((square + gram[np.ix_(rest, rest)].mean()).sum())
             labelled = _labelled(raw[np.ix_(rest, rest)], Y[rest])
             n = int(own.sum())
-            yield int(name), _HeldOut(n, labelled, told, *directions, square, float(variance))
+            yield int(name), _HeldOut(n, labelled, known, *directions, square, float(variance))
 
     return _labelled(raw, Y), held()
 
@@ -356,13 +356,13 @@ def _tall(
         for name in names:
             own = kept.pop(name, None) or _sums(given, np.flatnonzero(domains == name), pivot)
             rest = total.added(own, -1)
-            told = rest.total > 1e-9 * total.total
+            known = rest.total > 1e-9 * total.total
             if given.labels.ndim == 1:
-                told &= rest.columns < rest.n
+                known &= rest.columns < rest.n
             directions = _tall_directions(rest, own)
             labelled = _labelled_sums(rest, pivot)
             average = max(float(variance), 0.0) / given.width
-            yield int(name), _HeldOut(own.n, labelled, told, *directions, average)
+            yield int(name), _HeldOut(own.n, labelled, known, *directions, average)
 
     return _labelled_sums(total, pivot), held()
 
