@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from report.test_result import RESULTS
 from spider_jax.evaluation.baselines import CONSTANT, Method
 from spider_jax.evaluation.comparison import Comparison
 from spider_jax.ranking.certainty import Certainty
 from spider_jax.ranking.ranking import Ranking
 from spider_jax.report.html import write_report_of_files
 from support.browser import chromium
+from support.toy_results import RESULTS
 
 SCRIPT = "<script>alert(1)</script>"
 FORMULA = "=cmd|' /C calc'!A0"

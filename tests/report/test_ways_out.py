@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from report.test_result import RESULTS
 from report.test_web import ATTRIBUTES, TAGS, Elements
 from spider_jax.errors import InputError
 from spider_jax.ranking.ranking import Ranking
 from spider_jax.report.frames import to_frame
 from spider_jax.report.notebook import ROWS
 from spider_jax.report.result import Result
+from support.toy_results import RESULTS
 
 BACK = ("ranking", "rankings", "scores", "comparison", "selected-models")
 PICTURES = ("ranking", "rankings", "scores", "comparison", "selected-models", "demo")

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from report.test_result import HOSTILE, RESULTS
 from spider_jax.errors import InputError
 from spider_jax.ranking.ranking import Ranking, Rankings
 from spider_jax.report.html import write_report, write_report_of_files
@@ -22,6 +21,7 @@ from spider_jax.report.web.ranked import read_ranked
 from spider_jax.report.web.ranking_section import pareto_front
 from spider_jax.report.web.views import number
 from support.command_line import DONE, Command, one_line
+from support.toy_results import HOSTILE, RESULTS
 
 WORDS = re.compile(r"\S+")
 TAGS = WORDS.findall(
