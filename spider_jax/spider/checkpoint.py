@@ -136,7 +136,7 @@ def _yard_sizes(yard: TeacherTable) -> dict[str, int]:
 
 
 def _belief_sizes(beliefs: BeliefState) -> dict[str, Any]:
-    rank = int(beliefs.factors.loadings.shape[1])
+    rank = int(beliefs.arrays()["loadings"].shape[1])
     return {"rank": rank, "metrics": list(beliefs.evidence.metrics)}
 
 

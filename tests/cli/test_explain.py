@@ -34,18 +34,6 @@ def steps(said: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-@pytest.fixture
-def prior(command: Command, tmp_path: Path) -> Path:
-    """From results of the small zoo's models on three tasks."""
-    rng = np.random.default_rng(0)
-    rows = [f"{m},{t},{rng.random():.3f}" for m in SMALL_MODELS for t in ("plums", "owls", "figs")]
-    (tmp_path / "records").mkdir()
-    (tmp_path / "records" / "values.csv").write_text("\n".join(["model,task,value", *rows, ""]))
-    fitted = command("records", "fit", tmp_path / "records", "--out", tmp_path / "prior")
-    assert fitted.code == 0, fitted.err
-    return tmp_path / "prior"
-
-
 @pytest.mark.parametrize("rerank", ["0", "2", "auto"])
 def test_a_spider_says_why(command: Command, saved: Path, small_zoo: Path, rerank: str) -> None:
     asked = ("rank", saved, small_zoo, "birds", "--rerank", rerank, "--json")

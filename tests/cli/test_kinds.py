@@ -108,10 +108,7 @@ def arguments(made: Path, spider: Path, kind: str, name: str, out: Path) -> tupl
     }[name]
 
 
-# The same programs as for classes and a target, whose compilation for other shapes takes seconds;
-# tests of tuning run them.
-SLOW = {("two classes", "tune"), ("several targets", "tune")}
-CELLS = [(kind, name) for kind in (*LABELS, NONE) for name in COMMANDS if (kind, name) not in SLOW]
+CELLS = [(kind, name) for kind in (*LABELS, NONE) for name in COMMANDS]
 
 
 @pytest.mark.parametrize(("kind", "name"), CELLS)

@@ -16,18 +16,6 @@ def content(result: Result) -> dict[str, object]:
     return found
 
 
-@pytest.fixture
-def prior(command: Command, tmp_path: Path) -> Path:
-    """From results of the small zoo's models on three other tasks."""
-    rng = np.random.default_rng(0)
-    rows = [f"{m},{t},{rng.random():.3f}" for m in SMALL_MODELS for t in ("plums", "owls", "figs")]
-    (tmp_path / "records").mkdir()
-    (tmp_path / "records" / "values.csv").write_text("\n".join(["model,task,value", *rows, ""]))
-    fitted = command("records", "fit", tmp_path / "records", "--out", tmp_path / "prior")
-    assert fitted.code == 0, fitted.err
-    return tmp_path / "prior"
-
-
 def test_a_probe_runs_what_is_asked(command: Command, prior: Path, tmp_path: Path) -> None:
     zoo, state = write_small_zoo(tmp_path / "zoo"), tmp_path / "state.json"
     asked = ("next", prior, "--probe", zoo, "birds", "--state", state, "--enough", "0")

@@ -4,12 +4,14 @@ import json
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from spider_jax.belief.factors import Factors
 from spider_jax.spider.checkpoint import refuse_foreign
 from spider_jax.spider.spider import Spider
 from spider_jax.training.config import TrainConfig
@@ -43,6 +45,18 @@ def test_a_round_trip_keeps_every_bit(spider: Spider, saved: Path) -> None:
     assert loaded.description.resolution == pytest.approx(expected, nan_ok=True)
     training = json.loads(json.dumps(spider.description.training))
     assert loaded.description.training == training
+
+
+def test_what_models_share_may_be_unknown(spider: Spider, tmp_path: Path) -> None:
+    """As after a training on one or two datasets: orbax writes no array without numbers."""
+    assert spider.beliefs is not None
+    own = np.ones(len(spider.models))
+    beliefs = spider.beliefs._replace(factors=Factors(np.zeros((len(own), 0)), own))
+    alone = replace(spider, beliefs=beliefs)
+    alone.save(tmp_path / "spider")
+    loaded = Spider.load(tmp_path / "spider")
+    assert loaded.belief(tokens()).mean.tobytes() == alone.belief(tokens()).mean.tobytes()
+    assert loaded.belief(tokens()).sd.tobytes() == alone.belief(tokens()).sd.tobytes()
 
 
 def test_an_unknown_resolution_survives(spider: Spider, tmp_path: Path) -> None:
