@@ -49,6 +49,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(folder.cleanup)
         os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
         os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.01"
+        # As pytest's own: half an entry, of a worker that writes it or was killed, costs time only.
+        half = "ignore:Error reading persistent compilation cache entry"
+        os.environ["PYTHONWARNINGS"] = ",".join(
+            [*filter(None, [os.environ.get("PYTHONWARNINGS")]), half]
+        )
     # JAX was imported before these were set.
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.01)
