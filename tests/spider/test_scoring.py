@@ -1,5 +1,6 @@
 """Folded scores against full attention in float64, and what must not change a score."""
 
+from functools import cache
 from types import SimpleNamespace
 
 import jax
@@ -255,7 +256,11 @@ def scores_of(models, form, width):
 
 
 KINDS = [(form, width) for form in CHUNK for width in MANY]
-EVERYONE = {kind: scores_of(range(CHUNK["many"] + 47), *kind) for kind in KINDS}
+
+
+@cache
+def of_everyone(kind):
+    return scores_of(range(CHUNK["many"] + 47), *kind)
 
 
 @given(
@@ -267,7 +272,7 @@ EVERYONE = {kind: scores_of(range(CHUNK["many"] + 47), *kind) for kind in KINDS}
 )
 @EXAMPLES
 def test_other_models_leave_a_score_as_it_is_to_the_bit(models, kind):
-    np.testing.assert_array_equal(scores_of(models, *kind), EVERYONE[kind][np.array(models)])
+    np.testing.assert_array_equal(scores_of(models, *kind), of_everyone(kind)[np.array(models)])
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -286,7 +291,7 @@ def test_one_call_or_two_is_the_same_to_the_bit(monkeypatch, classes, count, wid
 
 
 def test_scores_tell_models_apart():  # else the test above could not fail
-    assert all(len(set(scores)) == len(scores) for scores in EVERYONE.values())
+    assert all(len(set(scores)) == len(scores) for scores in map(of_everyone, KINDS))
 
 
 def test_an_ensemble_is_its_members_one_by_one():

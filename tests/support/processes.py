@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from support.quick_compilation import quick_environment
+
 TIMEOUT = 1800  # seconds that only a process that hangs takes, whatever else runs
 
 
@@ -19,8 +21,10 @@ def free_port() -> int:
 
 def on_four_devices(program: str, logs: Path, *processes: Sequence[object]) -> None:
     """Run processes with these arguments, which have four devices together; none outlives it."""
-    flags = f"--xla_force_host_platform_device_count={4 // len(processes)}"
-    environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    quick = quick_environment()
+    devices = f"--xla_force_host_platform_device_count={4 // len(processes)}"
+    flags = " ".join(filter(None, [devices, quick.get("XLA_FLAGS")]))
+    environment = os.environ | quick | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     paths = [logs / f"{i} of {len(processes)}.log" for i in range(len(processes))]
     running = []
     for log, arguments in zip(paths, processes, strict=True):
