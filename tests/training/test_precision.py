@@ -12,8 +12,9 @@ from spider_jax.zoo.store import FeatureStore
 from support.small_training import train
 
 
-def test_sixty_four_bits_change_nothing(small_zoo: Path, spider: Spider, tmp_path: Path) -> None:
+def test_sixty_four_bits_change_nothing(small_zoo: Path, tmp_path: Path) -> None:
     zoo = FeatureStore(small_zoo)
+    spider = train(zoo)  # here, as users compile: the shared one may be compiled quickly
     tokens = zoo_tokens(zoo, "apples")
     with jax.enable_x64(True):
         again = train(zoo)
