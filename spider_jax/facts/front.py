@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int
 
 from spider_jax.errors import InputError
 from spider_jax.facts.fact_table import FactTable
@@ -117,8 +117,8 @@ def pareto(ranking: Ranking, facts: FactTable, fact: str) -> Front:
 def front_of(
     scores: Float64[np.ndarray, " n"],
     costs: Float64[np.ndarray, " n"],
-    places: Any,
-    first: Any,
+    places: Int[np.ndarray, " n"],
+    first: Int[np.ndarray, " M"],
 ) -> tuple[Bool[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """Which models are on the front, and which may be.
 

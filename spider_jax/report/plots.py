@@ -5,7 +5,7 @@ picture. Names are text: no formula of TeX begins in one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -19,6 +19,11 @@ from spider_jax.report.web.sections import CONSTANT, kind_of, method_rows, ranki
 from spider_jax.report.web.views import shown
 from spider_jax.runtime.optional import need
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+else:
+    Axes = object
+
 STRONG, PALE, INK, SOFT = "#0b6158", "#74a9a1", "#1b1d21", "#8b9096"
 NAME = 32  # characters of a name beside an axis
 MOST = 40  # rows with a name
@@ -30,8 +35,8 @@ def plot_ranking(
     *,
     reach: Float[np.ndarray, " M"] | None = None,
     first: Bool[np.ndarray, " M"] | None = None,
-    axes: Any = None,
-) -> Any:
+    axes: Axes | None = None,
+) -> Axes:
     """Scores with their intervals, best first.
 
     Args:
@@ -60,8 +65,8 @@ def plot_pareto(
     names: Sequence[str],
     *,
     cost: str = "cost",
-    axes: Any = None,
-) -> Any:
+    axes: Axes | None = None,
+) -> Axes:
     """Scores against a cost, and the models that none beats in both.
 
     Args:
@@ -100,8 +105,8 @@ def plot_heat(
     *,
     label: str = "",
     place: bool = False,
-    axes: Any = None,
-) -> Any:
+    axes: Axes | None = None,
+) -> Axes:
     """A table of numbers as a heat map: the better, the darker.
 
     Args:
@@ -132,8 +137,8 @@ def plot_predicted(
     truth: Float[np.ndarray, " M"],
     names: Sequence[str],
     *,
-    axes: Any = None,
-) -> Any:
+    axes: Axes | None = None,
+) -> Axes:
     """True results against scores; the best by either is named.
 
     Args:
@@ -165,8 +170,8 @@ def plot_map(
     models: Sequence[str],
     tasks: Sequence[str],
     *,
-    axes: Any = None,
-) -> Any:
+    axes: Axes | None = None,
+) -> Axes:
     """Models and tasks by two principal components of a table of both.
 
     Args:
@@ -200,8 +205,8 @@ def plot_methods(
     high: Float[np.ndarray, " K"],
     *,
     measure: str = "weighted tau",
-    axes: Any = None,
-) -> Any:
+    axes: Axes | None = None,
+) -> Axes:
     """Methods with their intervals; the constant order as a line through all.
 
     Args:
@@ -226,7 +231,7 @@ def plot_methods(
     return axes
 
 
-def plot_content(content: Mapping[str, Any], axes: Any = None) -> Any:
+def plot_content(content: Mapping[str, Any], axes: Axes | None = None) -> Axes:
     """The picture of a result.
 
     Args:
@@ -256,7 +261,7 @@ def plot_content(content: Mapping[str, Any], axes: Any = None) -> Any:
 # ---- kinds -----------------------------------------------------------------------------------
 
 
-def _ranking(ranked: Ranked, axes: Any) -> Any:
+def _ranking(ranked: Ranked, axes: Axes | None) -> Axes:
     first = None if ranked.places is None else ranked.places[:, 0] == 1
     axes = plot_ranking(ranked.names, ranked.scores, reach=ranked.reach(), first=first, axes=axes)
     if ranked.task:
@@ -264,7 +269,7 @@ def _ranking(ranked: Ranked, axes: Any) -> Any:
     return axes
 
 
-def _rankings(rankings: Sequence[Ranked], axes: Any) -> Any:
+def _rankings(rankings: Sequence[Ranked], axes: Axes | None) -> Axes:
     table = score_table(rankings)
     places = places_of(table)
     order = np.argsort(np.nan_to_num(places, nan=len(table.models)).mean(1), kind="stable")[:MOST]
@@ -272,7 +277,7 @@ def _rankings(rankings: Sequence[Ranked], axes: Any) -> Any:
     return plot_heat(places[order], models, table.tasks, label="place", place=True, axes=axes)
 
 
-def _scores(content: Mapping[str, Any], axes: Any) -> Any:
+def _scores(content: Mapping[str, Any], axes: Axes | None) -> Axes:
     rows, metrics = content["rows"][:MOST], content["metrics"]
     values = np.array([[row[metric] for metric in metrics] for row in rows], np.float64)
     known = np.flatnonzero(np.isfinite(values).any(0)).tolist()
@@ -283,13 +288,13 @@ def _scores(content: Mapping[str, Any], axes: Any) -> Any:
     return plot_heat(shares, [row["model"] for row in rows], kept, label=label, axes=axes)
 
 
-def _comparison(content: Mapping[str, Any], axes: Any) -> Any:
+def _comparison(content: Mapping[str, Any], axes: Axes | None) -> Axes:
     rows = method_rows(content["rows"])
     means, low, high = np.array([(r.at, r.low, r.high) for r in rows], np.float64).T
     return plot_methods([r.name for r in rows], means, low, high, axes=axes)
 
 
-def _selection(content: Mapping[str, Any], axes: Any) -> Any:
+def _selection(content: Mapping[str, Any], axes: Axes | None) -> Axes:
     rows = [row for row in content["rows"] if row["epochs"]][:MOST]
     axes = _axes(axes, height=0.28 * len(rows) + 1)
     colors = [STRONG if row["fate"] == "won" else PALE for row in rows]
@@ -299,7 +304,7 @@ def _selection(content: Mapping[str, Any], axes: Any) -> Any:
     return axes
 
 
-PLOTS: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
+PLOTS: dict[str, Callable[[Mapping[str, Any], Axes | None], Axes]] = {
     "scores": _scores,
     "comparison": _comparison,
     "selected-models": _selection,
@@ -309,7 +314,7 @@ PLOTS: dict[str, Callable[[Mapping[str, Any], Any], Any]] = {
 # ---- drawing ---------------------------------------------------------------------------------
 
 
-def _axes(axes: Any, *, height: float = 4.5) -> Any:
+def _axes(axes: Axes | None, *, height: float = 4.5) -> Axes:
     if axes is None:
         pyplot = need("matplotlib.pyplot", "matplotlib", "a plot")
         _, axes = pyplot.subplots(figsize=(7, min(height, 14)), layout="constrained")
@@ -318,7 +323,7 @@ def _axes(axes: Any, *, height: float = 4.5) -> Any:
 
 
 def _dots(
-    axes: Any,
+    axes: Axes,
     at: NDArray[np.floating],
     half: NDArray[np.floating] | None,
     strong: NDArray[np.bool_],
@@ -334,23 +339,23 @@ def _dots(
     axes.set_axisbelow(True)
 
 
-def _points(axes: Any, x: NDArray[np.floating], y: NDArray[np.floating]) -> None:
+def _points(axes: Axes, x: NDArray[np.floating], y: NDArray[np.floating]) -> None:
     axes.plot(x, y, "o", color=PALE, mfc="white", ms=5, zorder=1)
 
 
-def _label(axes: Any, name: str, x: float, y: float) -> None:
+def _label(axes: Axes, name: str, x: float, y: float) -> None:
     axes.annotate(
         shown(name, NAME), (x, y), (6, 3), textcoords="offset points", fontsize=8, parse_math=False
     )
 
 
-def _names(axes: Any, names: Sequence[str], *, invert: bool = True) -> None:
+def _names(axes: Axes, names: Sequence[str], *, invert: bool = True) -> None:
     axes.set_yticks(range(len(names)), [shown(n, NAME) for n in names], parse_math=False)
     axes.tick_params(axis="y", length=0)
     if invert:
         axes.set_ylim(len(names) - 0.5, -0.5)
 
 
-def _words(axes: Any, x: str, y: str) -> None:
+def _words(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(x, parse_math=False)
     axes.set_ylabel(y, parse_math=False)

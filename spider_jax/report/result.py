@@ -5,13 +5,18 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from spider_jax.errors import InputError
 from spider_jax.report import tables
 from spider_jax.report.frames import to_frame
 from spider_jax.report.page import Notes, Section, Table, page_markdown, page_text
 from spider_jax.storage.files import read_json, versioned, write_json, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+else:
+    Axes = object
 
 Read = TypeVar("Read")
 Scalar = str | int | float | bool | None  # what a cell of a JSON row holds
@@ -165,7 +170,7 @@ class Result(Protocol):
         """
         return to_frame(self.columns, self.to_rows(), library)
 
-    def plot(self, axes: Any = None) -> Any:
+    def plot(self, axes: Axes | None = None) -> Axes:
         """The picture of the result, with matplotlib.
 
         Args:

@@ -23,6 +23,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,11 +32,11 @@ from numpy.typing import NDArray
 from spider_jax.errors import InputError, one_line
 from spider_jax.extract.data.items import Item, TextPair, Word
 from spider_jax.extract.models.encoder import Encoded, Encoder
+from spider_jax.extract.models.foreign_classes import Module, Tensor
 from spider_jax.extract.models.hf_inputs import preparation
 from spider_jax.extract.models.hf_loading import IMAGE, Loaded, load
 from spider_jax.extract.models.hf_texts import Place
 from spider_jax.extract.models.sentence_files import sentence_files
-from spider_jax.extract.models.torch_classes import Module, Tensor
 from spider_jax.extract.models.torch_head import Reading, find_reading, run
 from spider_jax.extract.models.torch_maps import pooled
 from spider_jax.extract.models.torch_module import device, encoded, exact
@@ -178,7 +179,7 @@ def _said(read: _Model) -> str:
     return said + ", product of pairs" * read.product + ", mean of words" * read.mean
 
 
-def _layer(spec: Spec, encoder: Any) -> str:
+def _layer(spec: Spec, encoder: Module) -> str:
     layer = spec.options.get("layer", LAST)
     most = getattr(encoder.config, "num_hidden_layers", 0)
     numbered = layer.isdecimal() and int(layer) <= most
@@ -278,7 +279,7 @@ def _run(read: _Model, batch: Sequence[Item]) -> tuple[list[Tensor], Tensor | No
         return [_pooled(torch, layer, mask, read) for layer in layers], output.get("logits")
 
 
-def _pooled(torch: Any, layer: Tensor, mask: Tensor | None, read: _Model) -> Tensor:
+def _pooled(torch: ModuleType, layer: Tensor, mask: Tensor | None, read: _Model) -> Tensor:
     """Features of a layer: poolings side by side, divided by their length where that is said."""
     found: Tensor = torch.cat([_pool(layer, mask, way) for way in read.pooling.split("+")], 1)
     return torch.nn.functional.normalize(found, dim=1) if read.normalize else found
@@ -294,7 +295,7 @@ def _layers(read: _Model, output: Mapping[str, Any], base: Mapping[str, Any]) ->
     return [*hidden[:-1], base["last_hidden_state"]]
 
 
-def _run_words(torch: Any, read: _Model, batch: Sequence[Word]) -> list[Tensor]:
+def _run_words(torch: ModuleType, read: _Model, batch: Sequence[Word]) -> list[Tensor]:
     """Features [b, D] of words by layer: of their first token, or the mean of all."""
     if read.words is None or read.pooling == OWN:
         raise InputError("words of sentences need a fast tokenizer, and pooling other than own")
@@ -304,7 +305,7 @@ def _run_words(torch: Any, read: _Model, batch: Sequence[Word]) -> list[Tensor]:
     return [torch.stack([layer[row, at].mean(0) for row, at in tokens]) for layer in layers]
 
 
-def _product(torch: Any, u: Tensor, v: Tensor) -> Tensor:
+def _product(torch: ModuleType, u: Tensor, v: Tensor) -> Tensor:
     found: Tensor = torch.cat([u, v, (u - v).abs(), u * v], 1)
     return found
 

@@ -8,10 +8,15 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from spider_jax.extract.data.images import to_rgb
 from spider_jax.extract.data.items import Item, Word
+from spider_jax.extract.models.foreign_classes import (
+    Module,
+    PretrainedConfig,
+    PreTrainedTokenizerBase,
+    Tensor,
+)
 from spider_jax.extract.models.hf_loading import TEXT, Loaded
 from spider_jax.extract.models.hf_texts import CutTexts, Place, of_texts, of_words, text_item
 from spider_jax.extract.models.sentence_files import SentenceFiles
-from spider_jax.extract.models.torch_classes import Module, Tensor
 from spider_jax.extract.spec import Spec
 from spider_jax.runtime.optional import need
 
@@ -51,7 +56,7 @@ def preparation(
     transformers: ModuleType,
     spec: Spec,
     loaded: Loaded,
-    config: Any,
+    config: PretrainedConfig,
     sentence: SentenceFiles | None = None,
 ) -> Preparation:
     """The preparation that belongs to a model.
@@ -86,7 +91,7 @@ def _of_texts(
     transformers: ModuleType,
     spec: Spec,
     loaded: Loaded,
-    config: Any,
+    config: PretrainedConfig,
     sentence: SentenceFiles | None,
 ) -> Preparation:
     tokenizer = transformers.AutoTokenizer.from_pretrained(spec.what, trust_remote_code=False)
@@ -115,13 +120,15 @@ def _of_texts(
     )
 
 
-def _prompt_tokens(tokenizer: Any, prompt: str) -> int:
+def _prompt_tokens(tokenizer: PreTrainedTokenizerBase, prompt: str) -> int:
     """Tokens before the text: those of the prompt, without the one that ends a text."""
     ids = tokenizer(prompt)["input_ids"]
     return len(ids) - (ids[-1] in (tokenizer.sep_token_id, tokenizer.eos_token_id))
 
 
-def _for_words(transformers: ModuleType, spec: Spec, tokenizer: Any) -> Any:
+def _for_words(
+    transformers: ModuleType, spec: Spec, tokenizer: PreTrainedTokenizerBase
+) -> PreTrainedTokenizerBase:
     """The tokenizer for texts in words; one that reads the blank before a word is made to add it.
 
     GPT-2, RoBERTa and their kin do: without the blank a word is another token.
@@ -135,7 +142,9 @@ def _for_words(transformers: ModuleType, spec: Spec, tokenizer: Any) -> Any:
     return found
 
 
-def _pad_so_that_nothing_moves(tokenizer: Any, loaded: Loaded, config: Any) -> None:
+def _pad_so_that_nothing_moves(
+    tokenizer: PreTrainedTokenizerBase, loaded: Loaded, config: PretrainedConfig
+) -> None:
     """Pad behind the text, with any token: the mask hides it, and the text keeps its positions."""
     reads_last = getattr(config, "model_type", "") in LAST_TOKEN_READERS
     tokenizer.padding_side = "left" if reads_last else "right"
@@ -154,7 +163,7 @@ def _places(encoder: Module) -> int:
         if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
             skipped = 0 if module.padding_idx is None else module.padding_idx + 1  # RoBERTa's
             return int(module.num_embeddings) - skipped
-    config: Any = getattr(encoder, "config", None)
+    config: PretrainedConfig = getattr(encoder, "config", None)
     return max(0, int(getattr(config, "max_position_embeddings", None) or 0))
 
 
@@ -173,7 +182,7 @@ def _kept_order(
 ) -> Callable[[dict[str, Tensor]], Mapping[str, Tensor]]:
     """A masked autoencoder shuffles the patches that it keeps: noise in order keeps theirs."""
     torch = need("torch", "torch", "a transformers model")
-    config: Any = getattr(encoder, "config", None)
+    config: PretrainedConfig = getattr(encoder, "config", None)
     if "noise" not in _arguments(encoder) or getattr(config, "mask_ratio", None) is None:
         return lambda inputs: inputs
     patches: Any = getattr(encoder, "embeddings", None)

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from spider_jax.errors import InputError
-from spider_jax.extract.models.torch_classes import Module
+from spider_jax.extract.models.foreign_classes import Module, PretrainedConfig
 from spider_jax.extract.models.torch_weights import COMPILED
 from spider_jax.extract.spec import Spec
 
@@ -39,7 +39,7 @@ class Loaded(NamedTuple):
     pooler: bool
 
 
-def load(transformers: ModuleType, spec: Spec, config: Any, head: bool) -> Loaded:
+def load(transformers: ModuleType, spec: Spec, config: PretrainedConfig, head: bool) -> Loaded:
     """Load a checkpoint from safetensors in float32.
 
     Args:
@@ -98,7 +98,7 @@ def _inside(part: Module, whole: Module, names: Iterable[str]) -> list[str]:
     return [name for name in names if not place or name.startswith(f"{place}.")]
 
 
-def _modality(transformers: ModuleType, spec: Spec, model: Any, config: Any) -> str:
+def _modality(transformers: ModuleType, spec: Spec, model: Module, config: PretrainedConfig) -> str:
     """What the encoder takes; of two towers pictures, where the folder prepares them."""
     if hasattr(config, "vision_config") and hasattr(config, "text_config"):
         try:
@@ -113,7 +113,7 @@ def _modality(transformers: ModuleType, spec: Spec, model: Any, config: Any) -> 
     return INPUTS[model.main_input_name]
 
 
-def _encoder(model: Any, config: Any, modality: str) -> Any:
+def _encoder(model: Module, config: PretrainedConfig, modality: str) -> Module:
     """The part that turns an item into tokens."""
     base = model.base_model
     towers = VISION if modality == IMAGE else ("text_model",)

@@ -6,7 +6,7 @@ from typing import Any
 
 from spider_jax.errors import InputError
 from spider_jax.extract.data.items import Item, TextPair, Word
-from spider_jax.extract.models.torch_classes import Tensor
+from spider_jax.extract.models.foreign_classes import PreTrainedTokenizerBase, Tensor
 
 Inputs = Mapping[str, Tensor]
 TOKENS_OF_WORDS = 2  # times that a batch of words is tokenised: whole, and from where it was cut
@@ -73,7 +73,10 @@ def text_item(item: Item) -> Item:
 
 
 def of_texts(
-    tokenizer: Any, cut: CutTexts, taken: Callable[[Any], Inputs], prompt: str = ""
+    tokenizer: PreTrainedTokenizerBase,
+    cut: CutTexts,
+    taken: Callable[[Any], Inputs],
+    prompt: str = "",
 ) -> Callable[[Sequence[Item], str], Inputs]:
     """Inputs of whole texts, or of pairs with the model's own separator between them.
 
@@ -108,7 +111,7 @@ Place = tuple[int, list[int]]
 
 
 def of_words(
-    tokenizer: Any, cut: CutTexts, taken: Callable[[Any], Inputs]
+    tokenizer: PreTrainedTokenizerBase, cut: CutTexts, taken: Callable[[Any], Inputs]
 ) -> Callable[[Sequence[Word], str], tuple[Inputs, list[Place]]]:
     """Inputs of sentences, each once, and where the words of a batch stand in them.
 

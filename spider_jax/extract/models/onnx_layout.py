@@ -1,10 +1,12 @@
 """Where the channels of a tensor inside an ONNX graph stand, followed from the operators."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 from numpy.typing import NDArray
+
+from spider_jax.extract.models.foreign_classes import GraphProto, NodeProto
 
 FIRST, LAST = "first", "last"  # behind the batch, or the last axis
 CHANNELS = (FIRST, LAST)
@@ -73,7 +75,7 @@ class Layout:
         layout: of that input, nchw or nhwc.
     """
 
-    def __init__(self, graph: Any, picture: str, layout: str) -> None:
+    def __init__(self, graph: GraphProto, picture: str, layout: str) -> None:
         self._makers = {name: node for node in graph.node for name in node.output}
         self._weights = {tensor.name for tensor in graph.initializer}
         self._picture, self._layout = picture, layout
@@ -102,7 +104,7 @@ class Layout:
             tensor = self._main_input(node)
         return None
 
-    def _main_input(self, node: Any) -> str:
+    def _main_input(self, node: NodeProto) -> str:
         """The first input that the graph makes from the picture, not from weights alone."""
         given = [name for name in node.input if name not in self._weights]
         made = [n for n in given if n == self._picture or self._depends(n)]
@@ -132,7 +134,7 @@ class Layout:
         return node is not None and node.op_type == "Softmax"
 
 
-def _integers(node: Any, attribute: str) -> Sequence[int]:
+def _integers(node: NodeProto, attribute: str) -> Sequence[int]:
     return next((tuple(a.ints) for a in node.attribute if a.name == attribute), ())
 
 
@@ -151,7 +153,7 @@ def _turn(axis: str, turned: bool) -> str:
     return (LAST if axis == FIRST else FIRST) if turned else axis
 
 
-def picture_layout(graph: Any, picture: str, shape: Sequence[object]) -> str | None:
+def picture_layout(graph: GraphProto, picture: str, shape: Sequence[object]) -> str | None:
     """nchw or nhwc, from the shape of the input; None where neither side holds 1 or 3 channels.
 
     Args:
@@ -170,7 +172,7 @@ def picture_layout(graph: Any, picture: str, shape: Sequence[object]) -> str | N
     return "nchw"
 
 
-def pooled(features: NDArray[np.float32], channels: str) -> NDArray[np.float32]:
+def pooled(features: Float32[np.ndarray, "N ..."], channels: str) -> Float32[np.ndarray, "N D"]:
     """Means over places or tokens.
 
     Args:

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from spider_jax.errors import InputError
-from spider_jax.extract.models.torch_classes import Module, Tensor
+from spider_jax.extract.models.foreign_classes import Module, Tensor
 from spider_jax.extract.models.torch_maps import (
     FIRST,
     Leaf,

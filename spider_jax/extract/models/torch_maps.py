@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from spider_jax.errors import InputError
-from spider_jax.extract.models.torch_classes import Module, Tensor
+from spider_jax.extract.models.foreign_classes import Module, Tensor
 from spider_jax.runtime.optional import need
 
 FIRST, LAST = "first", "last"

@@ -25,7 +25,7 @@ from spider_jax.extract.data.images import OPTIONS as PICTURE_OPTIONS
 from spider_jax.extract.data.images import Preprocessing, preprocessing_of
 from spider_jax.extract.data.items import Item
 from spider_jax.extract.models.encoder import Encoded, Encoder, softmax
-from spider_jax.extract.models.torch_classes import Module, Tensor
+from spider_jax.extract.models.foreign_classes import Module, Tensor
 from spider_jax.extract.models.torch_head import Reading, find_reading, run
 from spider_jax.extract.models.torch_maps import CHANNELS
 from spider_jax.extract.models.torch_weights import load_weights, unwrapped, weights_hash

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 
 from spider_jax.errors import InputError, one_line
-from spider_jax.extract.models.torch_classes import Module, Tensor
+from spider_jax.extract.models.foreign_classes import Module, Tensor
 from spider_jax.runtime.optional import need
 
 COMPILED = "_orig_mod."  # what torch.compile writes before a name

@@ -13,7 +13,7 @@ from spider_jax.errors import InputError
 from spider_jax.extract.data.images import INTERPOLATIONS, Preprocessing, preprocessing_of
 from spider_jax.extract.data.images import OPTIONS as PICTURE_OPTIONS
 from spider_jax.extract.models.encoder import Encoder
-from spider_jax.extract.models.torch_classes import Module
+from spider_jax.extract.models.foreign_classes import Module
 from spider_jax.extract.models.torch_module import OPTIONS, made, picture_encoder
 from spider_jax.extract.network import hub_offline_if_unreachable
 from spider_jax.extract.spec import Spec
