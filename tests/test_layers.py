@@ -2,6 +2,7 @@
 
 import ast
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -114,3 +115,34 @@ def test_no_module_has_the_name_of_what_its_face_exports() -> None:
         ]
         exported = {item for value in lists for item in ast.literal_eval(value)}
         assert [item for item in exported if f"{name}.{item}" in known] == [], name
+
+
+def signatures() -> Iterator[tuple[str, bool, list[str]]]:
+    """Every function's place, whether users may call it, and the types of its signature."""
+
+    def inside(node: ast.AST, place: str, public: bool) -> Iterator[tuple[str, bool, list[str]]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.ClassDef):
+                yield from inside(child, f"{place}.{child.name}", public and child.name[0] != "_")
+            elif isinstance(child, ast.FunctionDef):
+                given = child.args
+                every = [*given.posonlyargs, *given.args, *given.kwonlyargs]
+                every += filter(None, [given.vararg, given.kwarg])
+                types = [*(a.annotation for a in every), child.returns]
+                spoken = [ast.unparse(a) for a in types if a is not None]
+                yield f"{place}.{child.name}", public and child.name[0] != "_", spoken
+                yield from inside(child, f"{place}.{child.name}", False)
+
+    for name, path in modules().items():
+        yield from inside(ast.parse(path.read_text()), name, True)
+
+
+def test_few_signatures_take_anything() -> None:
+    anything = [place for place, _, types in signatures() for said in types if said == "Any"]
+    assert 0 < len(anything) <= 60, anything
+
+
+def test_arrays_of_public_signatures_have_a_shape() -> None:
+    found = [place for place, public, types in signatures() if public and "NDArray[" in str(types)]
+    assert found == []
+    assert any("NDArray[" in str(types) for _, _, types in signatures())  # else nothing is seen

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64, Shaped
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
@@ -93,7 +93,7 @@ def begun_block(folder: Path, plan: Plan, block: int) -> Float32[np.ndarray, "b 
 
 def open_rows_of(
     folder: Path, plan: Plan, block: int, left_out: Sequence[int]
-) -> NDArray[np.int64]:
+) -> Int64[np.ndarray, " n"]:
     """Rows of a block that are not encoded.
 
     Args:
@@ -126,7 +126,7 @@ def open_batches(folder: Path, plan: Plan, block: int, left_out: Sequence[int]) 
 
 
 def leave_out(
-    data: Dataset, broken: Mapping[int, str], share: float, labels: NDArray[np.generic]
+    data: Dataset, broken: Mapping[int, str], share: float, labels: Shaped[np.ndarray, "N ..."]
 ) -> tuple[int, ...]:
     """The rows that a zoo is made without, where they are few.
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
@@ -119,7 +120,7 @@ class CsvFeatures:
                 *(self._file.path, len(self._places), shown, ", ..." if len(out) > 12 else ""),
             )
 
-    def blocks(self) -> Iterator[NDArray[np.float64]]:
+    def blocks(self) -> Iterator[Float64[np.ndarray, "b D"]]:
         """The features in order, [b, D]."""
         held: list[Record] = []
         for record in self._file.records():
