@@ -24,22 +24,30 @@ import numpy as np
 import tyro
 from jaxtyping import Float64, Int
 
-from bench.common import about, bounds, data_folder, page_head, write_results
+from bench.common import about, data_folder, page_head, write_results
+from bench.quality.records_page import (
+    ADAPTIVE,
+    BEST_OF_CONSTANT,
+    EVALUATED,
+    OURS,
+    Found,
+    mean_of,
+    section,
+    summary,
+)
 from bench.quality.records_rivals import CONSTANT, PLAIN, Target, rivals
 from spider_jax.belief.belief import Belief
-from spider_jax.ranking.measures import paired_difference, weighted_tau
+from spider_jax.ranking.measures import weighted_tau
 from spider_jax.recommend.acquisition import next_runs, stop_loss
 from spider_jax.recommend.records_prior import RecordsPrior
 from spider_jax.records.table import Records
 from spider_jax.report.tables import to_markdown
 
-EVALUATED = (0, 1, 3, 5, 10, 20)
 FOLDS = 5
 MOST_TASKS = 30
 FEWEST_MODELS = 50  # results of a target, where a table has so many
 DRAWS = 2
-OURS = "posterior"
-ADAPTIVE, BEST_OF_CONSTANT, AT_RANDOM = "adaptive", "best of the constant order", "random"
+AT_RANDOM = "random"
 
 
 class Table(NamedTuple):
@@ -84,13 +92,13 @@ class Options:
     """How the bench runs.
 
     Attributes:
-        out: folder for the page.
+        out: path of the page and the JSON without suffix.
         tables: folders to take, all where empty.
         masked: shares of the records that are masked, at random.
         tasks: targets of a table, at most.
     """
 
-    out: Path = Path(__file__).parents[1] / "results" / "quality"
+    out: Path = Path(__file__).parents[1] / "results" / "quality" / "records"
     tables: tuple[str, ...] = ()
     masked: tuple[float, ...] = (0.0, 0.5, 0.8, 0.95)
     tasks: int = MOST_TASKS
@@ -162,8 +170,6 @@ def observed(target: Target, places: Int[np.ndarray, " p"]) -> Belief:
 
 
 # ---- what is measured ---------------------------------------------------------------------------
-
-Found = dict[tuple[str, str, int], list[float]]  # (what, method, p) -> a value per target
 
 
 def tau(target: Target, scores: Float64[np.ndarray, " n"], rest: Int[np.ndarray, " r"]) -> float:
@@ -258,85 +264,6 @@ def after_search(targets: Sequence[Target]) -> Found:
     return found
 
 
-# ---- the page -----------------------------------------------------------------------------------
-
-
-def mean_of(found: Found, key: tuple[str, str, int]) -> str:
-    """A mean, or nothing.
-
-    Args:
-        found: what was measured.
-        key: which of it.
-    """
-    values = found.get(key)
-    return f"{np.mean(values):.3f}" if values else ""
-
-
-def by_p(found: Found, what: str, title: str) -> str:
-    """Methods by p as Markdown.
-
-    Args:
-        found: what was measured.
-        what: "tau" or "lost".
-        title: of the first column.
-    """
-    methods = list(dict.fromkeys(name for w, name, _ in found if w == what))
-    ps = [p for p in EVALUATED if any((what, m, p) in found for m in methods)]
-    rows = [[m, *(mean_of(found, (what, m, p)) for p in ps)] for m in methods]
-    return to_markdown([title, *(f"p = {p}" for p in ps)], rows)
-
-
-def paired(found: Found, what: str, method: str, other: str) -> str:
-    """Paired differences with intervals as one line.
-
-    Args:
-        found: what was measured.
-        what: "tau" or "lost".
-        method: the first.
-        other: that it is compared with.
-    """
-    parts = []
-    for p in EVALUATED:
-        a, b = found.get((what, method, p)), found.get((what, other, p))
-        if a and b:
-            parts.append(f"p = {p}: {bounds(paired_difference(a, b), '+.3f')}")
-    return f"{method} less {other} (95 % over tasks): {'; '.join(parts)}."
-
-
-def section(table: Table, found: Found, seconds: float, targets: int) -> str:
-    """The page's part on one table.
-
-    Args:
-        table: the leaderboard.
-        found: what was measured.
-        seconds: that it took.
-        targets: how many.
-    """
-    covered = ", ".join(f"p = {p}: {mean_of(found, ('covered', OURS, p))}" for p in EVALUATED[2:])
-    best = ", ".join(
-        f"p = {p}: said {mean_of(found, ('best', 'said', p))}, was "
-        f"{mean_of(found, ('best', 'was', p))}"
-        for p in EVALUATED[1:]
-    )
-    stops = len(found.get(("stopped", "after", 0), []))
-    stop = (
-        f"{stops} of {targets} searches stopped within {max(EVALUATED)} evaluations, after "
-        f"{mean_of(found, ('stopped', 'after', 0))}, and lost "
-        f"{mean_of(found, ('stopped', 'lost', 0))}"
-    )
-    return "\n\n".join(
-        [
-            f"## {table.folder}, {table.groups} held out ({targets} tasks, {seconds:.0f} s)",
-            by_p(found, "tau", "weighted tau, p at random"),
-            paired(found, "tau", OURS, CONSTANT),
-            by_p(found, "lost", "lost by the best of p"),
-            paired(found, "lost", ADAPTIVE, BEST_OF_CONSTANT),
-            f"90 % intervals of results not yet known hold: {covered}. The best so far is the best "
-            f"of all: {best}. Stopping at an expected loss of .1: {stop}.",
-        ]
-    )
-
-
 def main(options: Options) -> None:
     """Measure, and write the page.
 
@@ -351,8 +278,8 @@ def main(options: Options) -> None:
         targets = targets_of(table, options.tasks, 0.0)
         found = {**after_random(targets), **after_search(targets)}
         seconds = time.perf_counter() - began
-        parts.append(section(table, found, seconds, len(targets)))
-        kept = {"/".join(map(str, key)): values for key, values in found.items()}
+        parts.append(section(table.folder, table.groups, found, seconds, len(targets)))
+        kept = {"/".join(map(str, k)): np.round(v, 5).tolist() for k, v in found.items()}
         content.append({"table": table.folder, "groups": table.groups, "found": kept})
         print(parts[-1], flush=True)
     rows = []
@@ -375,11 +302,11 @@ def main(options: Options) -> None:
         f"{m}, p = {p}" for p in (0, 5, 20) for m in ("plain", "calibrated", "posterior")
     ]
     masks = "## Records masked at random\n\nWeighted tau.\n\n" + to_markdown(head, rows)
-    page = page_head("Priors from records", "bench/quality/records.py", options.out)
+    page = page_head("Priors from records", "quality/records", options.out)
     write_results(
-        options.out / "records",
+        options.out,
         {**about(), "tables": content, "masked": rows},
-        "\n\n".join([page, *parts, *([masks] if rows else [])]) + "\n",
+        "\n\n".join([page, summary(content), *parts, *([masks] if rows else [])]) + "\n",
     )
 
 
