@@ -46,6 +46,7 @@ NAMES, BLOCK = "names.txt", "block.json"
 ERRORS = "errors"  # loadings and own variance of every model's error
 # A block is what is mapped, read ahead and checked at once.
 BLOCK_BYTES = 1 << 26
+LEAST = {"width": 1, "key_width": 1, "members": 1, "memory": 0, "rank": 0}
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,20 @@ class IndexDescription:
     source: str
     rank: int | None = None
     metrics: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise where a file says a number that is none: arrays are measured by these."""
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if (name, value) != ("rank", None) and (type(value) is not int or value < least):
+                raise ValueError(
+                    f"{name} must be a whole number of at least {least}: {value!r:.60}"
+                )
+        for name in ("shared", "source"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} must be a checksum")
+        if not (self.resolution is None or type(self.resolution) in (int, float)):
+            raise ValueError("resolution must be a number")
 
     @property
     def block_rows(self) -> int:

@@ -140,6 +140,14 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "half a removed row": lambda c: c["blocks"][0].update(removed=[0.5]),
     "a guessed row too many": lambda c: c["blocks"][0].update(guessed=[5]),
     "guesses as text": lambda c: c["blocks"][0].update(guessed="1"),
+    **{
+        f"{key} is {odd!r}": lambda c, key=key, odd=odd: c.update({key: odd})
+        for key in ("width", "key_width", "members", "memory", "rank")
+        for odd in ([1], "1", -1, True, 1.5, {"a": [1]})
+    },
+    "a sum as a number": lambda c: c.update(shared=1),
+    "a source as a list": lambda c: c.update(source=["a"]),
+    "a resolution as text": lambda c: c.update(resolution="1"),
 }
 
 
