@@ -37,6 +37,7 @@ from spider_jax.storage.files import (
     write_json,
     write_text,
 )
+from spider_jax.storage.json_fields import json_fields
 from spider_jax.storage.locks import lock_file
 from spider_jax.storage.npy import read_header, write_array
 from spider_jax.storage.opening import open_regular, refuse_link
@@ -82,18 +83,11 @@ class IndexDescription:
     metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise where a file says a number that is none: arrays are measured by these."""
+        """Raise where a number is too small: arrays are measured by these."""
         for name, least in LEAST.items():
             value = getattr(self, name)
-            if (name, value) != ("rank", None) and (type(value) is not int or value < least):
-                raise ValueError(
-                    f"{name} must be a whole number of at least {least}: {value!r:.60}"
-                )
-        for name in ("shared", "source"):
-            if not isinstance(getattr(self, name), str):
-                raise ValueError(f"{name} must be a checksum")
-        if not (self.resolution is None or type(self.resolution) in (int, float)):
-            raise ValueError("resolution must be a number")
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
 
     @property
     def block_rows(self) -> int:
@@ -326,15 +320,12 @@ def read_index(folder: Path) -> tuple[IndexDescription, tuple[Block, ...]]:
         raise InputError(f"{folder / INDEX} is not as it was written: copy the index again")
     try:
         late = {"rank": None, "metrics": ()} | content  # older indices do not have them
-        late["metrics"] = tuple(late["metrics"])
-        about = IndexDescription(
-            **{name: late[name] for name in IndexDescription.__dataclass_fields__}
-        )
+        about = IndexDescription(**json_fields(IndexDescription, late))
         check_precision(about.precision)
-        width = about.extractor["width"] + len(about.extractor["name"])
+        width, name = about.extractor["width"], about.extractor["name"]
         blocks = tuple(map(_read_block, content["blocks"]))
         names = [block.name for block in blocks]
-        if not isinstance(width, int) or names != sorted(set(names)):
+        if (type(width), type(name)) != (int, str) or names != sorted(set(names)):
             raise ValueError("extractor or the order of blocks")
     except (AttributeError, InputError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{folder / INDEX} is not a whole index: {error!r}") from None

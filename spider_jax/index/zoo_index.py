@@ -104,6 +104,8 @@ class ZooIndex:
         arrays = files.read_shared(folder)
         try:
             scaling = Scaling(arrays["mean"], arrays["matrix"], about.spread)
+            if arrays["project"].shape[1] != scaling.width:
+                raise InputError(f"{folder / files.INDEX}: spread does not fit what was built")
             arrays["value"] = np.ascontiguousarray(arrays["value"].swapaxes(1, 2))  # from the left
             shared = Shared(**{name: arrays[name] for name in Shared._fields})  # type: ignore[arg-type]
         except KeyError as error:

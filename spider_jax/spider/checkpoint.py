@@ -33,6 +33,7 @@ from spider_jax.storage.files import (
     seal,
     write_json,
 )
+from spider_jax.storage.json_fields import json_fields
 from spider_jax.storage.orbax import checkpointer, quiet, written
 from spider_jax.tasks.scaling import Scaling
 
@@ -148,13 +149,15 @@ def _own(about: Description, sizes: dict[str, int], arrays: dict[str, Any]) -> O
 
 
 def _description(content: dict[str, Any]) -> Description:
-    fields = {name: content[name] for name in Description.__dataclass_fields__}
-    resolution = fields["resolution"]
-    if not isinstance(fields["models"], list):
-        raise TypeError("models must be a list of names")
-    fields["models"] = tuple(fields["models"])
-    fields["resolution"] = math.nan if resolution is None else float(resolution)
-    return Description(**fields)
+    unknown = {"resolution": math.nan} if content["resolution"] is None else {}
+    about = Description(**json_fields(Description, content | unknown))
+    extractor = [about.extractor[name] for name in ("name", "width")]
+    if list(map(type, extractor)) != [str, int]:
+        raise TypeError(f"extractor must have a name and a width, got {extractor!r:.60}")
+    weight = about.training.get("network_weight", 1.0)
+    if type(weight) not in (int, float):
+        raise TypeError(f"network_weight must be a number, got {weight!r:.60}")
+    return about
 
 
 def _shapes(content: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -310,7 +311,12 @@ def read_json(path: Path, kind: str | None, most: int = MAX_JSON_BYTES) -> dict[
             deeply, of another format or of a newer version.
     """
     try:
-        content: Any = json.loads(read_regular(path, most), parse_constant=_no_constant)
+        content: Any = json.loads(
+            read_regular(path, most),
+            parse_constant=_no_constant,
+            parse_int=_whole,
+            parse_float=_finite,
+        )
         refuse_depth(content)
     except FileNotFoundError:
         raise InputError(f"{path} is missing: is this a spider_jax {kind or 'result'}?") from None
@@ -338,6 +344,21 @@ def read_json(path: Path, kind: str | None, most: int = MAX_JSON_BYTES) -> dict[
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def _whole(digits: str) -> int:
+    """A whole number that arrays can hold."""
+    number = int(digits) if len(digits) <= 20 else 2**64
+    if not -(2**63) <= number < 2**64:
+        raise ValueError(f"{digits:.24} is too large for a whole number of 64 bits")
+    return number
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits:.24} is too large for a number of 64 bits")
+    return number
 
 
 def refuse_depth(content: object, most: int = MAX_DEPTH) -> None:

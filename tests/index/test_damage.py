@@ -147,6 +147,9 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     },
     "a sum as a number": lambda c: c.update(shared=1),
     "a source as a list": lambda c: c.update(source=["a"]),
+    "nothing for the spread": lambda c: c.update(spread=None),
+    "another spread": lambda c: c.update(spread=not c["spread"]),
+    "a name as a list": lambda c: c["extractor"].update(name=[["psi"]]),
     "a resolution as text": lambda c: c.update(resolution="1"),
 }
 

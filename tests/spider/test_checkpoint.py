@@ -163,6 +163,11 @@ def test_a_newer_version_is_refused(saved: Path, refused: Refused, name: str) ->
         {"extractor": {"name": "psi", "width": 7}},
         {"extractor": {}},
         {"resolution": "wide"},
+        {"models": ["middle", "narrow", {"psi": 1}, "wide"]},
+        {"extractor": {"name": ["psi"], "width": 6}},
+        {"training": {"network_weight": "1"}},
+        {"widths": {"psi": [6]}},
+        {"precision": ["float32"]},
     ],
     ids=str,
 )

@@ -225,6 +225,8 @@ def test_json_of_an_older_version_is_read(tmp_path: Path) -> None:
         (b'{"format": "\xff"}', "not valid JSON"),
         (b"[" * 100_000, "not valid JSON"),
         (b"9" * 10_000, "not valid JSON"),
+        (b'{"a": 18446744073709551616}', "18446744073709551616 is too large"),
+        (b'{"a": [-1e999]}', "-1e999 is too large"),
     ],
     ids=lambda value: value[:40],
 )
