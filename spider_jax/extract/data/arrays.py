@@ -28,6 +28,7 @@ from spider_jax.extract.data.dataset import (
 from spider_jax.extract.data.items import Item
 from spider_jax.extract.data.label_values import labels_of
 from spider_jax.extract.spec import Spec
+from spider_jax.runtime.memory import machine_memory
 from spider_jax.storage.npy import UNREADABLE, read_header
 
 OPTIONS = ("images", "texts", "labels", "kind")
@@ -93,6 +94,7 @@ def load_npy_or_npz(path: Path) -> dict[str, Shaped[np.ndarray, "..."]]:
         return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
     if path.exists() and not zipfile.is_zipfile(path):  # NumPy would take it for a pickle
         raise InputError(f"{path} is not a readable .npz file: it is no zip archive")
+    _refuse_more_than_memory(path)
     arrays = {}
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -101,6 +103,19 @@ def load_npy_or_npz(path: Path) -> dict[str, Shaped[np.ndarray, "..."]]:
     except (*UNREADABLE, zipfile.BadZipFile, AttributeError, TypeError) as error:
         raise InputError(f"{path} is not a readable .npz file: {one_line(error)}") from None
     return arrays
+
+
+def _refuse_more_than_memory(path: Path) -> None:
+    """Arrays may take half of the memory: a few packed megabytes can be gigabytes of zeros."""
+    if not path.exists():
+        return
+    with zipfile.ZipFile(path) as archive:
+        needed = sum(member.file_size for member in archive.infolist())
+    if needed > (most := machine_memory() // 2):
+        raise InputError(
+            f"{path} must take at most {most / 1e9:.1f} GB unpacked, half of the memory, got "
+            f"{needed / 1e9:.1f}: save its arrays as .npy files, which are read from disk"
+        )
 
 
 def _names(arrays: Mapping[str, NDArray[np.generic]]) -> str:

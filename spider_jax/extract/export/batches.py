@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from spider_jax.errors import InputError, one_line
 from spider_jax.extract.data.dataset import BrokenItemError, Dataset
 from spider_jax.extract.data.items import Item
+from spider_jax.runtime.memory import free_pages
 
 MOST = 64  # rows of a batch where nothing else is known
 BLOCK_ROWS = 256  # at least so many in a file: a second on a fast GPU, half a minute on a slow CPU
@@ -38,10 +39,7 @@ def free_memory() -> int:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[0])
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):  # not every system says so
-        return 1 << 31
+    return free_pages()
 
 
 def block_rows(batch: int) -> int:
