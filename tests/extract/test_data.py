@@ -124,7 +124,72 @@ def test_a_corrupt_picture_names_file_and_row(tmp_path: Path, command: Command) 
     assert "pets: " in found.err
 
 
-def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, refused: Refused) -> None:
+def test_a_bomb_is_refused(tmp_path: Path, refused: Refused, monkeypatch: Any) -> None:
+    picture = write_folder(tmp_path / "pets") / "cat" / "0.png"
+    assert image.MAX_IMAGE_PIXELS is not None
+    monkeypatch.setattr(image, "MAX_IMAGE_PIXELS", 12 * 12 - 1)
+    with refused("144 pixels", "limit of 143", "0.png"):
+        open_image(picture, str(picture))
+    monkeypatch.setattr(image, "MAX_IMAGE_PIXELS", 12 * 6 - 1)  # Pillow's own error
+    with refused("0.png"):
+        open_image(picture, str(picture))
+
+
+# ---- arrays ----------------------------------------------------------------------------------
+
+
+def test_arrays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_arrays(tmp_path / "toys.npz", 5)
+    data = open_data(f"arrays:{tmp_path / 'toys.npz'}")
+    assert (data.name, data.rows, data.kind, data.modality) == (
+        "toys", 5, "classification", "image",
+    )  # fmt: skip
+    assert (data.item(3) == pictures(5)[3]).all()
+    np.save(tmp_path / "images.npy", pictures(5)[..., 0])
+    np.save(tmp_path / "targets.npy", np.linspace(0, 1, 5))
+    spec = f"prices=arrays:{tmp_path / 'images.npy'}?labels={tmp_path / 'targets.npy'}"
+    data = open_data(spec)
+    assert (data.name, data.kind, data.rows) == ("prices", "regression", 5)
+    assert caplog.text == ""
+    np.save(tmp_path / "targets.npy", np.arange(5.0))
+    assert open_data(spec).kind == "regression"
+    assert "if they are classes, save them as integers" in caplog.text
+    assert np.asarray(data.item(4)).shape == (12, 12)
+
+
+def test_arrays_of_words_as_labels(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=pictures(4), labels=["cat", "007", "cat", "7"])
+    data = open_data(f"arrays:{tmp_path / 'a.npz'}")
+    assert data.labels is not None
+    assert (data.classes, data.labels.tolist()) == (("007", "7", "cat"), [2, 0, 2, 1])
+
+
+def test_bad_arrays(tmp_path: Path, refused: Refused) -> None:
+    path, labels = tmp_path / "bad.npz", np.arange(4) % 2
+
+    def bad(*mentions: str, options: str = "", **arrays: Any) -> None:
+        np.savez(path, **arrays)
+        with refused("bad.npz", *mentions):
+            open_data(f"arrays:{path}{options}")
+
+    bad("N=4", "got 3", "row 3", images=pictures(4), labels=labels[:3])
+    bad("N=4", "got 5", images=pictures(4), labels=np.arange(5) % 2)
+    bad("uint8", "float64", images=pictures(4) / 255, labels=labels)
+    bad("no array 'it'", "'images'", options="?images=it", images=pictures(4), labels=labels)
+    bad("neither images", "'other'", other=labels)
+    bad("row 2 is not finite", images=pictures(4), labels=np.array([0, 1, np.nan, 2]))
+    bad("int [N]", images=pictures(4), labels=np.eye(4), options="?kind=classification")
+    bad("kind must be", images=pictures(4), labels=labels, options="?kind=ranking")
+    bad("Object arrays", images=pictures(4), labels=np.array([0, 1, "a", None], object))
+    path.write_bytes(path.read_bytes()[:100])
+    with refused("bad.npz", "not a readable .npz"):
+        open_data(f"arrays:{path}")
+    np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
+    with refused("objects.npy", "Python objects"):
+        open_data(f"arrays:{tmp_path / 'objects.npy'}")
+
+
+def test_an_archive_larger_than_memory_is_not_unpacked(tmp_path: Path, refused: Refused) -> None:
     """A thousand arrays of 4 GB each, as the archive's directory says."""
     path = tmp_path / "bomb.npz"
     np.savez(path, **{f"images{i}": np.zeros(1, np.uint8) for i in range(1000)})
@@ -136,9 +201,6 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, refused: Refuse
     path.write_bytes(content)
     with refused("bomb.npz", "half of the memory", "4295.0", "save its arrays as .npy"):
         open_data(f"arrays:{path}")
-    np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
-    with refused("objects.npy", "Python objects"):
-        open_data(f"arrays:{tmp_path / 'objects.npy'}")
 
 
 def test_a_label_file_one_row_short(tmp_path: Path, command: Command) -> None:
