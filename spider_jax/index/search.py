@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
 from spider_jax.index.files import Block, open_block
+from spider_jax.runtime.device_kinds import DeviceKind, kind_of
 from spider_jax.runtime.progress import Bar
 from spider_jax.spider.folding import ModelRows, Shared, padded
 from spider_jax.spider.scoring import TaskSide, score_chunk, task_blocks, task_side
 
-# Rows of a compiled call: values [m, d] still fit a core's cache, calls are few.
-SPAN = 2048
 # Spans read ahead of the one that is scored, and spans in flight on a device.
 AHEAD, IN_FLIGHT = 3, 2
 
@@ -117,7 +116,7 @@ def stream_top_k(
     devices, everywhere = _devices(mesh)
     mine = [(i, d) for i, d in enumerate(devices) if d.process_index == jax.process_index()]
     workers = [_Worker(device, shared, tasks, k) for _, device in mine]
-    spans = list(_spans(blocks))
+    spans = list(_spans(blocks, kind_of(devices[0].platform)))
     if allowed is not None:
         spans = [span for span in spans if _allowed_rows(allowed, span).any()]
     dealt = [
@@ -159,7 +158,7 @@ def stream_scores(
         count = span.stop - span.start
         scores[span.first : span.first + count] = np.asarray(found)[:count]
 
-    for _, loaded in _read_ahead(folder, [(worker, span) for span in _spans(blocks)]):
+    for _, loaded in _read_ahead(folder, [(worker, span) for span in _spans(blocks, worker.kind)]):
         waiting.append((loaded.span, all_scores(loaded.rows, worker.shared, side)))
         if len(waiting) > IN_FLIGHT:
             keep()
@@ -197,11 +196,11 @@ def _devices(mesh: Mesh | None) -> tuple[list[jax.Device], bool]:
     return list(mine[0]), len({d.process_index for d in mine[0]}) > 1
 
 
-def _spans(blocks: Sequence[Block]) -> Iterator[Span]:
+def _spans(blocks: Sequence[Block], kind: DeviceKind) -> Iterator[Span]:
     first = 0
     for block in blocks:
-        for start in range(0, block.rows, SPAN):
-            yield Span(block, start, min(start + SPAN, block.rows), first + start)
+        for start in range(0, block.rows, kind.span):
+            yield Span(block, start, min(start + kind.span, block.rows), first + start)
         first += block.rows
 
 
@@ -211,7 +210,7 @@ class _Worker:
     def __init__(
         self, device: jax.Device, shared: Shared, tasks: Sequence[TaskBlock], k: int
     ) -> None:
-        self.device = device
+        self.device, self.kind = device, kind_of(device.platform)
         self.shared = jax.device_put(shared, device)
         self.tasks = [len(block.tokens) for block in tasks]
         self.sides = [self._sides(block) for block in tasks]
@@ -221,7 +220,8 @@ class _Worker:
     def _sides(self, block: TaskBlock) -> list[TaskSide]:
         """Pieces of a task block that one call takes."""
         sides, first = [], 0
-        for tokens, mask in task_blocks(self.shared, block.tokens, block.mask, rows=SPAN):
+        given, kind = (self.shared, block.tokens, block.mask), self.kind
+        for tokens, mask in task_blocks(*given, rows=kind.span, kind=kind):
             side = task_side(self.shared, *jax.device_put((tokens, mask), self.device))
             if block.memory is not None:
                 some = block.memory[first : first + len(mask)]
@@ -317,9 +317,10 @@ def _load(
     for array in jax.tree.leaves(rows):
         np.asarray(array[..., ::1024] if array.ndim == 3 else array).sum()  # every page is read now
     alive = span.block.alive()[span.start : span.stop] & _allowed_rows(allowed, span)
-    if len(alive) < SPAN:
-        rows = jax.tree.map(lambda a: padded(a, SPAN), rows)
-        alive = np.pad(alive, (0, SPAN - len(alive)))
+    size = worker.kind.span
+    if len(alive) < size:
+        rows = jax.tree.map(lambda a: padded(a, size), rows)
+        alive = np.pad(alive, (0, size - len(alive)))
     rows, alive = jax.device_put((rows, alive), worker.device)
     return Loaded(rows, alive, span)
 

@@ -58,8 +58,10 @@ def members(width: int = D, models: int = M) -> Weights:
         **dict.fromkeys(names, (WIDTH,)),
         "head_bias": (),
     }
-    drawn = {n: rng.normal(size=(E, *s)).astype(np.float32) for n, s in shapes.items()}
-    return Weights(**drawn)  # type: ignore[arg-type]
+    drawn = {n: rng.normal(size=(E, *s)) for n, s in shapes.items()}
+    for matrix in ("project", *square):
+        drawn[matrix] /= drawn[matrix].shape[1] ** 0.5
+    return Weights(**{n: a.astype(np.float32) for n, a in drawn.items()})  # type: ignore[arg-type]
 
 
 def _scoring(form: str, width: int) -> Iterator[Program]:
