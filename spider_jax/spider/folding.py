@@ -136,11 +136,11 @@ def chunk_rows(form: str, members: int, d: int, kind: DeviceKind | None = None) 
     """Rows of a chunk of a spider of so many members and width d: for its life on a kind of device.
 
     >>> from spider_jax.runtime.device_kinds import CPU, GPU
-    >>> sizes = ((1, 256), (1, 768), (1, 1024), (5, 256), (5, 1024))
+    >>> sizes = ((1, 64), (1, 128), (1, 256), (1, 1024), (5, 256), (5, 1024))
     >>> [chunk_rows("many", E, d, CPU) for E, d in sizes]
-    [512, 512, 512, 256, 128]
+    [512, 512, 512, 512, 256, 128]
     >>> [chunk_rows("many", E, d, GPU) for E, d in sizes]
-    [65536, 16384, 16384, 16384, 16384]
+    [65536, 32768, 16384, 16384, 16384, 16384]
     >>> chunk_rows("few", 5, 1024, CPU)
     24
     """
