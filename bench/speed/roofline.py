@@ -6,14 +6,12 @@ Writes bench/results/speed/roofline.json and .md. Nothing is run: programs are c
 on shapes alone, in calls of the size that a GPU's are. Beside the formula stand three counts:
 
 - operations, of `compiled.cost_analysis()`;
-- bytes from outside: the arguments and results of the calls, of `compiled.memory_analysis()`. This
-  is what main memory must give where what one step of a call hands to the next stays on the chip;
-- bytes of every step: `cost_analysis()` adds up operands and results of all steps of a call. This
-  is what main memory gives where nothing stays on the chip.
+- bytes from outside: arguments and results of the calls, of `compiled.memory_analysis()`: what main
+  memory must give where what one step of a call hands to the next stays on the chip;
+- bytes of every step, by `cost_analysis()`: what it must give where nothing stays on the chip.
 
-The floor of a program on a machine is the larger of operations / (operations a second) and bytes of
-the formula / (bytes a second). The machine is what its vendor says, not what was measured: the
-defaults are an H200's data sheet. One minute on two cores.
+The floor on a machine is the larger of operations / (operations a second) and bytes of the formula
+/ (bytes a second). The machine is what its vendor says, not what was measured. A minute.
 """
 
 from collections.abc import Iterator
@@ -27,7 +25,7 @@ import tyro
 
 from bench.common import about, page_head, write_results
 from spider_jax.heads import training as heads
-from spider_jax.index.search import Best, _update
+from spider_jax.index.best import Best, update
 from spider_jax.report.tables import to_markdown
 from spider_jax.runtime.device_kinds import KINDS, DeviceKind
 from spider_jax.spider.folding import ModelRows, Shared, chunk_rows
@@ -188,7 +186,7 @@ def search(M: int, C: int, d: int, precision: str, kind: DeviceKind) -> Work:
     given = best, rows_of(m, d, precision), shared, side, *more
     name = f"best {FOUND} of {M:,}, C {C}, d {d}, {precision}"
     needed = M * (row_bytes(d, precision) + 1.0)
-    return Work(name, _update, given, -(-M // m), pairs(M, C, d), needed, precision, BETWEEN)
+    return Work(name, update, given, -(-M // m), pairs(M, C, d), needed, precision, BETWEEN)
 
 
 def side(C: int, d: int) -> Work:

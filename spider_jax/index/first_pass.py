@@ -18,8 +18,9 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int
 
+from spider_jax.index.best import all_scores
 from spider_jax.index.files import Block, open_block
-from spider_jax.index.search import Found, TaskBlock, all_scores, one_device
+from spider_jax.index.search import Found, TaskBlock, one_device
 from spider_jax.runtime.device_kinds import kind_of
 from spider_jax.spider.folding import ModelRows, Shared, padded
 from spider_jax.spider.scoring import TaskSide, task_blocks, task_side

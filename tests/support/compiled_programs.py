@@ -11,7 +11,7 @@ from jax.sharding import AbstractMesh, AxisType
 
 from programs.train_devices import CONFIG, own_tokens, toy_arrays
 from spider_jax.heads import training as heads
-from spider_jax.index import search
+from spider_jax.index import best
 from spider_jax.metrics.methods import linear_probe
 from spider_jax.onboarding import fit_tokens
 from spider_jax.spider import folding, own_attention, scoring
@@ -101,12 +101,12 @@ _with_spread = jax.jit(lambda *given: scaling._apply(*given, True))
 
 def _index(chunk: Any, shared: Any, side: Any, name: str) -> Iterator[Program]:
     m = chunk.key.shape[1]
-    best = search.Best(of_shape(T, 7), of_shape(T, 7, dtype="int32"))
+    found = best.Best(of_shape(T, 7), of_shape(T, 7, dtype="int32"))
     given = chunk, shared, side
     more = of_shape(m, dtype="bool"), of_shape(dtype="int32")
-    at = _at(search, "_update")
-    yield Program(f"top k, {name}", at, search._update, (best, *given, *more))
-    yield Program(f"scores, {name}", _at(search, "all_scores"), search.all_scores, given)
+    at = _at(best, "update")
+    yield Program(f"top k, {name}", at, best.update, (found, *given, *more))
+    yield Program(f"scores, {name}", _at(best, "all_scores"), best.all_scores, given)
 
 
 def _own_attention() -> Iterator[Program]:
