@@ -32,6 +32,8 @@ class DeviceKind(NamedTuple):
         span: rows of the index that one call takes.
         block_numbers: of one intermediate [E, T, rows, d] of a call: tasks are scored in blocks
             that respect it, one at least.
+        pair_numbers: of [T, m, d] of the models that a training step scores together, before it goes
+            by chunks that the backward pass computes again.
         compiled_loop: over chunks; else a call each, dealt to the cores.
         float64: whether it has float64.
     """
@@ -42,6 +44,7 @@ class DeviceKind(NamedTuple):
     chunk_numbers: int
     span: int
     block_numbers: int
+    pair_numbers: int
     compiled_loop: bool
     float64: bool
 
@@ -53,6 +56,7 @@ CPU = DeviceKind(
     chunk_numbers=1 << 19,  # 2 MB, what a core keeps in its cache
     span=2048,  # values [m, d] still fit a core's cache, calls are few
     block_numbers=1 << 21,
+    pair_numbers=1 << 19,  # 2 MB, in cache
     compiled_loop=False,
     float64=True,
 )
@@ -63,6 +67,7 @@ GPU = DeviceKind(
     chunk_numbers=1 << 22,  # 16 MB: with its logits it stays in a cache of 50 MB
     span=1 << 14,  # the same; twice as many do not [bench/speed/roofline.py]
     block_numbers=1 << 26,
+    pair_numbers=1 << 26,  # 256 MB: what is computed twice costs more than memory does
     compiled_loop=True,
     float64=True,
 )
@@ -73,6 +78,7 @@ TPU = DeviceKind(
     chunk_numbers=1 << 22,  # 16 MB an array, of 16 to 128 MB of on-chip memory
     span=1 << 14,
     block_numbers=1 << 25,
+    pair_numbers=1 << 25,
     compiled_loop=True,
     float64=False,
 )
