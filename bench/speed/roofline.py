@@ -24,6 +24,7 @@ import numpy as np
 import tyro
 
 from bench.common import about, page_head, write_results
+from bench.speed.accelerator_ours import pair_operations, step_operations
 from spider_jax.heads import training as heads
 from spider_jax.index.best import Best, update
 from spider_jax.report.tables import to_markdown
@@ -139,17 +140,6 @@ def row_bytes(d: int, precision: str) -> int:
     return d * WIDE[precision] + 2 * 4 * d + 4
 
 
-def pairs(M: int, C: int, d: int) -> float:
-    """Operations of M models on one task: two products, softmax, five sums of the read-out.
-
-    Args:
-        M: models.
-        C: classes.
-        d: width.
-    """
-    return M * (4.0 * C * d + 5 * C + 16 * d)
-
-
 def scoring(M: int, C: int, d: int, precision: str, kind: DeviceKind) -> Work:
     """M models on one task.
 
@@ -165,7 +155,9 @@ def scoring(M: int, C: int, d: int, precision: str, kind: DeviceKind) -> Work:
     given = rows_of(m, d, precision), shared_of(d, EXTRACTOR), side
     needed = M * (row_bytes(d, precision) + 4.0)
     name = f"score {M:,}, C {C}, d {d}, {precision}"
-    return Work(name, score_chunk, given, -(-M // m), pairs(M, C, d), needed, precision, BETWEEN)
+    return Work(
+        name, score_chunk, given, -(-M // m), pair_operations(M, C, d), needed, precision, BETWEEN
+    )
 
 
 def search(M: int, C: int, d: int, precision: str, kind: DeviceKind) -> Work:
@@ -186,7 +178,9 @@ def search(M: int, C: int, d: int, precision: str, kind: DeviceKind) -> Work:
     given = best, rows_of(m, d, precision), shared, side, *more
     name = f"best {FOUND} of {M:,}, C {C}, d {d}, {precision}"
     needed = M * (row_bytes(d, precision) + 1.0)
-    return Work(name, update, given, -(-M // m), pairs(M, C, d), needed, precision, BETWEEN)
+    return Work(
+        name, update, given, -(-M // m), pair_operations(M, C, d), needed, precision, BETWEEN
+    )
 
 
 def side(C: int, d: int) -> Work:
@@ -252,28 +246,6 @@ def training(B: int, M: int, C: int, d: int) -> Work:
     )
     operations = step_operations(B, M, C, d)
     return Work(name, call, given, 1, operations, needed, "float32", why)
-
-
-def step_operations(B: int, M: int, C: int, d: int) -> float:
-    """Operations of a step in the form that `attention.score_tasks` takes.
-
-    A product forwards is two backwards, but for those with tokens, of which none has a gradient.
-
-    Args:
-        B: tasks.
-        M: models.
-        C: classes.
-        d: width.
-    """
-    rest = B * M * (5.0 * C + 16 * d)
-    square = 2.0 * d * d
-    if M <= C:  # tokens are averaged as they come
-        tokens = 4.0 * B * M * C * EXTRACTOR
-        mapped = 2.0 * M * d * EXTRACTOR + 2.0 * B * M * d * EXTRACTOR
-        return 2 * tokens + 3 * (mapped + (2 * M + B * M + d) * square + rest)
-    tokens = 2.0 * B * C * d * EXTRACTOR
-    composed = min(2 * M, M + d) * square + (B * C + M + d) * square
-    return 2 * tokens + 3 * (composed + 4.0 * B * M * C * d + rest)
 
 
 def head_steps(R: int, n: int, D: int, K: int) -> Work:

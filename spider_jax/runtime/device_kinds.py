@@ -32,8 +32,8 @@ class DeviceKind(NamedTuple):
         span: rows of the index that one call takes.
         block_numbers: of one intermediate [E, T, rows, d] of a call: tasks are scored in blocks
             that respect it, one at least.
-        pair_numbers: of [T, m, d] of the models that a training step scores together, before it goes
-            by chunks that the backward pass computes again.
+        pair_numbers: of [T, m, d] of the models that a training step scores together, before it
+            goes by chunks that the backward pass computes again.
         compiled_loop: over chunks; else a call each, dealt to the cores.
         float64: whether it has float64.
     """
