@@ -15,6 +15,7 @@ from bench.speed import accelerator_ours as ours
 from bench.speed import accelerator_torch as peer
 from bench.speed.accelerator_checks import apart, checks
 from bench.speed.accelerator_timing import Report, figures, seconds
+from support.quick_compilation import quick_environment
 
 ROOT = Path(__file__).parents[2]
 # What a machine has that has jax and torch, with what these need themselves.
@@ -35,7 +36,7 @@ def test_it_runs_from_the_source_tree_with_jax_and_torch_alone(tmp_path: Path) -
     done = subprocess.run(
         [sys.executable, "-S", str(script), "--grid", "tiny", "--out", str(out)],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"},
+        env=os.environ | quick_environment() | {"PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
