@@ -115,13 +115,16 @@ SIGNATURES = {
         "memory=16.0, k_max=0, own_components=64, clip=1.0, patience=0, parallel='mesh', "
         "model_shards=1, checkpoint_every=100)"
     ),
-    "ZooIndex": "(folder, about, blocks, scaling, shared, memory_weights, evidence=None)",
+    "ZooIndex": (
+        "(folder, about, blocks, scaling, shared, memory_weights, evidence=None, resident=None)"
+    ),
     "ZooIndex.append": "(self, spider, models=None, *, show_progress=False)",
     "ZooIndex.belief": "(self, tokens, *, task=None, show_progress=False)",
     "ZooIndex.build": "(spider, folder, *, precision=None, show_progress=False)",
     "ZooIndex.names": "(self)",
     "ZooIndex.open": "(folder)",
     "ZooIndex.remove": "(self, models)",
+    "ZooIndex.to_device": "(self, *, mesh=None, most=None)",
     "ZooIndex.top_k": (
         "(self, tokens, k, *, task=None, among=None, mesh=None, first_pass=False, "
         "show_progress=False)"

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float64, Int
 
 from spider_jax.belief.task_process import squared_distances
+from spider_jax.runtime.double_precision import double_precision
 
 # a, b: half the mean squared distance of a half, which is 2 by its scaling; s + g about 1.
 PLAIN = (0.3, 0.3, 0.7, 0.3, 0.2)
@@ -76,11 +77,10 @@ def learn_hyper(held: HeldOutTasks) -> Float64[np.ndarray, " 5"]:
         held.whole,
         held.weight / held.weight.sum(),
     )
-    with jax.enable_x64(True):
-        loss = jax.jit(jax.value_and_grad(_loss))
+    with double_precision():
 
         def value(p: Float64[np.ndarray, " 5"]) -> tuple[float, Float64[np.ndarray, " 5"]]:
-            found, slope = loss(p, *given)
+            found, slope = _loss_and_slope(p, *given)
             return float(found), np.asarray(slope, np.float64)
 
         best = minimize(
@@ -123,3 +123,6 @@ def _loss(
     square = ((error @ gram) * error).sum(1)
     fit = (weight * (jnp.log(variance) + square / variance)).sum() / 2
     return fit + ((p - jnp.log(jnp.array(PLAIN))) ** 2).sum() / (2 * STEADY * groups)
+
+
+_loss_and_slope = jax.jit(jax.value_and_grad(_loss))  # compiled once a shape

@@ -18,8 +18,10 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int
 
+from spider_jax.index.best import all_scores
 from spider_jax.index.files import Block, open_block
-from spider_jax.index.search import SPAN, Found, TaskBlock, all_scores, one_device
+from spider_jax.index.search import Found, TaskBlock, one_device
+from spider_jax.runtime.device_kinds import kind_of
 from spider_jax.spider.folding import ModelRows, Shared, padded
 from spider_jax.spider.scoring import TaskSide, task_blocks, task_side
 
@@ -53,16 +55,17 @@ class _Search:
         self.blocks, self.open = blocks, lru_cache(maxsize=2)(partial(open_block, folder))
         self.starts = np.cumsum([0, *(block.rows for block in blocks)])
         self.device = one_device()
+        self.span = kind_of(self.device.platform).span
         self.shared = jax.device_put(shared, self.device)
         self.side, self.memory = _side(self.shared, task, self.device)
 
     def exact(self, rows: Int[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
         """Scores of some rows of the index, in rising order: the bits of the exact search."""
-        found = [self._scored(rows[i : i + SPAN]) for i in range(0, len(rows), SPAN)]
+        found = [self._scored(rows[i : i + self.span]) for i in range(0, len(rows), self.span)]
         return np.concatenate(found) if found else np.zeros(0, np.float32)
 
     def _scored(self, rows: Int[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
-        part = jax.tree.map(lambda a: padded(a, SPAN), self.gather(rows))
+        part = jax.tree.map(lambda a: padded(a, self.span), self.gather(rows))
         scores = all_scores(jax.device_put(part, self.device), self.shared, self.side)
         return np.asarray(scores)[: len(rows)]
 
@@ -97,7 +100,8 @@ def _side(
     shared: Shared, task: TaskBlock, device: jax.Device
 ) -> tuple[TaskSide, Float32[np.ndarray, " S"] | None]:
     """What the task brings to every pair, as the exact search has it."""
-    ((tokens, mask),) = task_blocks(shared, task.tokens, task.mask, rows=SPAN)
+    kind = kind_of(device.platform)
+    ((tokens, mask),) = task_blocks(shared, task.tokens, task.mask, rows=kind.span, kind=kind)
     side = task_side(shared, *jax.device_put((tokens, mask), device))
     if task.memory is None:
         return side, None

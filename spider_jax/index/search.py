@@ -5,7 +5,7 @@ ones and reads them from disk; a device keeps the best k it has seen, and these 
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from pathlib import Path
@@ -15,17 +15,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Float32, Int
+from jaxtyping import Array, Bool, Float32
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
+from spider_jax.index.best import all_scores, nothing, update
 from spider_jax.index.files import Block, open_block
+from spider_jax.runtime.device_kinds import DeviceKind, kind_of
 from spider_jax.runtime.progress import Bar
 from spider_jax.spider.folding import ModelRows, Shared, padded
-from spider_jax.spider.scoring import TaskSide, score_chunk, task_blocks, task_side
+from spider_jax.spider.scoring import TaskSide, task_blocks, task_side
 
-# Rows of a compiled call: values [m, d] still fit a core's cache, calls are few.
-SPAN = 2048
 # Spans read ahead of the one that is scored, and spans in flight on a device.
 AHEAD, IN_FLIGHT = 3, 2
 
@@ -60,18 +60,6 @@ class Span(NamedTuple):
     first: int
 
 
-class Best(NamedTuple):
-    """The best models seen so far.
-
-    Attributes:
-        scores: [T, k], best first.
-        rows: [T, k] of the index; -1 is none.
-    """
-
-    scores: Float[Array, "T k"]
-    rows: Int[Array, "T k"]
-
-
 class Loaded(NamedTuple):
     """A span on its device.
 
@@ -98,6 +86,7 @@ def stream_top_k(
     mesh: Mesh | None,
     bar: Bar,
     allowed: Bool[np.ndarray, " rows"] | None = None,
+    read: "Reader | None" = None,
 ) -> list[Found]:
     """The best k rows for every task.
 
@@ -110,23 +99,27 @@ def stream_top_k(
         mesh: see `ZooIndex.top_k_tasks`.
         bar: of rows.
         allowed: rows of the index that count; spans without one are not read. Default: all.
+        read: gives the spans that lie on the devices already. Default: from disk.
 
     Returns:
         For every task block scores float32 [T, k], best first, and rows int64 [T, k].
     """
-    devices, everywhere = _devices(mesh)
+    devices, everywhere = devices_of(mesh)
     mine = [(i, d) for i, d in enumerate(devices) if d.process_index == jax.process_index()]
-    workers = [_Worker(device, shared, tasks, k) for _, device in mine]
-    spans = list(_spans(blocks))
+    workers = [Worker(device, shared, tasks, k) for _, device in mine]
+    spans = [*enumerate(all_spans(blocks, kind_of(devices[0].platform)))]
     if allowed is not None:
-        spans = [span for span in spans if _allowed_rows(allowed, span).any()]
+        spans = [(at, span) for at, span in spans if _allowed_rows(allowed, span).any()]
+    if read is None:  # they may be dealt anew
+        spans = [*enumerate(span for _, span in spans)]
     dealt = [
-        (worker, spans[at])
-        for at in range(len(spans))
+        (worker, span)
+        for at, span in spans
         for (i, _), worker in zip(mine, workers, strict=True)
         if at % len(devices) == i
     ]
-    for worker, loaded in _read_ahead(folder, dealt, allowed):
+    read = read or partial(read_ahead, folder)
+    for worker, loaded in read(dealt, allowed):
         worker.take(loaded)
         bar.update(loaded.span.stop - loaded.span.start)
     found = [worker.found() for worker in workers]
@@ -134,7 +127,12 @@ def stream_top_k(
 
 
 def stream_scores(
-    folder: Path, blocks: Sequence[Block], shared: Shared, task: TaskBlock, bar: Bar
+    folder: Path,
+    blocks: Sequence[Block],
+    shared: Shared,
+    task: TaskBlock,
+    bar: Bar,
+    read: "Reader | None" = None,
 ) -> Float32[np.ndarray, " rows"]:
     """Scores of all rows for one task, removed ones too, on the default device.
 
@@ -144,12 +142,13 @@ def stream_scores(
         shared: of all its models.
         task: one.
         bar: of rows.
+        read: as for `stream_top_k`.
 
     Returns:
         One score a row.
     """
-    (device,) = _devices(None)[0]
-    worker = _Worker(device, shared, [task], 1)
+    (device,) = devices_of(None)[0]
+    worker = Worker(device, shared, [task], 1)
     (side,) = worker.sides[0]
     scores = np.empty(sum(block.rows for block in blocks), np.float32)
     waiting: deque[tuple[Span, Array]] = deque()
@@ -159,7 +158,8 @@ def stream_scores(
         count = span.stop - span.start
         scores[span.first : span.first + count] = np.asarray(found)[:count]
 
-    for _, loaded in _read_ahead(folder, [(worker, span) for span in _spans(blocks)]):
+    dealt = [(worker, span) for span in all_spans(blocks, worker.kind)]
+    for _, loaded in (read or partial(read_ahead, folder))(dealt, None):
         waiting.append((loaded.span, all_scores(loaded.rows, worker.shared, side)))
         if len(waiting) > IN_FLIGHT:
             keep()
@@ -169,18 +169,12 @@ def stream_scores(
     return scores
 
 
-@jax.jit
-def all_scores(rows: ModelRows, shared: Shared, side: TaskSide) -> Float[Array, " m"]:
-    """Scores of a span on one task, the mean over the ensemble."""
-    return score_chunk(rows, shared, side).mean(0)[0]
-
-
 def one_device() -> jax.Device:
     """The default device."""
-    return _devices(None)[0][0]
+    return devices_of(None)[0][0]
 
 
-def _devices(mesh: Mesh | None) -> tuple[list[jax.Device], bool]:
+def devices_of(mesh: Mesh | None) -> tuple[list[jax.Device], bool]:
     """The devices along the axis "model", and whether they belong to several processes.
 
     Along other axes the work is the same: of these every process takes a column of its own.
@@ -197,31 +191,32 @@ def _devices(mesh: Mesh | None) -> tuple[list[jax.Device], bool]:
     return list(mine[0]), len({d.process_index for d in mine[0]}) > 1
 
 
-def _spans(blocks: Sequence[Block]) -> Iterator[Span]:
+def all_spans(blocks: Sequence[Block], kind: DeviceKind) -> Iterator[Span]:
     first = 0
     for block in blocks:
-        for start in range(0, block.rows, SPAN):
-            yield Span(block, start, min(start + SPAN, block.rows), first + start)
+        for start in range(0, block.rows, kind.span):
+            yield Span(block, start, min(start + kind.span, block.rows), first + start)
         first += block.rows
 
 
-class _Worker:
+class Worker:
     """One device: its copy of what is shared, and its best k."""
 
     def __init__(
         self, device: jax.Device, shared: Shared, tasks: Sequence[TaskBlock], k: int
     ) -> None:
-        self.device = device
+        self.device, self.kind = device, kind_of(device.platform)
         self.shared = jax.device_put(shared, device)
         self.tasks = [len(block.tokens) for block in tasks]
         self.sides = [self._sides(block) for block in tasks]
-        self.best = [[_nothing(len(side.mask), k, device) for side in s] for s in self.sides]
+        self.best = [[nothing(len(side.mask), k, device) for side in s] for s in self.sides]
         self.in_flight: deque[Any] = deque()
 
     def _sides(self, block: TaskBlock) -> list[TaskSide]:
         """Pieces of a task block that one call takes."""
         sides, first = [], 0
-        for tokens, mask in task_blocks(self.shared, block.tokens, block.mask, rows=SPAN):
+        given, kind = (self.shared, block.tokens, block.mask), self.kind
+        for tokens, mask in task_blocks(*given, rows=kind.span, kind=kind):
             side = task_side(self.shared, *jax.device_put((tokens, mask), self.device))
             if block.memory is not None:
                 some = block.memory[first : first + len(mask)]
@@ -237,7 +232,7 @@ class _Worker:
         first = np.int32(span.first)
         self.best = [
             [
-                _update(b, rows, self.shared, side, alive, first)
+                update(b, rows, self.shared, side, alive, first)
                 for b, side in zip(*pair, strict=True)
             ]
             for pair in zip(self.best, self.sides, strict=True)
@@ -257,45 +252,25 @@ class _Worker:
         ]
 
 
-def _nothing(tasks: int, k: int, device: jax.Device) -> Best:
-    scores, rows = np.full((tasks, k), -np.inf, np.float32), np.full((tasks, k), -1, np.int32)
-    best: Best = jax.device_put(Best(scores, rows), device)  # type: ignore[arg-type]
-    return best
+Reader = Callable[
+    [Sequence[tuple[Worker, Span]], Bool[np.ndarray, " rows"] | None],
+    Iterator[tuple[Worker, Loaded]],
+]
 
 
-@jax.jit
-def _update(
-    best: Best,
-    rows: ModelRows,
-    shared: Shared,
-    side: TaskSide,
-    alive: Bool[Array, " m"],
-    first: Int[Array, ""],
-) -> Best:
-    """The best of what was kept and of a span; what was kept stands first, so ties keep order."""
-    scores = score_chunk(rows, shared, side).mean(0)
-    scores = jnp.where(alive[None], scores, -jnp.inf)
-    places = jnp.broadcast_to(
-        (first + jnp.arange(scores.shape[1], dtype=jnp.int32))[None], scores.shape
-    )
-    together = jnp.concatenate([best.scores, scores], axis=1)
-    top, at = jax.lax.top_k(together, best.scores.shape[1])
-    rows_together = jnp.concatenate([best.rows, places], axis=1)
-    return Best(top, jnp.take_along_axis(rows_together, at, axis=1))
-
-
-def _read_ahead(
+def read_ahead(
     folder: Path,
-    dealt: Sequence[tuple[_Worker, Span]],
-    allowed: Bool[np.ndarray, " rows"] | None = None,
-) -> Iterator[tuple[_Worker, Loaded]]:
+    dealt: Sequence[tuple[Worker, Span]],
+    allowed: Bool[np.ndarray, " rows"] | None,
+) -> Iterator[tuple[Worker, Loaded]]:
     """Every worker's spans in order, the next AHEAD of them on their way from disk."""
     mapped = lru_cache(maxsize=2)(partial(open_block, folder))
     with ThreadPoolExecutor(1) as reader:
         coming: deque[Any] = deque()
         for worker, span in dealt:
+            where = worker.device, worker.kind
             coming.append(
-                (worker, reader.submit(_load, mapped(span.block.name), span, worker, allowed))
+                (worker, reader.submit(load, mapped(span.block.name), span, *where, allowed))
             )
             if len(coming) > AHEAD:
                 ready, loaded = coming.popleft()
@@ -309,18 +284,35 @@ def _allowed_rows(allowed: Bool[np.ndarray, " rows"] | None, span: Span) -> Bool
     return np.ones(count, bool) if allowed is None else allowed[span.first : span.first + count]
 
 
-def _load(
-    block: ModelRows, span: Span, worker: _Worker, allowed: Bool[np.ndarray, " rows"] | None
+def load(
+    block: ModelRows,
+    span: Span,
+    device: jax.Device,
+    kind: DeviceKind,
+    allowed: Bool[np.ndarray, " rows"] | None,
+    *,
+    copied: bool = False,
 ) -> Loaded:
-    """Read a span from its map and hand it to the device, which on CPU uses the map itself."""
+    """Read a span from its map and hand it to the device, which on CPU uses the map itself.
+
+    Args:
+        block: mapped.
+        span: of it.
+        device: where to.
+        kind: of device; its calls say to how many rows a span is padded.
+        allowed: rows of the index that count; None for all.
+        copied: whether the rows are copied first.
+    """
     rows = jax.tree.map(lambda a: a[:, span.start : span.stop], block)
     for array in jax.tree.leaves(rows):
         np.asarray(array[..., ::1024] if array.ndim == 3 else array).sum()  # every page is read now
     alive = span.block.alive()[span.start : span.stop] & _allowed_rows(allowed, span)
-    if len(alive) < SPAN:
-        rows = jax.tree.map(lambda a: padded(a, SPAN), rows)
-        alive = np.pad(alive, (0, SPAN - len(alive)))
-    rows, alive = jax.device_put((rows, alive), worker.device)
+    if len(alive) < kind.span:
+        rows = jax.tree.map(lambda a: padded(a, kind.span), rows)
+        alive = np.pad(alive, (0, kind.span - len(alive)))
+    elif copied:
+        rows = jax.tree.map(np.array, rows)
+    rows, alive = jax.device_put((rows, alive), device)
     return Loaded(rows, alive, span)
 
 

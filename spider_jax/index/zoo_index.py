@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from spider_jax.index import files
 from spider_jax.index.build import append_blocks, build_index, make_folder, models_to_append
 from spider_jax.index.files import Block, IndexDescription
 from spider_jax.index.first_pass import linear_top_k
-from spider_jax.index.search import Found, TaskBlock, stream_scores, stream_top_k
+from spider_jax.index.names import alive_names, guessed_rows, names_of, rows_of
+from spider_jax.index.resident import Resident, to_devices
+from spider_jax.index.search import Found, Reader, TaskBlock, stream_scores, stream_top_k
 from spider_jax.ranking.ranking import Ranking, note_of_guesses
 from spider_jax.runtime.progress import row_bar
 from spider_jax.runtime.single_precision import single_precision
@@ -47,6 +49,7 @@ class ZooIndex:
         shared: of all models.
         memory_weights: how its spider's memory weighs training tasks, None without a memory.
         evidence: how its spider reads evidence, without its factors; None where it knows of none.
+        resident: its rows in the memory of devices, see `to_device`; None where they are on disk.
     """
 
     folder: Path
@@ -56,6 +59,7 @@ class ZooIndex:
     shared: Shared
     memory_weights: MemoryWeights | None
     evidence: EvidenceModel | None = None
+    resident: Resident | None = None
 
     def __len__(self) -> int:
         return sum(block.rows - len(block.removed) for block in self.blocks)
@@ -144,6 +148,23 @@ class ZooIndex:
             append_blocks(spider, wanted, self.folder, index.about, index.blocks, show_progress)
         return ZooIndex.open(self.folder)
 
+    @single_precision
+    def to_device(self, *, mesh: Mesh | None = None, most: int | None = None) -> "ZooIndex":
+        """The same index with its rows in the memory of devices: searches read nothing from disk.
+
+        Args:
+            mesh: devices that share the rows, as for `top_k_tasks`. Default: the default device.
+            most: bytes that rows may take on a device. Default: most of what is free.
+
+        Returns:
+            An index with the same answers, to the bit; this one where the rows do not fit, which
+            the log says. What is appended or removed later it does not see.
+
+        Raises:
+            InputError: a mesh without an axis "model".
+        """
+        return replace(self, resident=to_devices(self.folder, self.blocks, mesh, most))
+
     def remove(self, models: Sequence[str]) -> "ZooIndex":
         """Take models out; their rows stay on disk, no score of another model changes.
 
@@ -153,7 +174,7 @@ class ZooIndex:
         with files.writing(self.folder):
             index = ZooIndex.open(self.folder)
             wanted, places = {*checked_names(models)}, {}
-            for block, names in index._alive_names():
+            for block, names in alive_names(index.folder, index.blocks):
                 here = [row for row, name in names if name in wanted]
                 wanted -= {name for _, name in names}
                 places[block.name] = here
@@ -173,7 +194,7 @@ class ZooIndex:
 
     def names(self) -> Iterator[str]:
         """Names of all models, in model order."""
-        for _, names in self._alive_names():
+        for _, names in alive_names(self.folder, self.blocks):
             yield from (name for _, name in names)
 
     @single_precision
@@ -240,7 +261,7 @@ class ZooIndex:
             raise InputError(f"tasks must name all {len(tokens)} tasks, got {len(tasks)} names")
         about = self.about.extractor
         given = [checked_tokens(t, about, f"tokens {i}") for i, t in enumerate(tokens)]
-        allowed = None if among is None else self._rows_of(among)
+        allowed = None if among is None else rows_of(self.folder, self.blocks, among)
         able = len(self) if allowed is None else int(allowed.sum())
         if able == 0:
             raise InputError(
@@ -252,14 +273,14 @@ class ZooIndex:
         passed = bool(found)
         if not passed:
             buckets = list(class_buckets(given).values())
-            blocks = [self._task_block([given[i] for i in where]) for where in buckets]
+            asked = [self._task_block([given[i] for i in where]) for where in buckets]
+            here = self.folder, self.blocks, self.shared
+            on, read = self._where(mesh)
             with row_bar(sum(b.rows for b in self.blocks), "scoring", show_progress) as bar:
-                found = stream_top_k(
-                    self.folder, self.blocks, self.shared, blocks, most, mesh, bar, allowed
-                )
+                found = stream_top_k(*here, asked, most, on, bar, allowed, read)
         order = np.argsort(np.concatenate(buckets))
         scores, rows = (np.concatenate(part)[order] for part in zip(*found, strict=True))
-        names, guessed = self._names_of(rows), self._guessed()
+        names, guessed = names_of(self.folder, self.blocks, rows), guessed_rows(self.blocks)
         called: Sequence[str | None] = tasks or [None] * len(given)
         return [
             self._ranking(
@@ -305,8 +326,9 @@ class ZooIndex:
             raise InputError(f"{self.folder} holds no model")
         given = checked_tokens(tokens, self.about.extractor)
         with row_bar(sum(b.rows for b in self.blocks), "scoring", show_progress) as bar:
-            block = self._task_block([given])
-            scores = stream_scores(self.folder, self.blocks, self.shared, block, bar)
+            block, (on, read) = self._task_block([given]), self._where(None)
+            read = None if on else read  # of one device only
+            scores = stream_scores(self.folder, self.blocks, self.shared, block, bar, read)
         alive = np.concatenate([one.alive() for one in self.blocks])
         errors = np.concatenate([files.read_errors(self.folder, one) for one in self.blocks])[alive]
         state = BeliefState(
@@ -315,6 +337,12 @@ class ZooIndex:
         )
         known = process.known(given)
         return state.begin(tuple(self.names()), scores[alive].astype(np.float64), *known, task)
+
+    def _where(self, mesh: Mesh | None) -> tuple[Mesh | None, Reader | None]:
+        """The devices of a search, and what gives the rows that lie there already."""
+        if self.resident is None or mesh not in (None, self.resident.mesh):
+            return mesh, None
+        return self.resident.mesh, self.resident.read
 
     def _ranking(
         self,
@@ -353,38 +381,6 @@ class ZooIndex:
         scaled = np.asarray(apply_scaling(self.scaling, padded.centres, padded.mask))
         memory = remembered(self.memory_weights, scaled, padded)
         return TaskBlock(scaled, padded.mask, memory)
-
-    def _guessed(self) -> set[int]:
-        """Rows of the index whose models were added without features."""
-        starts = np.cumsum([0, *(block.rows for block in self.blocks)]).tolist()
-        both = zip(starts, self.blocks, strict=False)
-        return {first + row for first, block in both for row in block.guessed}
-
-    def _rows_of(self, models: Collection[str]) -> NDArray[np.bool_]:
-        """Rows of the index that hold one of these models; names that it lacks are no matter."""
-        found, wanted, first = np.zeros(sum(b.rows for b in self.blocks), bool), {*models}, 0
-        for block, names in self._alive_names():
-            found[[first + row for row, name in names if name in wanted]] = True
-            first += block.rows
-        return found
-
-    def _alive_names(self) -> Iterator[tuple[Block, list[tuple[int, str]]]]:
-        """Every block with its (row, name)s that were not removed."""
-        for block in self.blocks:
-            names, removed = files.read_names(self.folder, block), set(block.removed)
-            yield block, [(row, name) for row, name in enumerate(names) if row not in removed]
-
-    def _names_of(self, rows: NDArray[np.int64]) -> dict[int, str]:
-        """Names by row of the index; only blocks that hold one of these rows are read."""
-        wanted, first = np.unique(rows), 0
-        found: dict[int, str] = {}
-        for block in self.blocks:
-            here = wanted[(wanted >= first) & (wanted < first + block.rows)]
-            if len(here):
-                names = files.read_names(self.folder, block)
-                found |= {int(row): names[row - first] for row in here}
-            first += block.rows
-        return found
 
     def _refuse_damage(self) -> None:
         problem = next(files.damage(self.folder, self.blocks), None)

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Float64, Int
 from spider_jax.belief.factors import Factors
 from spider_jax.belief.gaussian import Standings
 from spider_jax.recommend.factor_analysis import factor_analysis
+from spider_jax.runtime.double_precision import double_precision
 
 RANKS = (0, 2, 4, 8)
 FOLDS = 3
@@ -239,7 +240,7 @@ def _learn_weights(rows: _Rows) -> tuple[float, Float64[np.ndarray, " 5"]]:
     from scipy.optimize import minimize  # slow to import
 
     plain = np.log(PLAIN)
-    with jax.enable_x64(True):
+    with double_precision():
 
         def value(p: Float64[np.ndarray, " 5"]) -> tuple[float, Float64[np.ndarray, " 5"]]:
             found, slope = _loss_and_slope(p, plain, rows)

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Float64, Int, Shaped
 
 from spider_jax.belief.factors import Factors
 from spider_jax.runtime.buckets import bucket
+from spider_jax.runtime.double_precision import double_precision
 
 CHUNK = 1 << 15  # records at a time
 LEAST = 0.02  # variance that is each model's own, at least
@@ -73,7 +74,7 @@ def factor_analysis(
     if rank == 0 or not value.any():
         return Factors(np.zeros((models, 0)), np.maximum(own, least))
     start = _start(model, task, value, models, tasks, rank)
-    with jax.enable_x64(True):
+    with double_precision():
         given = _chunks(model, task, value)
         found = _fit(given, start, own, squares, counts, tasks, steady, least, steps)
         loadings, psi = (np.asarray(part) for part in found)

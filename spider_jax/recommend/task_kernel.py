@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool, Float, Float64, Int
 from scipy.sparse import csr_array
 
 from spider_jax.recommend.scales import Scaled
+from spider_jax.runtime.double_precision import double_precision
 
 STEADY = 2.0  # width of the prior, in logarithms
 WORTH = 4.0  # so many independent residuals a group's likelihood counts as
@@ -174,7 +175,7 @@ def learn_kernel(
         weight / weight.sum(),
     )
     worth = WORTH * len(np.unique(groups[asked]))
-    with jax.enable_x64(True):
+    with double_precision():
 
         def value(p: Float64[np.ndarray, " P"]) -> tuple[float, Float64[np.ndarray, " P"]]:
             found, slope = _loss_and_slope(p, plain, worth, *data)

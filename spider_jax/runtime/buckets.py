@@ -13,6 +13,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, PyTree, Shaped
 
+from spider_jax.runtime.double_precision import double_precision
+
 ROW_BUCKET = 64
 CLASS_BUCKET = 8
 
@@ -68,7 +70,7 @@ def run(
     >>> run(lambda x: x.sum(), np.array([0.5, 0.25])).item()
     0.75
     """
-    with jax.enable_x64(True):
+    with double_precision():
         found = compiled(core, tuple(sorted(options.items())))(*arrays)
         return jax.tree.map(np.asarray, found)
 

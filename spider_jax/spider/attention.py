@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from spider_jax.runtime.device_kinds import default_kind
 from spider_jax.spider.weights import OwnTokens, Weights
 
 HIGHEST = jax.lax.Precision.HIGHEST
 LAYER_NORM_EPSILON = 1e-5
-PAIR_ELEMENTS = 1 << 19  # tasks x models x d of one chunk: 2 MB of float32 an array, in cache
 
 Map = Callable[[Array], Array]
 Regularize = Callable[[Float[Array, "T m d"], Int[Array, "..."]], Float[Array, "T m d"]]
@@ -33,7 +33,7 @@ def score_tasks(
     mask: Bool[Array, "T C"],
     regularize: Regularize = lambda attended, rows: attended,
     *,
-    pair_elements: int = PAIR_ELEMENTS,
+    pair_elements: int | None = None,
 ) -> Float[Array, "T M"]:
     """Scores of all models on all tasks.
 
@@ -46,7 +46,8 @@ def score_tasks(
         mask: [T, C] True where real.
         regularize: applied to the attention outputs [T, m, d] of these rows of theta, [m] or [T, m]
             (dropout while training).
-        pair_elements: T m d of a chunk of m models; up to four chunks stay one.
+        pair_elements: T m d of a chunk of m models; up to four chunks stay one. Default: the
+            `pair_numbers` of the default device's kind.
 
     Returns:
         float32 [T, M].
@@ -58,7 +59,8 @@ def score_tasks(
     def score(theta: Array, rows: Array) -> Array:
         return read_out(w, theta, regularize(of_models(theta), rows))
 
-    chunks = -(-len(tokens) * M * d // pair_elements)
+    most = pair_elements or default_kind().pair_numbers
+    chunks = -(-len(tokens) * M * d // most)
     if few or chunks <= 4:
         return score(w.theta, jnp.arange(M))
     size = -(-M // chunks)

@@ -8,10 +8,11 @@ The sum of `attention`, folded further:
 
 Models are folded and scored in padded chunks of one size by one order of products: a compiled sum
 of another size adds in another order, so only thus a zoo that grows or shrinks leaves every other
-score as it is, to the bit. Two forms are exact: "many" projects a task's tokens once for all
-models, "few" averages a model's tokens before they are projected, which costs less for tens of
-models. A spider keeps its form for life, so that the bits do not hang on the number of models that
-it has later; `form_for` says which one it is born with.
+score as it is, to the bit, on devices of one kind: `runtime.device_kinds` says the sizes. Two forms
+are exact: "many" projects a task's tokens once for all models, "few" averages a model's tokens
+before they are projected, which costs less for tens of models. A spider keeps its form for life, so
+that the bits do not hang on the number of models that it has later; `form_for` says which one it is
+born with.
 """
 
 from typing import Any, NamedTuple
@@ -23,15 +24,13 @@ from jaxtyping import Array, Float, Float32, Shaped
 from numpy.typing import NDArray
 
 from spider_jax.errors import InputError
+from spider_jax.runtime.device_kinds import PRECISION, DeviceKind, default_kind
 from spider_jax.runtime.threads import one_core
 from spider_jax.spider.task_memory import Memory, MemoryWeights
 from spider_jax.spider.weights import Weights
 
-# Rows of a chunk at most: small zoos are padded to it, large ones pay a call for each.
-CHUNK = {"many": 512, "few": 24}
+FORMS = ("many", "few")
 FEW_UP_TO = 96  # models
-CHUNK_NUMBERS = 1 << 19  # of a chunk's [E, rows, d]: 2 MB, what a core keeps in its cache
-LEAST_CHUNK = 128  # below that a call costs more than its rows
 PRECISIONS = ("float32", "bfloat16")
 # Tokens up to so much wider than d are used as they come [measured in bench/speed/scoring.py].
 RAW_TOKENS = 1.3
@@ -106,11 +105,11 @@ class Checkpoint(NamedTuple):
 
     Attributes:
         chunks: padded rows of its models, [E, m, ...]; one stack [n, E, m, ...] of them where the
-            loop over chunks is compiled.
+            kind's loop over chunks is compiled.
         shared: what all models share.
         models: M.
         form: "many" or "few".
-        compiled_loop: whether the loop over chunks is compiled.
+        kind: of the device that scores.
         memory_weights: how a new task weighs the remembered ones.
         maps: that made the rows of a model from its token.
     """
@@ -119,7 +118,7 @@ class Checkpoint(NamedTuple):
     shared: Shared
     models: int
     form: str
-    compiled_loop: bool
+    kind: DeviceKind
     maps: RowMaps
     memory_weights: MemoryWeights | None = None
 
@@ -133,16 +132,23 @@ def form_for(models: int) -> str:
     return "few" if models <= FEW_UP_TO else "many"
 
 
-def chunk_rows(form: str, members: int, d: int) -> int:
-    """Rows of a chunk of a spider of so many members and width d: for its life.
+def chunk_rows(form: str, members: int, d: int, kind: DeviceKind | None = None) -> int:
+    """Rows of a chunk of a spider of so many members and width d: for its life on a kind of device.
 
-    >>> [chunk_rows("many", E, d) for E, d in ((1, 256), (1, 768), (1, 1024), (5, 256), (5, 1024))]
-    [512, 512, 512, 256, 128]
-    >>> chunk_rows("few", 5, 1024)
+    >>> from spider_jax.runtime.device_kinds import CPU, GPU
+    >>> sizes = ((1, 64), (1, 128), (1, 256), (1, 1024), (5, 256), (5, 1024))
+    >>> [chunk_rows("many", E, d, CPU) for E, d in sizes]
+    [512, 512, 512, 512, 256, 128]
+    >>> [chunk_rows("many", E, d, GPU) for E, d in sizes]
+    [65536, 32768, 16384, 16384, 16384, 16384]
+    >>> chunk_rows("few", 5, 1024, CPU)
     24
     """
-    in_cache = 1 << (max(1, CHUNK_NUMBERS // (members * d)).bit_length() - 1)
-    return CHUNK[form] if form == "few" else min(CHUNK[form], max(LEAST_CHUNK, in_cache))
+    kind = kind or default_kind()
+    if form == "few":
+        return kind.rows[form]
+    within = 1 << (max(1, kind.chunk_numbers // (members * d)).bit_length() - 1)
+    return min(kind.rows[form], max(kind.least_rows, within))
 
 
 def fold_checkpoint(
@@ -151,7 +157,7 @@ def fold_checkpoint(
     memory: Memory | None = None,
     form: str = "many",
     precision: str = "float32",
-    compiled_loop: bool | None = None,
+    kind: DeviceKind | None = None,
 ) -> Checkpoint:
     """Fold an ensemble: the shared products in float64 on the host, the rows chunk by chunk.
 
@@ -161,8 +167,7 @@ def fold_checkpoint(
         form: "many" or "few", see the module; the same scores but for rounding.
         precision: "float32", or "bfloat16": operands of the two products of a pair in bfloat16,
             sums, softmax and read-out in float32 (scores move by about 2e-3).
-        compiled_loop: over chunks; default: but on CPU, where a Python loop over compiled chunks is
-            about twice as fast.
+        kind: of the device that will score; default: of JAX's default device.
 
     Returns:
         The checkpoint; O(M d^2) operations.
@@ -174,21 +179,20 @@ def fold_checkpoint(
     check_form(form)
     maps, shared = fold_shared(members, form)
     theta = np.asarray(members.theta)
-    size = chunk_rows(form, len(theta), theta.shape[-1])
+    kind = kind or default_kind()
+    size = chunk_rows(form, len(theta), theta.shape[-1], kind)
     targets = None if memory is None else np.ascontiguousarray(memory.targets.T)[None]
-    on_cpu = jax.default_backend() == "cpu"
-    loop = not on_cpu if compiled_loop is None else compiled_loop
-    device = one_core() if on_cpu and not loop else None  # None: where they are
+    device = None if kind.compiled_loop else one_core()  # None: where they are
     folded = (
         fold_chunk(maps, theta, targets, slice(start, start + size), size, precision)
         for start in range(0, theta.shape[1], size)
     )
     chunks = tuple(jax.device_put(rows, device) for rows in folded)
     shared, maps = jax.device_put((shared, maps), device)
-    if loop:
+    if kind.compiled_loop:
         chunks = (jax.tree.map(lambda *a: jnp.stack(a), *chunks),)
     kept = None if memory is None else memory.weights
-    return Checkpoint(chunks, shared, theta.shape[1], form, loop, maps, kept)
+    return Checkpoint(chunks, shared, theta.shape[1], form, kind, maps, kept)
 
 
 def fold_chunk(
@@ -214,9 +218,9 @@ def check_precision(precision: str) -> None:
 
 
 def check_form(form: str) -> None:
-    """Raise InputError unless it is a key of CHUNK."""
-    if form not in CHUNK:
-        raise InputError(f"form must be one of {tuple(CHUNK)}, got {form!r}")
+    """Raise InputError unless it is one of FORMS."""
+    if form not in FORMS:
+        raise InputError(f"form must be one of {FORMS}, got {form!r}")
 
 
 def padded(rows: Shaped[np.ndarray, "E m ..."], size: int) -> Shaped[np.ndarray, "E size ..."]:
@@ -279,4 +283,4 @@ def fold_rows(maps: RowMaps, theta: Float[Array, "E m d"]) -> ModelRows:
 
 def dot(a: Array, b: Array) -> Array:
     """a @ b with float32 sums: exact products for float32, as they are for bfloat16."""
-    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST, preferred_element_type=jnp.float32)
+    return jnp.matmul(a, b, precision=PRECISION, preferred_element_type=jnp.float32)

@@ -13,15 +13,15 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float32
 from numpy.typing import NDArray
 
+from spider_jax.runtime.device_kinds import DeviceKind
 from spider_jax.runtime.threads import aligned, over_cores, usable_cores
 from spider_jax.spider.attention import LAYER_NORM_EPSILON
-from spider_jax.spider.folding import CHUNK, Checkpoint, ModelRows, Shared, centre, dot
+from spider_jax.spider.folding import Checkpoint, ModelRows, Shared, centre, dot
 from spider_jax.spider.task_memory import MemoryWeights, memory_weights
 from spider_jax.tasks.padding import PaddedTokens
 from spider_jax.tasks.scaling import Scaling, apply_scaling
 
-# Numbers of one intermediate [E, T, m, d] of a call: tasks are scored in blocks that respect it.
-BLOCK = 1 << 21
+AVERAGED = 24  # classes of form "few": of more, averages are projected and not tokens
 HALVED = 64  # from so many classes on two cores share what a task brings
 SHORT = 4  # calls of "few", 50 us each, that take less time than to wake a thread for them
 
@@ -53,7 +53,7 @@ def task_side(
         partners = tokens
         if shared.project.shape[1]:
             partners = dot(tokens, shared.project) + shared.project_bias[None, None]
-        if form == "few" and tokens.shape[1] > CHUNK["few"]:
+        if form == "few" and tokens.shape[1] > AVERAGED:
             return partners, partners[..., :0]  # fewer averages are left to project than tokens
         values = jax.vmap(partial(_values, shared))(partners)
         return partners, values + shared.value_bias[None, None]
@@ -202,7 +202,8 @@ def score_pairs(
 ) -> Float32[np.ndarray, "E T M"]:
     """Scores of all models on all tasks of one class bucket by every member of the ensemble.
 
-    Never holds more than BLOCK numbers or one task's [E, m, d] of a chunk: not [T, M, d].
+    Never holds more than the kind's `block_numbers` or one task's [E, m, d] of a chunk: not
+    [T, M, d].
 
     Args:
         checkpoint: of `fold_checkpoint`.
@@ -215,7 +216,9 @@ def score_pairs(
     blocks, first = [], 0
     rows = checkpoint.chunks[0].base.shape[-2]
     deviations = tokens.deviations
-    for block, real in task_blocks(checkpoint.shared, tokens.centres, tokens.mask, rows=rows):
+    given_tasks = tokens.centres, tokens.mask
+    kind = checkpoint.kind
+    for block, real in task_blocks(checkpoint.shared, *given_tasks, rows=rows, kind=kind):
         scaled = block if scaling is None else apply_scaling(scaling, block, real)
         spread = None if deviations is None else deviations[first : first + len(block)]
         given = PaddedTokens(block, real, spread)
@@ -258,14 +261,10 @@ def _block_scores(
     memory: NDArray[np.float32] | None,
 ) -> list[NDArray[np.float32]]:
     """Scores [E, T, m] of every chunk."""
-    if jax.default_backend() == "cpu" and not checkpoint.compiled_loop:
+    if not checkpoint.kind.compiled_loop:
         return _scores_on_cores(checkpoint, np.asarray(tokens), mask, memory)
     chunks, shared, form = checkpoint.chunks, checkpoint.shared, checkpoint.form
-    if form == "few" or checkpoint.compiled_loop:
-        found = [_score_block(rows, shared, tokens, mask, memory, form=form) for rows in chunks]
-    else:
-        side = task_side(shared, tokens, mask, form=form)._replace(memory=memory)
-        found = [score_chunk(rows, shared, side) for rows in chunks]
+    found = [_score_block(rows, shared, tokens, mask, memory, form=form) for rows in chunks]
     return [np.asarray(scores) for scores in found]  # all were on their way before
 
 
@@ -302,7 +301,7 @@ def _side_in_every_call(checkpoint: Checkpoint, tasks: int, classes: int) -> boo
     to wait for one core's side costs as much as to make it on each, and dealing twice costs more.
     """
     if checkpoint.form == "few":
-        return classes > CHUNK["few"]
+        return classes > AVERAGED
     return tasks == 1 and classes < HALVED and len(checkpoint.chunks) <= len(usable_cores())
 
 
@@ -342,10 +341,11 @@ def task_blocks(
     mask: Bool[np.ndarray, "T C"],
     *,
     rows: int,
+    kind: DeviceKind,
 ) -> Iterator[tuple[Float32[np.ndarray, "t C D"], Bool[np.ndarray, "t C"]]]:
-    """Tasks in blocks of a power of two, the last one padded: [E, T, rows, d] within BLOCK."""
+    """Tasks in blocks of a power of two, the last padded: [E, T, rows, d] as the kind allows."""
     E, d = shared.head.shape
-    most = 1 << max(0, (BLOCK // (E * d * rows)).bit_length() - 1)
+    most = 1 << max(0, (kind.block_numbers // (E * d * rows)).bit_length() - 1)
     size = min(most, 1 << (len(tokens) - 1).bit_length())
     for start in range(0, len(tokens), size):
         block, real = tokens[start : start + size], mask[start : start + size]

@@ -6,12 +6,13 @@ JAX runs it as jit(shard_map) today, and it is here for comparison.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from spider_jax.errors import InputError
@@ -126,6 +127,32 @@ def training_mesh(devices: Sequence[jax.Device], model_shards: int = 1) -> Mesh:
     return jax.make_mesh(shape, (DATA, MODEL), (AxisType.Auto,) * 2, devices=devices)
 
 
+def over_mesh(
+    config: TrainConfig, mesh: Mesh | AbstractMesh, models: int, steps: int, specs: State
+) -> Compiled:
+    """Jit the step over a mesh; the state is donated.
+
+    Args:
+        config: of the training.
+        mesh: with the axes "data" and "model"; an abstract one to lower for devices elsewhere.
+        models: M without padding.
+        steps: of the whole training.
+        specs: how the state lies on the mesh, see `state_specs`.
+
+    Returns:
+        The call of `make_call`, of arrays of all devices.
+    """
+    mapped = jax.shard_map(
+        make_call(config, Axes(DATA, MODEL), models, steps),
+        mesh=mesh,
+        in_specs=(specs, LANES, WHOLE, WHOLE, WHOLE, WHOLE),
+        out_specs=(specs, WHOLE),
+        check_vma=False,  # no derivative passes a collective, see step._mean_gradient
+    )
+    compiled: Compiled = jax.jit(mapped, donate_argnums=0)
+    return compiled
+
+
 class MeshRunner:
     """jit(shard_map(step)) over a mesh, as `Runner`.
 
@@ -145,7 +172,7 @@ class MeshRunner:
         self.mesh = training_mesh(devices, config.model_shards)
         self.lanes = self.mesh.shape[DATA] * config.accumulate
         self.rows = self.mesh.shape[MODEL]
-        self._call = make_call(config, Axes(DATA, MODEL), models, steps)
+        self._compile = partial(over_mesh, config, self.mesh, models, steps)
         self._compiled: Compiled | None = None
 
     def place(self, state: State, lanes: Lanes, members: Members) -> Placed:
@@ -205,17 +232,6 @@ class MeshRunner:
         if sharding.is_fully_addressable:
             return jax.device_put(host, sharding)
         return jax.make_array_from_callback(host.shape, sharding, lambda part: host[part])
-
-    def _compile(self, specs: State) -> Compiled:
-        mapped = jax.shard_map(
-            self._call,
-            mesh=self.mesh,
-            in_specs=(specs, LANES, WHOLE, WHOLE, WHOLE, WHOLE),
-            out_specs=(specs, WHOLE),
-            check_vma=False,  # no derivative passes a collective, see step._mean_gradient
-        )
-        compiled: Compiled = jax.jit(mapped, donate_argnums=0)
-        return compiled
 
 
 class PmapRunner:

@@ -29,6 +29,7 @@ from spider_jax.metrics.shared.statistics import Side, Statistics
 from spider_jax.metrics.table import METRICS
 from spider_jax.runtime.blas import one_blas_thread
 from spider_jax.runtime.buckets import CLASS_BUCKET, ROW_BUCKET, Core, bucket, compiled
+from spider_jax.runtime.double_precision import double_precision
 from spider_jax.runtime.progress import progress
 from spider_jax.storage.cache import ScoreCache, cache_key, default_folder, fingerprint
 from spider_jax.tasks.moments import datasets_of, gather, rows_of_files
@@ -275,7 +276,7 @@ def _teach_model(
 
 def _dispatch(batch: Sequence[TeacherInputs], metrics: tuple[str, ...]) -> Array:
     """[size, K], perhaps not there yet: the host decomposes the next batch meanwhile."""
-    with jax.enable_x64(True):
+    with double_precision():
         stacked = jax.tree.map(lambda *a: np.stack(a), *batch)
         scores: Array = compiled(_all_of(metrics), batch=True)(stacked)
     return scores

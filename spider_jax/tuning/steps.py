@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int32, Shaped
 
+from spider_jax.runtime.device_kinds import CPU, default_kind
 from spider_jax.tuning.loss import METHODS, Frozen, Hyper, total_loss
 from spider_jax.tuning.students import HIGHEST, Apply, Params, applied
 from spider_jax.tuning.teachers import Live, live_predictions
@@ -245,7 +246,7 @@ def loops_well(
         x: some rows; only their shape counts.
         frozen: of the student, that do not learn.
     """
-    if jax.default_backend() != "cpu":
+    if default_kind() is not CPU:
         return True
     return "conv_general_dilated" not in str(jax.make_jaxpr(applied, 0)(apply, params, x, frozen))
 

@@ -47,6 +47,7 @@ def assert_same(found: Found, index: ZooIndex, case: str) -> None:
     expected = best(index, case)
     assert "error" not in found[case], found[case]
     assert len(found[case]["best"]) == len(expected)
+    assert found[case]["resident"] == found[case]["best"]  # to the bit
     for (names, scores), (wanted, values) in zip(found[case]["best"], expected, strict=True):
         assert len(names) == min(CASES[case][-1], len(index))
         assert names == wanted  # so equal scores keep model order

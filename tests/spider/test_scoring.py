@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spider_jax.runtime.device_kinds import CPU
 from spider_jax.spider import scoring
 from spider_jax.spider.attention import score_tasks
-from spider_jax.spider.folding import CHUNK, fold_checkpoint
+from spider_jax.spider.folding import fold_checkpoint
 from spider_jax.spider.scoring import score_chunk, score_pairs, task_side
 from spider_jax.spider.weights import Weights
 from spider_jax.tasks.padding import PaddedTokens, class_bucket, pad_tokens
 from spider_jax.tasks.tokens import TaskTokens
 from support.references import ranking_and_spider as reference
 
+CHUNK, LOOPED = CPU.rows, CPU._replace(compiled_loop=True)
 D, WIDTH = 6, 8  # keys in token space; WIDE tokens are projected
 WIDE = 40
 EXAMPLES = settings(max_examples=15)
@@ -136,8 +138,8 @@ def test_compiled_chunks_score_as_full_attention_in_float64(models, classes, D, 
 def test_a_compiled_loop_over_chunks_scores_the_same(form):
     w = jax.tree.map(lambda a: a[None], weights(CHUNK[form] * 2 + 3))
     task = with_padding(centres(5), 8)
-    looped = in_chunks(fold_checkpoint(w, form=form, compiled_loop=True), *task)
-    close(looped, in_chunks(fold_checkpoint(w, form=form, compiled_loop=False), *task), 1e-6)
+    looped = in_chunks(fold_checkpoint(w, form=form, kind=LOOPED), *task)
+    close(looped, in_chunks(fold_checkpoint(w, form=form, kind=CPU), *task), 1e-6)
 
 
 @pytest.mark.parametrize("D", [D, WIDE])
@@ -188,7 +190,7 @@ def test_a_new_task_of_a_known_bucket_compiles_nothing():
 def test_pieces_of_one_core_score_as_a_compiled_loop_of_all_cores(form, classes):
     w = weights(700, D=WIDE), weights(700, 1, D=WIDE)
     tasks = padded_tasks(*(centres(classes, seed, D=WIDE) for seed in range(3)))
-    loop = members(*w, form=form, compiled_loop=True)
+    loop = members(*w, form=form, kind=LOOPED)
     pieces = members(*w, form=form)
     close(in_chunks(pieces, *tasks), in_chunks(loop, *tasks), 1e-6)
     alone = [in_chunks(pieces, *(a[t : t + 1] for a in tasks)) for t in range(3)]
