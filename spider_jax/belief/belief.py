@@ -68,9 +68,9 @@ class Belief:
         if self.looks and self.evidence.noise is not None:
             models = self.positions(self.looks)
             values = np.array(list(self.looks.values()), np.float64)
-            found = found.with_observation(
-                metric_observation(found, self.evidence.noise, models, values)
-            )
+            noise, varying = self.evidence.noise, self.evidence.varying
+            seen = metric_observation(found, noise, models, values, varying)
+            found = found.with_observation(seen)
         return found
 
     @cached_property

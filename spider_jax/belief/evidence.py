@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
+from spider_jax.belief.disagreement import Disagreement, disagreement
 from spider_jax.belief.gaussian import Observation, Posterior
 
 LEAST_NOISE = 0.01
@@ -91,6 +92,8 @@ class EvidenceModel(NamedTuple):
             those that were run, the less the unit that they show holds for it.
         doubt: factor of the deviations of standings where the best of many models is asked for:
             what is small for each of them adds up for the best.
+        varying: what a disagreement of metrics on a task says of their errors there; None where
+            they err alike on every task.
     """
 
     metrics: tuple[str, ...] = ()
@@ -104,6 +107,7 @@ class EvidenceModel(NamedTuple):
     width: float = 1.0
     unit_error: float = 0.0
     doubt: float = 1.0
+    varying: Disagreement | None = None
 
     @property
     def look_variance(self) -> float:
@@ -184,6 +188,7 @@ def metric_observation(
     learned: MetricNoise,
     models: Int[np.ndarray, " p"],
     metrics: Float[np.ndarray, "p K"],
+    varying: Disagreement | None = None,
 ) -> Observation:
     """Metrics of looked-at models as one observation of each.
 
@@ -192,11 +197,17 @@ def metric_observation(
         learned: gains and noise.
         models: positions of the p models.
         metrics: their values; not finite where a model lacks one, at least one each is there.
+        varying: what their disagreement says of their errors; None: nothing.
 
     Returns:
         The observation; its level means nothing.
     """
-    return Observation(models, *_collapsed(_scaled(now, learned, models, metrics), learned))
+    scaled = scaled_metrics(now, learned, models, metrics)
+    values, variances = _collapsed(scaled, learned)
+    found = disagreement(scaled, learned.gain, learned.noise)
+    if varying is not None and found is not None:
+        variances *= varying.size(*found)
+    return Observation(models, values, variances)
 
 
 def metric_parts(
@@ -219,7 +230,7 @@ def metric_parts(
     Returns:
         0 where a model lacks a metric.
     """
-    scaled = _scaled(now, learned, models, metrics)
+    scaled = scaled_metrics(now, learned, models, metrics)
     found = np.zeros(scaled.shape)
     for i, row in enumerate(scaled):
         there, pull, precision = _pull(row, learned)
@@ -227,7 +238,7 @@ def metric_parts(
     return found
 
 
-def _scaled(
+def scaled_metrics(
     now: Posterior,
     learned: MetricNoise,
     models: Int[np.ndarray, " p"],

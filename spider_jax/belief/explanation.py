@@ -235,7 +235,7 @@ def _metrics(belief: Belief, now: Posterior, place: int) -> tuple[Step, Posterio
     assert noise is not None
     models = belief.positions(belief.looks)
     values = np.array(list(belief.looks.values()), np.float64)
-    seen = metric_observation(now, noise, models, values)
+    seen = metric_observation(now, noise, models, values, belief.evidence.varying)
     weights = _weights(now, seen, place)
     by_metric = metric_parts(now, noise, models, values)  # adds up to values less means
     parts = []

@@ -12,7 +12,7 @@ from spider_jax.choose.budget import Budget
 from spider_jax.choose.candidates import Candidate, Models, read_candidates
 from spider_jax.choose.features import Features, open_labelled
 from spider_jax.choose.spider_prior import Start, spider_start
-from spider_jax.choose.usual_evidence import METRICS, prior_of, usual_evidence
+from spider_jax.choose.usual_evidence import HELD, METRICS, prior_of, usual_evidence
 from spider_jax.errors import InputError
 from spider_jax.extract.export.run import Settings
 from spider_jax.ranking.ranking import Ranking
@@ -26,6 +26,12 @@ NO_SPIDER = (
     f"({', '.join(METRICS)}), read as on the embedded zoos, whose truth is a linear probe, not "
     "fine-tuning; no results of these models on other tasks are known, so no constant order "
     "stands beside it"
+)
+ROUGH = (
+    "intervals are rough, most often wider than they say: on zoos of a kind of data that was not "
+    "learned from, "
+    + ", ".join(f"those of {a:.0%} held {low:.0%} to {high:.0%}" for a, (low, high) in HELD.items())
+    + " of the true standings"
 )
 OTHER_KIND = "a {} task: what metrics say was learned on classification, intervals are a guess"
 
@@ -154,9 +160,8 @@ def compare_models(
     features = Features(open_labelled(data), out, settings)
     names, task = tuple(one.name for one in candidates), features.data.name
     if spider is None:
-        start = Start(
-            Belief(names, prior_of(len(names)), usual_evidence(), task=task), (), NO_SPIDER
-        )
+        belief = Belief(names, prior_of(len(names)), usual_evidence(), task=task)
+        start = Start(belief, (), NO_SPIDER)
     else:
         start = spider_start(spider, extractor, candidates, features)
     guided = spider is not None and limit.said is not None  # else all run, in any order
@@ -169,7 +174,8 @@ def compare_models(
     if not found.looks:
         raise InputError(f"no model can be run on {task!r}: {'; '.join(problems)}")
     kept = _without(found, {*lost, *(str(p.model) for p in found.problems)})
-    notes = (start.note, *_notes(kept, features, limit, names))
+    rough = (ROUGH,) if spider is None else ()
+    notes = (start.note, *rough, *_notes(kept, features, limit, names))
     before = tuple(stage.of(start.belief.positions(kept.names)) for stage in start.before)
     return Compared(kept, notes, tuple(dict.fromkeys(problems)), features.zoo, before)
 

@@ -1,11 +1,16 @@
 """What metrics say of unknown models: the table is what they are, and the intervals cover."""
 
+from dataclasses import replace
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy.stats import norm
 
 from spider_jax.belief.belief import Belief
+from spider_jax.belief.evidence import EvidenceModel
 from spider_jax.choose.usual_evidence import (
+    HELD,
     METRICS,
     KnownTasks,
     known_tasks,
@@ -26,9 +31,14 @@ def standings(known: KnownTasks) -> np.ndarray:
     return (known.truth - mean) / size
 
 
+@cache
+def learned_on(part: str) -> EvidenceModel:
+    return learn_usual([PARTS[part]])
+
+
 def beliefs(learned: str, asked: str, some: int | None = None):
     """Of every task of one part: what the other part reads in its metrics, and the truth."""
-    evidence, known = learn_usual([PARTS[learned]]), PARTS[asked]
+    evidence, known = learned_on(learned), PARTS[asked]
     rng = np.random.default_rng(0)
     for metrics, truth in zip(known.metrics, standings(known), strict=True):
         for _ in range(1 if some is None else 8):
@@ -60,16 +70,34 @@ def test_both_parts_teach_together() -> None:
     assert (np.linalg.eigvalsh(found.noise.noise) > 0.01).all()
 
 
-@pytest.mark.parametrize("some", [None, 4])
+@pytest.mark.parametrize("some", [None, 8, 4])
 @pytest.mark.parametrize(("learned", "asked"), [("text", "vision"), ("vision", "text")])
-def test_intervals_cover_on_tasks_of_the_other_kind(learned: str, asked: str, some: int) -> None:
-    inside = {0.8: [], 0.95: []}
+def test_intervals_cover_what_is_said_on_tasks_of_the_other_kind(
+    learned: str, asked: str, some: int
+) -> None:
+    gaps = np.concatenate(
+        [np.abs(truth - belief.mean) / belief.sd for belief, truth in beliefs(learned, asked, some)]
+    )
+    for level, (low, high) in HELD.items():
+        share = np.mean(gaps < norm.ppf(0.5 + level / 2))
+        assert low - 0.01 < share < high + 0.01, (level, share)
+
+
+@pytest.mark.parametrize("some", [None, 8, 4])
+@pytest.mark.parametrize(("learned", "asked"), [("text", "vision"), ("vision", "text")])
+def test_truth_is_more_likely_where_disagreement_counts(
+    learned: str, asked: str, some: int
+) -> None:
+    """Than with one noise on every task: log likelihood of standings among the models."""
+    found = {True: [], False: []}
     for belief, truth in beliefs(learned, asked, some):
-        gap = np.abs(truth - belief.mean) / belief.sd
-        for level, found in inside.items():
-            found += (gap < norm.ppf(0.5 + level / 2)).tolist()
-    assert 0.7 < np.mean(inside[0.8]) < 0.97
-    assert np.mean(inside[0.95]) > 0.88
+        alike = replace(belief, evidence=belief.evidence._replace(varying=None))
+        for counts, one in ((True, belief), (False, alike)):
+            centre = np.eye(len(truth)) - 1 / len(truth)
+            sd = np.sqrt(np.diagonal(centre @ one.covariance(one.names) @ centre))
+            z = centre @ (truth - one.mean) / sd
+            found[counts].append(np.mean(-(z**2) / 2 - np.log(sd)))
+    assert np.mean(found[True]) > np.mean(found[False])
 
 
 @pytest.mark.parametrize(("learned", "asked"), [("text", "vision"), ("vision", "text")])
