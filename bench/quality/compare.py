@@ -6,9 +6,10 @@ Reads $SPIDER_JAX_DATA/real_zoo and text_zoo and writes bench/results/quality/co
 What metrics say is learned on the text part of the embedded zoo and checked on the 23 image
 models, and learned on the vision part and checked on the 24 text encoders: nothing is shared. A
 third time it is learned on both parts without the task that is checked: what a user gets, but for
-the models, which are known. How metrics' noise follows from their disagreement was chosen between
-two ways by the likelihood on the embedded parts, learned on the one and checked on the other; all
-tasks of real_zoo and 12 of text_zoo are cut to those, so the other 6 stand on rows of their own.
+the models, which are known. How metrics' noise follows from their disagreement was chosen among
+seven ways, one noise on every task being one of them, by the likelihood on the embedded parts,
+learned on the one and checked on the other. These are cut from all tasks of real_zoo and 12 of
+text_zoo, so that the 6 others, on which nothing was chosen, stand on rows of their own.
 
 A standing is measured twice: from the mean of all models of the zoo, and among those that are
 compared. No metric shows the first mean, so its intervals are wider; where all models of a zoo are
