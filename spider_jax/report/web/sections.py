@@ -55,6 +55,7 @@ HIDDEN = {
     "scores": ("metrics", "problems", "left_out", "computed"),
     "comparison": ("models", "tasks", "truth", "methods", "said"),
     "selected-models": ("problems", "said", "selector"),
+    "tuned-students": ("problems", "said", "tuned"),
 }
 INTERVAL = re.compile(r"\[\s*([-+0-9.e]+), ([-+0-9.e]+)\]")
 CONSTANT = "constant order"
