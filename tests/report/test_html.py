@@ -115,7 +115,7 @@ def test_everything_is_there_and_nothing_runs_over(
     titles = page.locator("figure h3").all_inner_texts()
     for title in ("Scores", "Score against params", "Predicted against true", "What was spent"):
         assert title in titles
-    assert "Map of tasks and models" in titles
+    assert "Map of tasks and models, by scores" in titles
     assert "Weighted tau of every method" in titles
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     boxes = page.evaluate(
