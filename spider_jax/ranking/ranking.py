@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spider_jax.errors import InputError
 from spider_jax.ranking.certainty import Certainty
+from spider_jax.ranking.reading import ranking_fields
 from spider_jax.report.groups import group_starts
 from spider_jax.report.page import Block, Section, Table, page_markdown, page_text
 from spider_jax.report.result import Result
@@ -254,8 +255,18 @@ class Ranking(Result):
 
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> "Ranking":
-        """The inverse of `data`; an unknown resolution comes back as NaN."""
-        return _from_content(content)
+        """The inverse of `data`; an unknown resolution comes back as NaN.
+
+        Args:
+            content: of a JSON; one that says more than a ranking becomes what `claims` it.
+        """
+        kind = next((one for one in cls.__subclasses__() if one._claims(content)), None)
+        return cls(**ranking_fields(content)) if kind is None else kind.read(content)
+
+    @classmethod
+    def _claims(cls, content: Mapping[str, Any]) -> bool:
+        """Whether a JSON of a ranking says what only this class holds."""
+        return False
 
     # ---- words -------------------------------------------------------------------------------
 
@@ -326,7 +337,7 @@ class Rankings(Result):
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> "Rankings":
         """The inverse of `data`."""
-        return Rankings(tuple(map(_from_content, content["rankings"])))
+        return Rankings(tuple(map(Ranking.read, content["rankings"])))
 
 
 def note_of_guesses(models: Sequence[str]) -> str:
@@ -360,27 +371,3 @@ def _read_scores(names: Sequence[str], scores: ArrayLike) -> NDArray[np.float32]
             f"({len(bad)} of {len(names)}): leave such models out and say so in notes"
         )
     return kept
-
-
-def _from_content(content: Mapping[str, Any]) -> Ranking:
-    models = content["models"]
-    resolution = content["resolution"]
-    names = tuple(entry["model"] for entry in models)
-    skipped, looked = (
-        tuple(content.get(key, ())) for key in ("skipped", "looked_at")
-    )  # not of old
-    for text in (*names, content["task"] or "", *content["notes"], *skipped, *looked):
-        if not isinstance(text, str):
-            raise TypeError(f"model names, task and notes must be text, got {text!r}")
-    accuracies = {entry["model"]: entry["accuracy"] for entry in models}
-    return Ranking(
-        names=names,
-        scores=np.array([entry["score"] for entry in models], np.float32),
-        resolution=math.nan if resolution is None else float(resolution),
-        task=content["task"],
-        accuracies={name: float(value) for name, value in accuracies.items() if value is not None},
-        notes=tuple(content["notes"]),
-        skipped=skipped,
-        looked_at=looked,
-        certainty=Certainty.read(content),
-    )
