@@ -66,6 +66,14 @@ class ShortList(Ranking):
         blocks = (table if isinstance(block, Table) else block for block in section.blocks)
         return (Section(tuple(blocks), section.heading),)
 
+    def _facts_of(self, model: str) -> Mapping[str, object]:
+        front = () if self.front is None else (self.front.column,)
+        columns = self.beside.columns((*super().columns, *front))
+        facts = dict(zip(columns, self.beside.cells(model), strict=True))
+        if self.front is not None:
+            facts[self.front.column] = self.front.marks().get(model, "-")
+        return facts
+
     def data(self) -> dict[str, Any]:
         """That of a ranking, which reads it back; facts and marks beside every model."""
         found = super().data()

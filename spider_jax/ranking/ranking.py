@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Int64
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
 from spider_jax.ranking.certainty import Certainty
-from spider_jax.ranking.reading import ranking_fields
+from spider_jax.ranking.reading import checked_scores, ranking_fields
+from spider_jax.ranking.standing import Ranked, Standing, standing
 from spider_jax.report.groups import group_starts
 from spider_jax.report.page import Block, Section, Table, page_markdown, page_text
 from spider_jax.report.result import Result
@@ -52,7 +53,7 @@ class Ranking(Result):
     certainty: Certainty | None = None
 
     def __post_init__(self) -> None:
-        scores = _read_scores(self.names, self.scores)
+        scores = checked_scores(self.names, self.scores)
         if (np.diff(scores) > 0).any():
             raise InputError("scores must be best first: sort them with Ranking.from_scores")
         scores.setflags(write=False)
@@ -98,7 +99,7 @@ class Ranking(Result):
         >>> ranking.names, ranking.scores.tolist()
         (('vit', 'vgg'), [0.75, 0.25])
         """
-        kept = _read_scores(names, scores)
+        kept = checked_scores(names, scores)
         order = np.argsort(-kept, kind="stable")
         truths = accuracies or {}
         known = {name: float(truths[name]) for name in names if name in truths}
@@ -268,6 +269,34 @@ class Ranking(Result):
         """Whether a JSON of a ranking says what only this class holds."""
         return False
 
+    def explain(self, model: str) -> Standing:
+        """Why a model stands where it stands, as far as the ranking alone says it.
+
+        Args:
+            model: its name.
+
+        Returns:
+            Place, interval, who cannot be told from it, margins, facts; and what more would need.
+
+        Raises:
+            InputError: an unknown model.
+        """
+        found = Ranked(
+            self.names,
+            self.scores,
+            self.resolution,
+            self.rank_intervals(),
+            self.task,
+            self.accuracies,
+            self.looked_at,
+            self.certainty,
+        )
+        return standing(found, model, self._facts_of(model) if model in self.names else {})
+
+    def _facts_of(self, model: str) -> Mapping[str, object]:
+        """Facts that stand beside a model."""
+        return {}
+
     # ---- words -------------------------------------------------------------------------------
 
     def _groups(self, shown: int) -> tuple[list[int], int]:
@@ -351,23 +380,3 @@ def note_of_guesses(models: Sequence[str]) -> str:
     """
     more = f" and {len(models) - 5} more" if len(models) > 5 else ""
     return f"added without features, their places are guesses: {', '.join(models[:5])}{more}"
-
-
-def _read_scores(names: Sequence[str], scores: ArrayLike) -> NDArray[np.float32]:
-    """A float32 copy of the scores, checked against the names."""
-    if len(set(names)) != len(names):
-        twice = next(name for i, name in enumerate(names) if name in names[:i])
-        raise InputError(f"names must differ, got {twice!r} twice: keep one score per model")
-    with np.errstate(over="ignore"):  # what float32 cannot hold is found below
-        kept = np.array(scores, np.float32)
-    if kept.shape != (len(names),) or len(names) == 0:
-        raise InputError(
-            f"scores must be [M] with one per name (M={len(names)} > 0), got shape {kept.shape}"
-        )
-    bad = np.flatnonzero(~np.isfinite(kept))
-    if len(bad):
-        raise InputError(
-            f"scores must be finite, got {kept[bad[0]]} for {names[bad[0]]!r} "
-            f"({len(bad)} of {len(names)}): leave such models out and say so in notes"
-        )
-    return kept

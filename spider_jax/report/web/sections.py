@@ -35,6 +35,7 @@ HEADINGS = {
     "records_change": "Records changed",
     "demo": "Demo",
     "explanation": "Why a model stands where it stands",
+    "standing": "Where a model stands",
 }
 LABELS = {
     "scores": "Models, best first",
@@ -46,6 +47,7 @@ LABELS = {
     "inspection": "Models",
     "records_check": "Measures",
     "explanation": "Evidence",
+    "standing": "Models beside it",
 }
 LEAST_SECONDS = 1.0  # less is not worth a picture
 SHORT = 24  # characters of a value that stands large
