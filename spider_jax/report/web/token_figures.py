@@ -1,4 +1,4 @@
-"""Maps of tokens as pictures: tasks as squares, models as dots, those of the page named."""
+"""Maps of tokens as pictures, in which the tasks or models of the page are filled."""
 
 from collections.abc import Sequence
 
@@ -64,7 +64,7 @@ def _figure(one: TokenMap, marked: Sequence[str], limits: Limits) -> Figure:
     strong = set(marked[:NAMED])
     many = len(one.names) > limits.points
     points = [
-        Point(name, x, y, strong=name in strong, square=one.what == "tasks")
+        Point(name, x, y, strong=name in strong)
         for name, (x, y) in zip(one.names, one.places.tolist(), strict=True)
         if not many or name in strong
     ]
@@ -79,10 +79,10 @@ def _figure(one: TokenMap, marked: Sequence[str], limits: Limits) -> Figure:
         y="second component",
         cloud=np.asarray(one.places) if many else None,
     )
-    said = "task of this page" if one.what == "tasks" else "first on a task of this page"
+    said = "tasks of this page" if one.what == "tasks" else "first on a task of this page"
     words = (
         f"Principal components of tokens, not of scores: {one.of}. {one.what.capitalize()} near "
-        f"each other are alike in them; with its name: {said}. The two components hold "
+        f"each other are alike in them. Filled: {said}. The two components hold "
         f"{100 * one.share:.0f} % of the variance."
     )
     return Figure(title, body, words)
