@@ -90,12 +90,16 @@ class Standing(Result):
 
     def page(self) -> tuple[Section, ...]:
         """Where it stands, what is said, models beside it, its facts, and what is missing."""
+        facts = [
+            (name, f"{value:,}" if isinstance(value, int) else value)
+            for name, value in self.facts.items()
+        ]
         blocks: tuple[Block, ...] = (
             *([] if self.task is None else [f"task: {self.task}"]),
             f"{self.model}: place {self.place} of {self.count}",
             Table(self.columns, self.to_rows()),
             "margin: the model's score less the other's.",
-            *([Table(("fact", "value"), list(self.facts.items()))] if self.facts else []),
+            *([Table(("fact", "value"), facts)] if facts else []),
             Notes(self.notes),
         )
         return (Section(blocks),)

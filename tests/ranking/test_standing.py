@@ -93,7 +93,7 @@ def test_facts_of_a_file_are_said(tmp_path: Path, command: Command) -> None:
         "trained on it": "yes",
         "best for its params": "yes",
     }
-    assert "86" in command("explain", path, "vit").out
+    assert "86,000,000" in command("explain", path, "vit").out
     one_line(command("explain", path, "vti"), "'vti'", "5", "did you mean 'vit'?")
 
 
