@@ -53,6 +53,7 @@ def token_map(
         InputError: tokens that do not fit the names, or are not finite.
 
     >>> import numpy as np
+    >>> from spider_jax.report.token_map import token_map
     >>> found = token_map("tasks", "abc", np.array([[0.0, 0], [2, 0], [4, 0]]), "means")
     >>> found.places[:, 0].tolist(), found.share
     ([-2.0, 0.0, 2.0], 1.0)
