@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from spider_jax.choose.compared import compare
     from spider_jax.errors import InputError
     from spider_jax.extract.target_task import TargetTask, task_from
+    from spider_jax.facts.short_list import Ranking
     from spider_jax.index.zoo_index import ZooIndex
     from spider_jax.metrics.methods.h_score import h_score_shrunk
     from spider_jax.metrics.methods.knn import knn
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from spider_jax.metrics.table import METRICS
     from spider_jax.ranking.losses import plackett_luce_loss
     from spider_jax.ranking.measures import weighted_tau
-    from spider_jax.ranking.ranking import Ranking
     from spider_jax.spider.spider import Spider
     from spider_jax.tasks.sampling import TaskConfig
     from spider_jax.tasks.tokens import TaskTokens, task_deviations, task_tokens
@@ -85,7 +85,7 @@ _HOMES = {
     "METRICS": "metrics.table",
     "FeatureStore": "zoo.store",
     "InputError": "errors",
-    "Ranking": "ranking.ranking",
+    "Ranking": "facts.short_list",  # with it a ranking with facts is read back as one
     "Spider": "spider.spider",
     "TargetTask": "extract.target_task",
     "TaskConfig": "tasks.sampling",

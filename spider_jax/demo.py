@@ -17,9 +17,11 @@ from spider_jax.evaluation.baselines import (
     truth_of,
 )
 from spider_jax.evaluation.comparison import Comparison
+from spider_jax.evaluation.token_maps import known_maps, map_of_models, map_of_zoo
 from spider_jax.ranking.ranking import Ranking
 from spider_jax.report.page import Section, Table, page_markdown, page_text
 from spider_jax.report.result import Result
+from spider_jax.report.token_map import TokenMap
 from spider_jax.spider.spider import Spider
 from spider_jax.storage.files import atomic_folder, name_to_component, write_text
 from spider_jax.tasks.sampling import TaskConfig
@@ -93,11 +95,13 @@ class Part:
         spider: trained on the part's source tasks.
         rankings: by held-out task that is shown.
         comparison: the spider beside the other methods, on all held-out tasks.
+        maps: of all tasks and models by their tokens.
     """
 
     spider: Spider
     rankings: Mapping[str, Ranking]
     comparison: Comparison
+    maps: tuple[TokenMap, ...] = ()
 
     def headline(self, name: str) -> Section:
         """What the part is.
@@ -224,7 +228,8 @@ class Demo(Result):
         """
         from spider_jax.report.html import write_report  # jinja2 is slow to import
 
-        return write_report([self], folder / "report.html", command="spider-jax demo")
+        maps = [one for part in self.parts.values() for one in part.maps]
+        return write_report([self], folder / "report.html", command="spider-jax demo", maps=maps)
 
 
 def run_demo(*, show_progress: bool = False) -> Demo:
@@ -287,4 +292,5 @@ def run_part(name: Name, plan: Plan, clock: Clock, *, show_progress: bool = Fals
     )
     notes = (f"{name}: {len(tasks)} held-out tasks only: wide intervals", *NOTES)
     truth = truth_of(zoo, tasks, spider.models)
-    return Part(spider, rankings, Comparison(tasks, spider.models, truth, methods, notes))
+    maps = known_maps([map_of_zoo(zoo, spider), map_of_models(spider)])
+    return Part(spider, rankings, Comparison(tasks, spider.models, truth, methods, notes), maps)

@@ -71,6 +71,7 @@ SIGNATURES = {
         "looked_at=(), certainty=None)"
     ),
     "Ranking.data": "(self)",
+    "Ranking.explain": "(self, model)",
     "Ranking.from_json": "(cls, path)",
     "Ranking.from_scores": "(names, scores, *, resolution, task=None, accuracies=None, notes=())",
     "Ranking.page": "(self, top=None)",

@@ -22,6 +22,7 @@ from spider_jax.cli import selection as cli_select
 from spider_jax.cli import tuning as cli_tune
 from spider_jax.cli.combine import combine
 from spider_jax.cli.compare import compare
+from spider_jax.cli.explain import explain
 from spider_jax.cli.models import add, remove, rename
 from spider_jax.cli.next_step import say_next
 from spider_jax.cli.output import (
@@ -98,6 +99,7 @@ COMMANDS: dict[str, Any] = {
     "records": records,
     "next": next_,
     "report": report,
+    "explain": explain,
     "extract": cli_extract.extract,
     "select": cli_select.select,
     "tune": cli_tune.tune,

@@ -46,6 +46,9 @@ def extract(
     hf: config, image, text, pair, words, label; tfds: data_dir, version, image, text, label;
     arrays: images, texts, labels, kind; folder: none.
 
+    Seconds an example (median over the batches after the first, on this machine) and bytes of the
+    parameters become facts of the model, for --where, --show and --pareto; stated ones go before.
+
     timm:, torchvision:, hf: and onnx: need their packages: pip install "spider_jax[timm]",
     "spider_jax[torchvision]", "spider_jax[transformers]", "spider_jax[datasets]" or
     "spider_jax[onnx]"; torch: needs "spider_jax[extract]".

@@ -56,6 +56,9 @@ def tune(
 ) -> int:
     """Tune a network on a model's features, taught by the best models; run it again, it goes on.
 
+    Its rows are methods, not models, so there are no facts to show or to choose by: choose the
+    student by `rank --where --show`, and name it here.
+
     Args:
         zoo: folder of the zoo.
         task: name of the task.

@@ -15,6 +15,7 @@ from spider_jax.extract.export.batches import sound_items, spans
 from spider_jax.extract.export.block_rows import leave_out
 from spider_jax.extract.export.encode import encoded_batches, refuse_other_items, rows_of_batch
 from spider_jax.extract.export.guard import refuse_unsteady
+from spider_jax.extract.export.measured import Stopwatch
 from spider_jax.extract.export.run import LEFT_OUT
 from spider_jax.extract.models.encoder import Encoder
 from spider_jax.extract.readers import FEATURES, model_spec, open_data, open_model
@@ -246,7 +247,7 @@ def _features(
     together = batch or rows_of_batch(encoder, first)
     refuse_unsteady(encoder, data, None, together)
     cuts, broken = spans(0, data.rows, together), dict[int, str]()
-    batches = encoded_batches(encoder, data, cuts, None, show, broken)
+    batches = encoded_batches(encoder, data, cuts, None, show, broken, Stopwatch())
     parts = [encoded.features for _, _, encoded in batches if encoded is not None]
     if said := encoder.report():
         log.warning("%s on %s: %s", encoder.name, data.name, said)

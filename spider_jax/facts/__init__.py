@@ -2,8 +2,10 @@
 
 `read_facts` reads a CSV (timm's results, a leaderboard, your own), a zoo's manifest, a records
 folder or a prior. Known by name, whatever a table calls them: params, flops, seconds, memory,
-input_size, licence, family, trained_on; other columns keep their names. What is not known stays
-unknown: it is never 0, and a model of which a condition is not known is left out and named.
+input_size, licence, family, trained_on; other columns keep their names. `extract` measures seconds
+an example, on its machine, and the bytes of the parameters: a value that is stated counts before
+these. What is not known stays unknown: it is never 0, and a model of which a condition is not known
+is left out and named.
 
 `shortlist` gives a ranking the facts: the models that pass a condition, columns of facts, the
 Pareto front of expected performance against a cost, and marks on models that say they were trained

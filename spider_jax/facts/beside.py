@@ -1,12 +1,16 @@
 """What stands beside the models of a result: chosen facts, and who knows the task's data."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float64
+
 from spider_jax.facts.contamination import trained_on_task
-from spider_jax.facts.fact_table import FactTable
+from spider_jax.facts.fact_table import MODEL, FactTable, Texts
 from spider_jax.facts.quantities import short_quantity
 
 TRAINED = "trained on it"
@@ -48,6 +52,28 @@ class Beside:
         """
         names = tuple(dict.fromkeys(facts.find(name, "show") for name in show))
         return Beside(facts, names, trained_on_task(facts, task, task_facts))
+
+    @staticmethod
+    def read(entries: Mapping[str, Mapping[str, Any]], trained: Mapping[str, Any]) -> "Beside":
+        """The inverse of `content`: the facts that were shown.
+
+        Args:
+            entries: by model, what the JSON says of it.
+            trained: models that know the task's data, and what they say.
+        """
+        facts = [entry.get("facts", {}) for entry in entries.values()]
+        show = tuple(dict.fromkeys(name for one in facts for name in one))
+        numbers: dict[str, Float64[np.ndarray, " M"]] = {}
+        texts: dict[str, Texts] = {}
+        for name in show:
+            cells = [one.get(name) for one in facts]
+            known = [cell for cell in cells if cell is not None]
+            if known and all(isinstance(cell, int | float) for cell in known):
+                numbers[name] = np.array([math.nan if c is None else c for c in cells], np.float64)
+            elif name != MODEL:
+                texts[name] = tuple(() if cell is None else (str(cell),) for cell in cells)
+        table = FactTable(tuple(entries), numbers, texts, "the JSON of a ranking")
+        return Beside(table, show, {str(name): str(said) for name, said in trained.items()})
 
     def __bool__(self) -> bool:
         return bool(self.show or self.trained)

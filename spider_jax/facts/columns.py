@@ -4,6 +4,7 @@ import ast
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float64
@@ -19,6 +20,8 @@ ODD = 5  # at most one of so many known cells may be no number in a column of nu
 MOST_ENTRIES = 10_000  # of a list
 
 
+MEASURED = "measured"  # of an entry: what extraction measured, which a stated fact goes before
+COSTS = ("seconds", "memory", "peak_memory")  # what it measures
 TRAINING = ("trained_on", "adapted_from", "base_model")  # what a model has seen
 
 
@@ -253,7 +256,29 @@ def table_of_entries(
     sizes = [_size_of(entry.get("preprocessing")) for entry in entries.values()]
     if not training and "input_size" not in columns and any(size is not None for size in sizes):
         columns["input_size"] = list(sizes)  # as extraction writes it
-    return table_of_columns(models, columns, source)
+    found = table_of_columns(models, columns, source)
+    return found if training else _with_measured(found, entries, source)
+
+
+def _with_measured(
+    stated: FactTable, entries: Mapping[str, Mapping[str, object]], source: str
+) -> FactTable:
+    """What is stated, then what extraction measured; a note names the machines."""
+    given = [entry.get(MEASURED) for entry in entries.values()]
+    found = [one if isinstance(one, Mapping) else {} for one in given]
+    cells = {name: [one.get(name) for one in found] for name in COSTS}
+    columns = {name: of for name, of in cells.items() if any(cell is not None for cell in of)}
+    if not columns:
+        return stated
+    measured = table_of_columns(stated.models, columns, f"what extract measured ({source})")
+    if "seconds" in columns:
+        where = dict.fromkeys(str(one.get("machine")) for one in found if "seconds" in one)
+        apart = f"; {len(where)} kinds of machine, whose seconds do not compare"
+        note = (
+            f"seconds are as extract measured them on {'; '.join(where)}{apart * (len(where) > 1)}"
+        )
+        measured = replace(measured, notes=(*measured.notes, note))
+    return stated.merged(measured)
 
 
 def _size_of(preprocessing: object) -> object:

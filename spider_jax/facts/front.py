@@ -71,7 +71,20 @@ class Front:
             "front": list(self.on),
             "cannot_tell_from_front": list(self.maybe),
             "unknown": list(self.unknown),
+            "costs": dict(self.costs),
         }
+
+    @staticmethod
+    def read(content: Mapping[str, Any]) -> "Front":
+        """The inverse of `content`; older files have no costs.
+
+        Args:
+            content: of a JSON.
+        """
+        lists = (content[key] for key in ("front", "cannot_tell_from_front", "unknown"))
+        on, maybe, unknown = (tuple(map(str, names)) for names in lists)
+        costs = {str(name): float(cost) for name, cost in content.get("costs", {}).items()}
+        return Front(str(content["cost"]), costs, on, maybe, unknown)
 
 
 def pareto(ranking: Ranking, facts: FactTable, fact: str) -> Front:

@@ -12,7 +12,8 @@ from spider_jax.facts.fact_table import FactTable
 from spider_jax.facts.front import Front, pareto
 from spider_jax.facts.verdict import Verdict, judge
 from spider_jax.ranking.certainty import Certainty
-from spider_jax.ranking.ranking import Ranking
+from spider_jax.ranking.ranking import Ranking as Ranking
+from spider_jax.ranking.reading import ranking_fields
 from spider_jax.report.page import Section, Table
 
 
@@ -24,7 +25,7 @@ class ShortList(Ranking):
         beside: facts that are shown, and who knows the task's data.
         verdict: who passed a condition, of all models that were ranked.
         front: against a cost.
-        before: the ranking that it was made of.
+        before: the ranking that it was made of; None where it was read from a file.
     """
 
     beside: Beside = NOTHING
@@ -65,6 +66,14 @@ class ShortList(Ranking):
         blocks = (table if isinstance(block, Table) else block for block in section.blocks)
         return (Section(tuple(blocks), section.heading),)
 
+    def _facts_of(self, model: str) -> Mapping[str, object]:
+        front = () if self.front is None else (self.front.column,)
+        columns = self.beside.columns((*super().columns, *front))
+        facts = dict(zip(columns, self.beside.cells(model), strict=True))
+        if self.front is not None:
+            facts[self.front.column] = self.front.marks().get(model, "-")
+        return facts
+
     def data(self) -> dict[str, Any]:
         """That of a ranking, which reads it back; facts and marks beside every model."""
         found = super().data()
@@ -81,6 +90,29 @@ class ShortList(Ranking):
         if self.beside.trained:
             more["trained_on_task"] = dict(self.beside.trained)
         return found | more
+
+    @classmethod
+    def _claims(cls, content: Mapping[str, Any]) -> bool:
+        """Whether a JSON of a ranking has facts, a condition, a front or marks."""
+        beside = any("facts" in entry for entry in content["models"])
+        return beside or any(key in content for key in ("where", "pareto", "trained_on_task"))
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> "ShortList":
+        """The inverse of `data`; the ranking `before` is not in it.
+
+        Args:
+            content: of a JSON.
+        """
+        given = ranking_fields(content)
+        entries = {entry["model"]: entry for entry in content["models"]}
+        where, front = content.get("where"), content.get("pareto")
+        return cls(
+            **given,
+            beside=Beside.read(entries, content.get("trained_on_task", {})),
+            verdict=None if where is None else Verdict.read(where, given["names"]),
+            front=None if front is None else Front.read(front),
+        )
 
 
 def shortlist(

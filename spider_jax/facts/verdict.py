@@ -1,8 +1,8 @@
 """Which models a condition lets pass, and what is said of the others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
@@ -15,6 +15,22 @@ from spider_jax.facts.where import read_condition
 NAMED, LISTED = 5, 1000  # models that a sentence names, and a JSON
 
 
+class Counts(NamedTuple):
+    """How many models a verdict is about.
+
+    Attributes:
+        models: all.
+        passed: who count, kept unknown ones too.
+        excluded: who surely do not.
+        unknown: of whom the facts that decide are not known.
+    """
+
+    models: int
+    passed: int
+    excluded: int
+    unknown: int
+
+
 @dataclass(frozen=True, eq=False)
 class Verdict:
     """What a condition says of M models.
@@ -25,6 +41,7 @@ class Verdict:
         passed: who counts.
         unknown: of whom the facts that decide are not known.
         facts: that the condition speaks of.
+        counts: of all models, where a file names only some of them.
     """
 
     expression: str
@@ -32,6 +49,7 @@ class Verdict:
     passed: Bool[np.ndarray, " M"]
     unknown: Bool[np.ndarray, " M"]
     facts: tuple[str, ...]
+    counts: Counts | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -55,6 +73,18 @@ class Verdict:
             self.expression, tuple(models), self.passed[at], self.unknown[at], self.facts
         )
 
+    def count(self) -> Counts:
+        """How many pass, how many do not, and of whom that is not known."""
+        if self.counts is not None:
+            return self.counts
+        excluded = int((~self.passed & ~self.unknown).sum())
+        return Counts(len(self.models), int(self.passed.sum()), excluded, int(self.unknown.sum()))
+
+    @property
+    def kept(self) -> bool:
+        """Whether models stay of which it is not known."""
+        return bool(self.unknown.any()) and bool(self.passed[self.unknown].all())
+
     def refuse_none(self) -> None:
         """Refuse a condition that no model fulfils.
 
@@ -71,35 +101,47 @@ class Verdict:
 
     def note(self) -> str:
         """How many pass, how many do not, and of whom that is not known."""
-        M, unknown = len(self.models), int(self.unknown.sum())
-        passed = int(self.passed.sum())
-        kept = bool(unknown) and bool(self.passed[self.unknown].all())
+        M, passed, excluded, unknown = self.count()
+        kept = self.kept
         surely = passed - (unknown if kept else 0)
         what = "kept" if kept else "left out"
         rest = f", {unknown} unknown and {what} {self._unknown()}" if unknown else ""
         return (
-            f"where {self.expression[:200]}: {surely} of {M} models pass, {M - surely - unknown} "
-            f"do not{rest}"
+            f"where {self.expression[:200]}: {surely} of {M} models pass, {excluded} do not{rest}"
         )
 
     def _unknown(self) -> str:
         names = [self.models[i] for i in np.flatnonzero(self.unknown)[:NAMED]]
-        count = int(self.unknown.sum()) - len(names)
+        count = self.count().unknown - len(names)
         more = f" and {count} more" if count else ""
         return f"({' or '.join(self.facts)} is not known): {', '.join(names)}{more}"
 
     def content(self) -> dict[str, Any]:
         """What a JSON says; of the unknown models at most a thousand names."""
-        unknown = np.flatnonzero(self.unknown)
+        listed = [self.models[i] for i in np.flatnonzero(self.unknown)[:LISTED]]
         return {
             "expression": self.expression,
-            "models": len(self.models),
-            "passed": int(self.passed.sum()),
-            "excluded": int((~self.passed & ~self.unknown).sum()),
-            "unknown": len(unknown),
-            "unknown_models": [self.models[i] for i in unknown[:LISTED]],
-            "unknown_kept": bool(len(unknown)) and bool(self.passed[unknown].all()),
+            **self.count()._asdict(),
+            "unknown_models": listed,
+            "unknown_kept": self.kept,
+            "facts": list(self.facts),
         }
+
+    @staticmethod
+    def read(content: Mapping[str, Any], shown: Sequence[str]) -> "Verdict":
+        """The inverse of `content`, for the models that a file names; its counts are of all.
+
+        Args:
+            content: of a JSON.
+            shown: models that passed.
+        """
+        listed, kept = dict.fromkeys(map(str, content["unknown_models"])), content["unknown_kept"]
+        models = tuple(dict.fromkeys([*shown, *listed]))
+        unknown = np.array([name in listed for name in models], bool)
+        passed = (np.arange(len(models)) < len(shown)) | (unknown & bool(kept))
+        counts = Counts(*(int(content[name]) for name in Counts._fields))
+        facts = tuple(map(str, content.get("facts", ())))  # not of older files
+        return Verdict(str(content["expression"]), models, passed, unknown, facts, counts)
 
 
 def judge(expression: str, facts: FactTable, *, keep_unknown: bool = False) -> Verdict:

@@ -7,10 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float32, Int64
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from spider_jax.errors import InputError
 from spider_jax.ranking.certainty import Certainty
+from spider_jax.ranking.reading import checked_scores, ranking_fields
+from spider_jax.ranking.standing import Ranked, Standing, standing
 from spider_jax.report.groups import group_starts
 from spider_jax.report.page import Block, Section, Table, page_markdown, page_text
 from spider_jax.report.result import Result
@@ -51,7 +53,7 @@ class Ranking(Result):
     certainty: Certainty | None = None
 
     def __post_init__(self) -> None:
-        scores = _read_scores(self.names, self.scores)
+        scores = checked_scores(self.names, self.scores)
         if (np.diff(scores) > 0).any():
             raise InputError("scores must be best first: sort them with Ranking.from_scores")
         scores.setflags(write=False)
@@ -97,7 +99,7 @@ class Ranking(Result):
         >>> ranking.names, ranking.scores.tolist()
         (('vit', 'vgg'), [0.75, 0.25])
         """
-        kept = _read_scores(names, scores)
+        kept = checked_scores(names, scores)
         order = np.argsort(-kept, kind="stable")
         truths = accuracies or {}
         known = {name: float(truths[name]) for name in names if name in truths}
@@ -254,8 +256,46 @@ class Ranking(Result):
 
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> "Ranking":
-        """The inverse of `data`; an unknown resolution comes back as NaN."""
-        return _from_content(content)
+        """The inverse of `data`; an unknown resolution comes back as NaN.
+
+        Args:
+            content: of a JSON; one that says more than a ranking becomes what `claims` it.
+        """
+        kind = next((one for one in cls.__subclasses__() if one._claims(content)), None)
+        return cls(**ranking_fields(content)) if kind is None else kind.read(content)
+
+    @classmethod
+    def _claims(cls, content: Mapping[str, Any]) -> bool:
+        """Whether a JSON of a ranking says what only this class holds."""
+        return False
+
+    def explain(self, model: str) -> Standing:
+        """Why a model stands where it stands, as far as the ranking alone says it.
+
+        Args:
+            model: its name.
+
+        Returns:
+            Place, interval, who cannot be told from it, margins, facts; and what more would need.
+
+        Raises:
+            InputError: an unknown model.
+        """
+        found = Ranked(
+            self.names,
+            self.scores,
+            self.resolution,
+            self.rank_intervals(),
+            self.task,
+            self.accuracies,
+            self.looked_at,
+            self.certainty,
+        )
+        return standing(found, model, self._facts_of(model) if model in self.names else {})
+
+    def _facts_of(self, model: str) -> Mapping[str, object]:
+        """Facts that stand beside a model."""
+        return {}
 
     # ---- words -------------------------------------------------------------------------------
 
@@ -326,7 +366,7 @@ class Rankings(Result):
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> "Rankings":
         """The inverse of `data`."""
-        return Rankings(tuple(map(_from_content, content["rankings"])))
+        return Rankings(tuple(map(Ranking.read, content["rankings"])))
 
 
 def note_of_guesses(models: Sequence[str]) -> str:
@@ -340,47 +380,3 @@ def note_of_guesses(models: Sequence[str]) -> str:
     """
     more = f" and {len(models) - 5} more" if len(models) > 5 else ""
     return f"added without features, their places are guesses: {', '.join(models[:5])}{more}"
-
-
-def _read_scores(names: Sequence[str], scores: ArrayLike) -> NDArray[np.float32]:
-    """A float32 copy of the scores, checked against the names."""
-    if len(set(names)) != len(names):
-        twice = next(name for i, name in enumerate(names) if name in names[:i])
-        raise InputError(f"names must differ, got {twice!r} twice: keep one score per model")
-    with np.errstate(over="ignore"):  # what float32 cannot hold is found below
-        kept = np.array(scores, np.float32)
-    if kept.shape != (len(names),) or len(names) == 0:
-        raise InputError(
-            f"scores must be [M] with one per name (M={len(names)} > 0), got shape {kept.shape}"
-        )
-    bad = np.flatnonzero(~np.isfinite(kept))
-    if len(bad):
-        raise InputError(
-            f"scores must be finite, got {kept[bad[0]]} for {names[bad[0]]!r} "
-            f"({len(bad)} of {len(names)}): leave such models out and say so in notes"
-        )
-    return kept
-
-
-def _from_content(content: Mapping[str, Any]) -> Ranking:
-    models = content["models"]
-    resolution = content["resolution"]
-    names = tuple(entry["model"] for entry in models)
-    skipped, looked = (
-        tuple(content.get(key, ())) for key in ("skipped", "looked_at")
-    )  # not of old
-    for text in (*names, content["task"] or "", *content["notes"], *skipped, *looked):
-        if not isinstance(text, str):
-            raise TypeError(f"model names, task and notes must be text, got {text!r}")
-    accuracies = {entry["model"]: entry["accuracy"] for entry in models}
-    return Ranking(
-        names=names,
-        scores=np.array([entry["score"] for entry in models], np.float32),
-        resolution=math.nan if resolution is None else float(resolution),
-        task=content["task"],
-        accuracies={name: float(value) for name, value in accuracies.items() if value is not None},
-        notes=tuple(content["notes"]),
-        skipped=skipped,
-        looked_at=looked,
-        certainty=Certainty.read(content),
-    )

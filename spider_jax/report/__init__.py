@@ -8,9 +8,10 @@ inspection, a comparison, the demo) is a `Result`, so all of them have the same 
 - `result.to_csv(path)`: the table with exact names and all digits;
 - `result.to_json(path)`: rows, sentences and what was skipped under a header with format and
   version; `result.to_content()` is the same as a dictionary; `Ranking.from_json(path)` (and that of
-  Rankings, ScoreTable, Comparison and Selection) reads it back;
+  Rankings, ScoreTable, Comparison, Selection and Tuning) reads it back;
 - `result.to_html()`: one self-contained page with pictures; `write_report` makes one of many
-  results, and `spider-jax report` one of their JSON files;
+  results, and `spider-jax report` one of their JSON files; its map of tasks and models is one of
+  tokens where these are at hand (`maps`, `--spider`, `--zoo`), else one of scores, and says so;
 - `result.to_frame()`: a data frame of pandas or polars; in a notebook the result is a table;
 - `result.plot()`: a picture by matplotlib, where the kind has one; `plots` has them for arrays.
 

@@ -6,11 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from spider_jax.report.result import Result
+from spider_jax.report.token_map import TokenMap
 from spider_jax.storage.files import read_json, write_text
 from spider_jax.storage.opening import open_regular
 
 
-def write_report(results: Sequence[Result], path: Path, *, command: str | None = None) -> Path:
+def write_report(
+    results: Sequence[Result],
+    path: Path,
+    *,
+    command: str | None = None,
+    maps: Sequence[TokenMap] = (),
+) -> Path:
     """Write one self-contained HTML page of results, all or nothing.
 
     The page needs no network and no JavaScript to be read, follows the reader's light or dark
@@ -20,6 +27,7 @@ def write_report(results: Sequence[Result], path: Path, *, command: str | None =
         results: any results of this package, at least one.
         path: the file; one that exists is replaced.
         command: what was typed, for the provenance at its end.
+        maps: of tasks and models by their tokens; without them the map is one of scores.
 
     Returns:
         The path.
@@ -32,17 +40,24 @@ def write_report(results: Sequence[Result], path: Path, *, command: str | None =
     sources = [
         memory_source(f"{result.kind} (in memory)", result.to_content()) for result in results
     ]
-    write_text(path, page_of(sources, command=command))
+    write_text(path, page_of(sources, command=command, maps=maps))
     return path
 
 
-def write_report_of_files(files: Sequence[Path], path: Path, *, command: str | None = None) -> Path:
+def write_report_of_files(
+    files: Sequence[Path],
+    path: Path,
+    *,
+    command: str | None = None,
+    maps: Sequence[TokenMap] = (),
+) -> Path:
     """Write one self-contained HTML page of results that lie in JSON files.
 
     Args:
         files: JSON files of this package, of any kind, at least one.
         path: the file; one that exists is replaced.
         command: what was typed, for the provenance at its end.
+        maps: of tasks and models by their tokens; without them the map is one of scores.
 
     Returns:
         The path.
@@ -53,7 +68,7 @@ def write_report_of_files(files: Sequence[Path], path: Path, *, command: str | N
     from spider_jax.report.web.page import Source, page_of
 
     sources = [Source(*_read(Path(file))) for file in files]
-    write_text(path, page_of(sources, command=command))
+    write_text(path, page_of(sources, command=command, maps=maps))
     return path
 
 

@@ -1,6 +1,6 @@
 """From a ranking to a tuned student: the best teachers teach the model that will be deployed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -30,7 +30,8 @@ class Tuned(NamedTuple):
         choice: the hyper-parameters; among equals those of the lower loss.
         validation: score of every seed on validation rows.
         test: score of every seed on test rows, None where there are none.
-        params: of the seed with the best validation, {"student", "head", ...}.
+        params: of the seed with the best validation, {"student", "head", ...}; {} where it was
+            read from JSON.
     """
 
     method: str
@@ -84,8 +85,35 @@ class Tuning(Result):
         return (how, f"best on validation: {self.best.method}", *self.notes)
 
     def data(self) -> dict[str, Any]:
-        """What every result has, and the measure."""
-        return super().data() | {"measure": self.measure}
+        """What every result has, the measure, and every seed's score; students are in `out`."""
+        return super().data() | {
+            "measure": self.measure,
+            "tuned": [
+                {
+                    "method": one.method,
+                    **one.choice._asdict(),
+                    "validation": list(one.validation),
+                    "test": None if one.test is None else list(one.test),
+                }
+                for one in self.results
+            ],
+            "problems": [list(problem) for problem in self.problems],
+            "said": list(self.notes),
+        }
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any]) -> "Tuning":
+        """The inverse of `data`: what was found, without the students' parameters.
+
+        Args:
+            content: of a JSON.
+        """
+        tuned = tuple(map(_read_tuned, content["tuned"]))
+        if not tuned:
+            raise ValueError("tuned must hold at least one method")
+        said = tuple(map(str, content["said"]))
+        problems = tuple(Skipped(*problem) for problem in content["problems"])
+        return Tuning(str(content["measure"]), tuned, said, problems)
 
 
 @single_precision
@@ -167,6 +195,18 @@ def _test(
     kind, apply = problem.targets.kind, problem.student.apply
     rules = Rules(apply, (), method, kind, config.momentum, config.weight_decay, config.head_rate)
     return tuple(score(problem, one, rows) for one in outputs_of_runs(problem, rules, params, rows))
+
+
+def _read_tuned(entry: Mapping[str, Any]) -> Tuned:
+    method, heat, test = entry["method"], entry["temperature"], entry["test"]
+    check_methods((method,))
+    choice = Hyperparameters(
+        float(entry["learning_rate"]), float(entry["weight"]), None if heat is None else float(heat)
+    )
+    validation = tuple(map(float, entry["validation"]))
+    if not validation or test == []:
+        raise ValueError(f"{method} must have a score of every seed")
+    return Tuned(method, choice, validation, None if test is None else tuple(map(float, test)), {})
 
 
 def _row(one: Tuned) -> list[object]:

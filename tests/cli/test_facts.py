@@ -94,6 +94,7 @@ def test_rank_with_a_spider(zoo: Path, saved: Path, command: Command, tmp_path: 
         "unknown": 1,
         "unknown_models": ["psi"],
         "unknown_kept": False,
+        "facts": ["params"],
     }
     before = {entry["model"]: entry for entry in whole["models"]}
     for entry in found["models"]:

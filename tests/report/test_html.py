@@ -13,6 +13,7 @@ from spider_jax.evaluation.comparison import Comparison
 from spider_jax.ranking.certainty import Certainty
 from spider_jax.ranking.ranking import Ranking
 from spider_jax.report.html import write_report_of_files
+from spider_jax.report.token_map import token_map
 from support.browser import chromium
 from support.toy_results import RESULTS
 
@@ -67,12 +68,23 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with_facts(ranking(task, seed), folder / f"{seed}.json")
         for seed, task in enumerate((FORMULA, SCRIPT, "apples"))
     ]
-    for kind in ("scores", "selected-models", "next_runs", "records_check", "tuned-students"):
+    for kind in (
+        "scores",
+        "selected-models",
+        "next_runs",
+        "records_check",
+        "tuned-students",
+        "standing",
+    ):
         RESULTS[kind]().to_json(folder / f"{kind}.json")
         files.append(folder / f"{kind}.json")
     comparison().to_json(folder / "comparison.json")
     files.append(folder / "comparison.json")
-    return write_report_of_files(files, folder / "page.html", command=f"spider-jax report {SCRIPT}")
+    names = (FORMULA, SCRIPT, "apples", "other")
+    places = token_map("tasks", names, np.random.default_rng(4).normal(size=(4, 3)), SCRIPT)
+    assert places is not None
+    command = f"spider-jax report {SCRIPT}"
+    return write_report_of_files(files, folder / "page.html", command=command, maps=[places])
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +127,8 @@ def test_everything_is_there_and_nothing_runs_over(
     titles = page.locator("figure h3").all_inner_texts()
     for title in ("Scores", "Score against params", "Predicted against true", "What was spent"):
         assert title in titles
-    assert "Map of tasks and models" in titles
+    assert "Map of tasks and models, by scores" in titles
+    assert "Map of tasks, by tokens" in titles
     assert "Weighted tau of every method" in titles
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     boxes = page.evaluate(

@@ -19,7 +19,7 @@ from spider_jax.report.notebook import ROWS
 from spider_jax.report.result import Result
 from support.toy_results import RESULTS
 
-BACK = ("ranking", "rankings", "scores", "comparison", "selected-models")
+BACK = ("ranking", "rankings", "scores", "comparison", "selected-models", "tuned-students")
 PICTURES = ("ranking", "rankings", "scores", "comparison", "selected-models", "demo")
 every = pytest.mark.parametrize("kind", RESULTS)
 

@@ -15,6 +15,7 @@ from spider_jax.ensemble.saved import Ensemble, JointHead
 from spider_jax.evaluation.baselines import CONSTANT, Method
 from spider_jax.evaluation.comparison import Comparison
 from spider_jax.ranking.ranking import Ranking, Rankings
+from spider_jax.ranking.standing import Standing
 from spider_jax.recommend.acquisition import Run
 from spider_jax.recommend.report import NextRuns
 from spider_jax.records.changes import Change
@@ -131,6 +132,10 @@ def explanation() -> Explanation:
     return Explanation(PLAIN, 1, 2, 0.8, 0.5, "standard units", steps, beside, (NOTE,), HOSTILE)
 
 
+def place() -> Standing:
+    return ranking().explain(PLAIN)
+
+
 def combination() -> Combination:
     steps = tuple(
         MemberStep(name, 0.1 + 0.2, 0.5, 0.125, 0.25, 0.75, np.zeros(2))
@@ -158,5 +163,6 @@ RESULTS: dict[str, Callable[[], Result]] = {
     "records_check": records_check,
     "records_change": records_change,
     "explanation": explanation,
+    "standing": place,
     "combination": combination,
 }

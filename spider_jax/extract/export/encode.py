@@ -13,6 +13,7 @@ from spider_jax.errors import InputError
 from spider_jax.extract.data.dataset import Dataset
 from spider_jax.extract.data.items import Item
 from spider_jax.extract.export.batches import batch_rows, free_memory, prepared_batches
+from spider_jax.extract.export.measured import Stopwatch
 from spider_jax.extract.models.encoder import Encoded, Encoder, check_encoded
 from spider_jax.runtime.progress import Bar
 from spider_jax.zoo.matrix_file import refuse_not_finite
@@ -54,6 +55,7 @@ def encoded_batches(
     settled: int | None,
     show: bool,
     broken: MutableMapping[int, str],
+    watch: Stopwatch,
 ) -> Generator[tuple[range, list[int], Encoded | None], None, None]:
     """Batches of rows, encoded in order, with a bar that shows items a second.
 
@@ -64,6 +66,7 @@ def encoded_batches(
         settled: the layer that the model chose for the task, or None.
         show: whether to show the bar.
         broken: filled with the row and the message of every item that cannot be read.
+        watch: filled with the times of the batches.
 
     Yields:
         The rows of a batch, those of them that can be read, and what the model gives for these;
@@ -78,7 +81,10 @@ def encoded_batches(
         closing(prepared_batches(data, encoder.prepare, batches, broken)) as prepared,
     ):
         for span, rows, items in prepared:
+            watch.start()
             found = encode_batch(encoder, items, settled) if items else None
+            if items:
+                watch.stop(len(items))
             for part in found or ():
                 if part is not None:
                     _refuse_not_finite(part, rows, encoder, data)

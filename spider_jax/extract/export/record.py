@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from jaxtyping import Shaped
 
 from spider_jax.errors import InputError
 from spider_jax.extract.data.dataset import Dataset
+from spider_jax.extract.export.measured import kept_measured, unstated
+from spider_jax.facts.columns import MEASURED
 from spider_jax.storage.files import name_to_component, write_json
 from spider_jax.storage.locks import locked_folder
 from spider_jax.storage.npy import read_header, write_array
@@ -166,8 +169,16 @@ def is_recorded(zoo: Path, task: str, data: Dataset, model: str) -> bool:
     return all(recorded.get(key) == identity.get(key) for key in IDENTITY)
 
 
-def record(zoo: Path, data: Dataset, model: str, facts: Mapping[str, Any]) -> None:
+def record(
+    zoo: Path,
+    data: Dataset,
+    model: str,
+    facts: Mapping[str, Any],
+    measured: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
     """Write a model and a task into the manifest; what else it says of them stays.
+
+    A cost or a licence that it states already stays too, whatever this export found.
 
     Args:
         zoo: its folder; the caller holds its lock.
@@ -175,6 +186,7 @@ def record(zoo: Path, data: Dataset, model: str, facts: Mapping[str, Any]) -> No
         model: its name.
         facts: weights, preprocessing, layer, versions, and "layers", a mapping from task to layer,
             where the layer depends on the task.
+        measured: what running it cost here, see `measured`.
 
     Raises:
         InputError: a manifest that cannot be read.
@@ -184,7 +196,14 @@ def record(zoo: Path, data: Dataset, model: str, facts: Mapping[str, Any]) -> No
     before = models.get(model, {})
     exported = sorted({*before.get("exported", ()), data.name})
     layers = before.get("layers", {}) | facts.get("layers", {})
-    models[model] = before | facts | {"exported": exported} | ({"layers": layers} if layers else {})
+    costs = kept_measured(before.get(MEASURED, {}), measured)
+    models[model] = {
+        **before,
+        **unstated(facts, before),
+        "exported": exported,
+        **({"layers": layers} if layers else {}),
+        **({MEASURED: costs} if costs else {}),
+    }
     tasks[data.name] = tasks.get(data.name, {}) | _task_facts(data)
     manifest |= {"models": dict(sorted(models.items())), "tasks": dict(sorted(tasks.items()))}
     write_json(zoo / "manifest.json", "zoo", manifest)

@@ -31,6 +31,7 @@ from spider_jax.extract.export.encode import (
     rows_of_batch,
 )
 from spider_jax.extract.export.guard import refuse_unsteady
+from spider_jax.extract.export.measured import Stopwatch
 from spider_jax.extract.export.record import (
     has_labels,
     is_recorded,
@@ -178,7 +179,8 @@ def export(
     index, shards = settings.shard
     mine = [block for block in plan.blocks if block % shards == index - 1]
     found: dict[int, str] = {} if broken is None else broken  # type: ignore[assignment]
-    _encode_blocks(folder, plan, mine, encoder, data, settings, found)
+    watch = Stopwatch()
+    _encode_blocks(folder, plan, mine, encoder, data, settings, found, watch)
     with locked_folder(zoo):
         if is_recorded(zoo, data.name, data, encoder.name):
             return "written"  # another shard was quicker to join
@@ -191,7 +193,8 @@ def export(
         publish(moves)
         layers = {} if plan.settled is None else {"layers": {data.name: plan.settled}}
         facts = {"width": plan.width, **encoder.facts, "versions": dict(encoder.versions), **layers}
-        record(zoo, data, encoder.name, facts)
+        memory = {} if encoder.memory is None else {"memory": encoder.memory}
+        record(zoo, data, encoder.name, facts, memory | watch.found())
         discard(zoo, encoder.name, data.name)
     if said := encoder.report():
         log.warning("%s on %s: %s", encoder.name, data.name, said)
@@ -270,13 +273,16 @@ def _encode_blocks(
     data: Dataset,
     how: Settings,
     broken: MutableMapping[int, str],
+    watch: Stopwatch,
 ) -> None:
     """Write the blocks `mine`; reading ahead goes on across them."""
     cuts = {block: open_batches(folder, plan, block, data.left_out) for block in mine}
     every = [span for spans_ in cuts.values() for span in spans_]
     rows: NDArray[np.float32] | None = None
     show = how.show_progress
-    with closing(encoded_batches(encoder, data, every, plan.settled, show, broken)) as batches:
+    with closing(
+        encoded_batches(encoder, data, every, plan.settled, show, broken, watch)
+    ) as batches:
         for span, read, encoded in batches:
             block = span.start // plan.block
             if rows is None:

@@ -41,6 +41,7 @@ class Encoder:
         batch: rows to encode together, where the model asks for a number.
         also: other items that it takes: "pair" or "word".
         report: words for the log when a task is done, as how many texts were cut; "" for none.
+        memory: bytes of its parameters, where they are known.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Encoder:
     batch: int | None = None
     also: tuple[str, ...] = ()
     report: Callable[[], str] = field(default=lambda: "")
+    memory: int | None = None
 
 
 def check_encoded(encoded: Encoded, rows: int, encoder: str) -> None:

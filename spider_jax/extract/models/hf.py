@@ -162,6 +162,7 @@ def read_hf(spec: Spec) -> Encoder:
         batch=None if loaded.modality == IMAGE else 32,
         also=() if loaded.modality == IMAGE else ("pair", "word")[: 1 + bool(read.words)],
         report=prepared.report,
+        memory=sum(p.numel() * p.element_size() for p in runs.parameters()),
     )
 
 

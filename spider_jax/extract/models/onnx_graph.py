@@ -153,6 +153,7 @@ def read_onnx(spec: Spec) -> Encoder:
             "params": _count_params(model),
         },
         versions={p: metadata.version(p) for p in ("onnx", "onnxruntime", "pillow")},
+        memory=_bytes_of_params(onnx, model),
     )
 
 
@@ -182,6 +183,7 @@ def _of_texts(
         batch=32,
         also=("pair",),
         report=found.report,
+        memory=_bytes_of_params(onnx, model),
     )
 
 
@@ -189,6 +191,13 @@ def _count_params(model: _Model) -> int:
     """Numbers of all weights; whole numbers of 64 bits are shapes and places."""
     weights = (t for t in model.graph.initializer if t.data_type != INT64)
     return sum(math.prod(tensor.dims) for tensor in weights)
+
+
+def _bytes_of_params(onnx: ModuleType, model: _Model) -> int:
+    """Bytes of the numbers that `_count_params` counts, wherever they lie."""
+    size = onnx.helper.tensor_dtype_to_np_dtype
+    weights = (t for t in model.graph.initializer if t.data_type != INT64)
+    return sum(math.prod(t.dims) * int(size(t.data_type).itemsize) for t in weights)
 
 
 def _names(spec: Spec, model: _Model, tensor: str) -> tuple[str, ...]:

@@ -91,6 +91,7 @@ def read_static(spec: Spec) -> Encoder:
         versions={"numpy": metadata.version("numpy")},
         also=("pair",),
         report=report,
+        memory=int(vectors.nbytes),
     )
 
 

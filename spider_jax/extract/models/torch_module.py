@@ -140,6 +140,7 @@ def picture_encoder(
         },
         versions={p: metadata.version(p) for p in ("torch", *packages, "pillow")},
         row_bytes=lambda prepared: activation_bytes(model, _batch([prepared]), where),
+        memory=sum(p.numel() * p.element_size() for p in model.parameters()),
     )
 
 

@@ -7,13 +7,16 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
+from spider_jax.report.token_map import TokenMap
 from spider_jax.report.web import charts
 from spider_jax.report.web.charts import Point
 from spider_jax.report.web.ranked import Ranked
+from spider_jax.report.web.token_figures import related_maps, token_figures
 from spider_jax.report.web.views import UNKNOWN, Cell, Figure, Grid, Limits, View, shown
 
 ALIKE = 0.5  # share of models that two rankings have in common to be shown together
 MOST_MODELS, MOST_TASKS = 40, 30
+MAP = "Map of tasks and models, by scores"
 LEAST_MAP = 3  # tasks and models of a map
 
 
@@ -54,12 +57,13 @@ def families(rankings: Sequence[Ranked]) -> list[list[Ranked]]:
     return [group for _, group in groups]
 
 
-def overview(rankings: Sequence[Ranked], limits: Limits) -> View:
+def overview(rankings: Sequence[Ranked], limits: Limits, maps: Sequence[TokenMap] = ()) -> View:
     """The section of several rankings.
 
     Args:
         rankings: of two tasks or more.
         limits: of the page.
+        maps: by tokens; without one of the models, both are mapped by the scores.
 
     Returns:
         The section.
@@ -68,7 +72,10 @@ def overview(rankings: Sequence[Ranked], limits: Limits) -> View:
     order = np.argsort(_mean_places(table), kind="stable")
     count = f"{len(table.models):,} models on {len(table.tasks):,} tasks"
     best = table.models[int(order[0])]
-    figures = [] if min(table.values.shape) < LEAST_MAP else [_map(table, limits)]
+    related = related_maps(maps, rankings)
+    figures = token_figures(related, rankings, limits)
+    if all(one.what != "models" for one in related) and min(table.values.shape) >= LEAST_MAP:
+        figures.append(_map(table, limits))
     return View(
         heading="Models and tasks",
         kicker="Overview",
@@ -209,14 +216,15 @@ def _map(table: Table, limits: Limits) -> Figure:
     ]
     body = charts.scatter(
         [*squares[:MOST_TASKS], *points],
-        "Map of tasks and models",
+        MAP,
         x="first component",
         y="second component",
         cloud=models if many else None,
     )
     words = (
-        "Principal components of the scores, standardised by task, after the mean of every model: "
-        "a model (dot) lies in the direction of the tasks (squares) on which it is better than "
-        f"elsewhere. The two components hold {100 * share:.0f} % of the variance."
+        "Principal components of the scores (tokens of the models are not at hand), standardised "
+        "by task, after the mean of every model: a model (dot) lies in the direction of the tasks "
+        "(squares) on which it is better than elsewhere. The two components hold "
+        f"{100 * share:.0f} % of the variance."
     )
-    return Figure("Map of tasks and models", body, words)
+    return Figure(MAP, body, words)

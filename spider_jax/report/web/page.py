@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from spider_jax.errors import InputError, one_line
+from spider_jax.report.token_map import TokenMap
 from spider_jax.report.web.overview import families, overview
 from spider_jax.report.web.ranked import Ranked
 from spider_jax.report.web.ranking_section import ranking_view
@@ -19,6 +20,7 @@ from spider_jax.report.web.sections import (
     other_view,
     read_rankings,
 )
+from spider_jax.report.web.token_figures import token_view
 from spider_jax.report.web.views import Limits, View, shown
 
 MOST_BYTES = 4_800_000  # of a page; a browser and a mail take it
@@ -41,12 +43,15 @@ class Source(NamedTuple):
     content: Mapping[str, Any]
 
 
-def page_of(sources: Sequence[Source], *, command: str | None = None) -> str:
+def page_of(
+    sources: Sequence[Source], *, command: str | None = None, maps: Sequence[TokenMap] = ()
+) -> str:
     """One self-contained HTML page of results.
 
     Args:
         sources: at least one, with content of any JSON of this package.
         command: what was typed.
+        maps: of tasks and models by their tokens.
 
     Returns:
         The document: no network, readable without JavaScript, below `MOST_BYTES`.
@@ -58,7 +63,7 @@ def page_of(sources: Sequence[Source], *, command: str | None = None) -> str:
         raise InputError("a report needs at least one result")
     read = [_rankings(source) for source in sources]
     for limits in _limits(len(sources), sum(map(len, read))):
-        page = _render(sources, read, limits, command)
+        page = _render(sources, read, limits, command, maps)
         if len(page.encode()) <= MOST_BYTES:
             break
     return page
@@ -97,10 +102,15 @@ def _rankings(source: Source) -> list[tuple[str, Ranked]]:
 
 
 def _views(
-    sources: Sequence[Source], read: Sequence[list[tuple[str, Ranked]]], limits: Limits
+    sources: Sequence[Source],
+    read: Sequence[list[tuple[str, Ranked]]],
+    limits: Limits,
+    maps: Sequence[TokenMap],
 ) -> list[View]:
     rankings = [ranked for own in read for _, ranked in own]
-    views = [overview(group, limits) for group in families(rankings) if len(group) > 1]
+    views = [overview(group, limits, maps) for group in families(rankings) if len(group) > 1]
+    if not views and (found := token_view(maps, rankings, limits)) is not None:
+        views = [found]
     left = FULL
     for source, own in zip(sources, read, strict=True):
         with _Named(source):
@@ -139,6 +149,7 @@ def _render(
     read: Sequence[list[tuple[str, Ranked]]],
     limits: Limits,
     command: str | None,
+    maps: Sequence[TokenMap],
 ) -> str:
     from jinja2 import Environment, PackageLoader
 
@@ -148,7 +159,7 @@ def _render(
     style, script = ((folder / name).read_text("utf-8") for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     title, subtitle = _title(sources, [ranked for own in read for _, ranked in own])
-    views = _views(sources, read, limits)
+    views = _views(sources, read, limits, maps)
     if len(views) == 1 and views[0].kicker:  # its title is that of the page
         views = [views[0]._replace(heading=views[0].kicker, kicker="")]
     return environment.get_template("page.html.j2").render(

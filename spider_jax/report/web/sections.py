@@ -35,6 +35,7 @@ HEADINGS = {
     "records_change": "Records changed",
     "demo": "Demo",
     "explanation": "Why a model stands where it stands",
+    "standing": "Where a model stands",
 }
 LABELS = {
     "scores": "Models, best first",
@@ -46,6 +47,7 @@ LABELS = {
     "inspection": "Models",
     "records_check": "Measures",
     "explanation": "Evidence",
+    "standing": "Models beside it",
 }
 LEAST_SECONDS = 1.0  # less is not worth a picture
 SHORT = 24  # characters of a value that stands large
@@ -55,7 +57,10 @@ HIDDEN = {
     "scores": ("metrics", "problems", "left_out", "computed"),
     "comparison": ("models", "tasks", "truth", "methods", "said"),
     "selected-models": ("problems", "said", "selector"),
+    "tuned-students": ("problems", "said", "tuned"),
+    "standing": ("missing", "cannot_tell_from"),  # which its notes say
 }
+OF_A_MODEL = ("standing", "explanation")
 INTERVAL = re.compile(r"\[\s*([-+0-9.e]+), ([-+0-9.e]+)\]")
 CONSTANT = "constant order"
 DRAWN = 30
@@ -110,20 +115,34 @@ def other_view(content: Content, limits: Limits) -> View | None:
     picture = PICTURES.get(kind_of(content), _no_picture)
     said, skipped = _lines(rest.pop("notes", [])), _lines(rest.pop("skipped", []))
     heading, task = heading_of(content), rest.pop("task", None)
+    subject, lead = _subject(content, rest, task)
     facts, grids, figures = _rest(rest, limits)
     long = [f"{name}: {value}" for name, value in facts if len(value) > SHORT]
     if rows:
         label = LABELS.get(kind_of(content), "Rows")
         grids.insert(0, _rows_grid(label, rows, limits.rows, tint=kind_of(content) == "scores"))
     return View(
-        heading=shown(task) if isinstance(task, str) else heading,
-        kicker=heading if isinstance(task, str) else "",
+        heading=heading if subject is None else shown(subject),
+        kicker="" if subject is None else heading,
+        lead=lead,
         facts=[fact for fact in facts if len(fact[1]) <= SHORT],
         figures=[*picture(rows), *figures],
         grids=grids,
         notes=_most([*long, *(shown(line, 600) for line in said)], MOST_NOTES),
         skipped=_most([f"skipped: {shown(line, 600)}" for line in skipped], MOST_SKIPPED),
     )
+
+
+def _subject(content: Content, rest: dict[str, Any], task: object) -> tuple[str | None, str]:
+    """What a section is about, and its answer: a model and its place, or a task."""
+    task = task if isinstance(task, str) else None
+    model, place, count = (content.get(key) for key in ("model", "place", "of"))
+    if kind_of(content) not in OF_A_MODEL or not isinstance(model, str):
+        return task, ""
+    for key in ("model", "place", "of"):
+        rest.pop(key, None)
+    of = "" if task is None else f" for {shown(task)}"
+    return model, f"Place {cell(place).text} of {cell(count).text}{of}."
 
 
 def read_rankings(content: Content) -> list[tuple[str, Ranked]]:
