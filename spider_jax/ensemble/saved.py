@@ -1,7 +1,6 @@
 """An ensemble on disk, and what it predicts from its members' features."""
 
 import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,11 @@ from spider_jax.storage.files import (
     refuse_foreign_folder,
     write_json,
 )
+from spider_jax.storage.npz import read_npz
 
 DESCRIPTION, WEIGHTS = "ensemble.json", "weights.npz"
 KINDS = ("classification", "regression", "multi-label")
-UNREADABLE = (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile, EOFError)
+BROKEN = (AttributeError, KeyError, TypeError, ValueError)
 
 
 class JointHead(NamedTuple):
@@ -142,9 +142,8 @@ class Ensemble:
         """
         content = read_json(Path(folder) / DESCRIPTION, "ensemble")
         path = Path(folder) / WEIGHTS
+        arrays = read_npz(path, "no whole ensemble")
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
-                arrays = {name: held[name] for name in held.files}
             if content["weights"] != _digest(arrays):
                 raise ValueError("it is not what ensemble.json was written with")
             if content["kind"] not in KINDS:
@@ -152,7 +151,7 @@ class Ensemble:
             heads = tuple(_head(i, one, arrays) for i, one in enumerate(content["heads"]))
             if not heads:
                 raise ValueError("it has no heads")
-        except UNREADABLE as error:
+        except BROKEN as error:
             why = " ".join(str(error).split())
             raise InputError(f"{path} is no whole ensemble: {why:.300}") from None
         own = ("format", "version", "created_with", "kind", "heads", "weights")

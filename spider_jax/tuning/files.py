@@ -1,7 +1,6 @@
 """A tuned student on features, on disk: tuned.json and params.npz, never unpickled."""
 
 import io
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +10,11 @@ from jaxtyping import Num, Shaped
 from spider_jax.errors import InputError
 from spider_jax.heads.targets import Targets
 from spider_jax.storage.files import atomic_folder, read_json, refuse_foreign_folder, write_json
+from spider_jax.storage.npz import read_npz
 from spider_jax.tuning.students import Params, Student, adapted, features_on
 
 DESCRIPTION, PARAMS = "tuned.json", "params.npz"
-UNREADABLE = (OSError, KeyError, ValueError, zipfile.BadZipFile, EOFError)
+BROKEN = (AttributeError, KeyError, TypeError, ValueError)
 
 
 class TunedStudent(NamedTuple):
@@ -95,13 +95,12 @@ class TunedStudent(NamedTuple):
         """
         content = read_json(Path(folder) / DESCRIPTION, "tuned-student")
         path = Path(folder) / PARAMS
+        arrays = read_npz(path, "no whole student")
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
-                arrays = {name: held[name] for name in held.files}
             parts = {p: _under(arrays, f"{p}/") for p in ("student", "frozen", "head", "targets")}
             shift, unit = parts["targets"]["shift"], parts["targets"]["unit"]
             kind = str(content["kind"])
-        except UNREADABLE as error:
+        except BROKEN as error:
             raise InputError(
                 f"{path} is no whole student: {' '.join(str(error).split())}"
             ) from None

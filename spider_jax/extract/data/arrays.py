@@ -6,7 +6,6 @@ Options:
     kind: classification, regression or multi-label.
 """
 
-import zipfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from jaxtyping import Shaped
 from numpy.typing import NDArray
 
-from spider_jax.errors import InputError, one_line
+from spider_jax.errors import InputError
 from spider_jax.extract.data.content import Content
 from spider_jax.extract.data.dataset import (
     Dataset,
@@ -28,8 +27,8 @@ from spider_jax.extract.data.dataset import (
 from spider_jax.extract.data.items import Item
 from spider_jax.extract.data.label_values import labels_of
 from spider_jax.extract.spec import Spec
-from spider_jax.runtime.memory import machine_memory
-from spider_jax.storage.npy import UNREADABLE, read_header
+from spider_jax.storage.npy import read_header
+from spider_jax.storage.npz import read_npz
 
 OPTIONS = ("images", "texts", "labels", "kind")
 
@@ -92,30 +91,7 @@ def load_npy_or_npz(path: Path) -> dict[str, Shaped[np.ndarray, "..."]]:
     if path.suffix == ".npy":
         read_header(path)
         return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
-    if path.exists() and not zipfile.is_zipfile(path):  # NumPy would take it for a pickle
-        raise InputError(f"{path} is not a readable .npz file: it is no zip archive")
-    _refuse_more_than_memory(path)
-    arrays = {}
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            for name in file.files:
-                arrays[name] = file[name]
-    except (*UNREADABLE, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise InputError(f"{path} is not a readable .npz file: {one_line(error)}") from None
-    return arrays
-
-
-def _refuse_more_than_memory(path: Path) -> None:
-    """Arrays may take half of the memory: a few packed megabytes can be gigabytes of zeros."""
-    if not path.exists():
-        return
-    with zipfile.ZipFile(path) as archive:
-        needed = sum(member.file_size for member in archive.infolist())
-    if needed > (most := machine_memory() // 2):
-        raise InputError(
-            f"{path} must take at most {most / 1e9:.1f} GB unpacked, half of the memory, got "
-            f"{needed / 1e9:.1f}: save its arrays as .npy files, which are read from disk"
-        )
+    return read_npz(path)
 
 
 def _names(arrays: Mapping[str, NDArray[np.generic]]) -> str:
