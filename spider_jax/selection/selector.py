@@ -18,6 +18,9 @@ LARGEST_ERROR = 1e100  # whose square is still a number
 TRAINING, DROPPED, FAILED, WON, NOT_STARTED = "training", "dropped", "failed", "won", "not started"
 
 
+MOST_EPOCHS = 100_000  # of a model
+
+
 @dataclass
 class Entry:
     """What a model cost and what became of it.
@@ -88,6 +91,8 @@ class Selector:
             raise InputError(f"models must be different names, at least one, got {list(models)}")
         if epochs < 1 or epochs % 1 != 0:
             raise InputError(f"epochs must be a whole number, at least 1, got {epochs}")
+        if epochs > MOST_EPOCHS:  # a budget is counted epoch by epoch
+            raise InputError(f"epochs must be at most {MOST_EPOCHS:,}, got {epochs}")
         if validation_rows is not None and validation_rows < 1:
             raise InputError(f"validation_rows must be at least 1 or None, got {validation_rows}")
         started = policy.started(len(models), epochs, budget)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from spider_jax.errors import InputError
 from spider_jax.records.noise import ValidationNoise
 from spider_jax.records.performance import PastResults
 from spider_jax.selection.policies import (
@@ -198,3 +199,8 @@ def test_a_policy_is_plain_values(name: str) -> None:
 def test_an_unknown_policy_is_refused(refused: Callable[..., object]) -> None:
     with refused("unknown policy 'best'", "noise-aware"):  # type: ignore[attr-defined]
         make_policy("best", PastResults.from_accuracies({}))
+
+
+def test_epochs_that_nobody_trains_are_refused_at_once() -> None:
+    with pytest.raises(InputError, match="at most 100,000, got 1000000000"):
+        Selector(["a", "b"], SuccessiveHalving(), epochs=10**9, budget=6)
