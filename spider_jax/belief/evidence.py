@@ -204,9 +204,9 @@ def metric_observation(
     """
     scaled = scaled_metrics(now, learned, models, metrics)
     values, variances = _collapsed(scaled, learned)
-    found = disagreement(scaled, learned.gain, learned.noise)
-    if varying is not None and found is not None:
-        variances *= varying.size(*found)
+    if varying is not None:
+        found = disagreement(scaled, learned.gain, learned.noise)
+        variances *= 1.0 if found is None else varying.size(*found)
     return Observation(models, values, variances)
 
 
